@@ -1,0 +1,37 @@
+# Two commands for a stranger: `make demo` and `make test`. Each sets up .venv first.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint format bench notebooks clean
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[development]'
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(RUN) -m vispa.demo --plot output/demo.png
+
+test: $(STAMP)
+	$(RUN) -m pytest -q --numprocesses 2 --dist worksteal
+
+lint: $(STAMP)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(STAMP)
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+bench: $(STAMP)
+	$(RUN) benchmarks/sdp.py --output output/sdp
+
+notebooks: $(STAMP)
+	$(RUN) notebooks/execute.py
+
+clean:
+	rm -rf $(VENV) build dist output *.egg-info .hypothesis .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Semidefinite relaxations of binary quadratic problems: exact, low-rank, certified."""

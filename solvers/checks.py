@@ -1,0 +1,113 @@
+"""Refuse bad input at the door, in words that name the argument, what was found and what is allowed."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+# Entries may differ from their mirror image by this much of the largest entry: the rounding of one product.
+SYMMETRY_TOLERANCE = 1e-12
+
+
+def real_array(name: str, values: ArrayLike, *, dimensions: int) -> NDArray[np.float64]:
+    """Return a finite float64 copy of ``values`` with the given number of dimensions."""
+    array = np.asarray(values)
+    if array.dtype == object or array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers; found dtype {array.dtype}")
+    if array.ndim != dimensions:
+        raise ValueError(f"{name} must have {dimensions} dimension(s); found shape {array.shape}")
+    array = np.array(array, dtype=np.float64, order="C")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite; found NaN or infinite entries")
+    return array
+
+
+def vector(name: str, values: ArrayLike, *, length: int) -> Vector:
+    """Return a finite float64 copy of a vector of the given length."""
+    array = real_array(name, values, dimensions=1)
+    if array.shape[0] != length:
+        raise ValueError(f"{name} must have length {length}; found {array.shape[0]}")
+    return array
+
+
+def scalar(name: str, value: Any, *, minimum: float = -math.inf, positive: bool = False) -> float:
+    """Return a finite float, at least ``minimum``, or above zero where ``positive``."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a real number; found {type(value).__name__}")
+    value = float(value)
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite; found {value}")
+    if positive and value <= 0:
+        raise ValueError(f"{name} must be positive; found {value}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}; found {value}")
+    return value
+
+
+def integer(name: str, value: Any, *, minimum: int, maximum: int | None = None) -> int:
+    """Return an int between ``minimum`` and ``maximum`` (both allowed)."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer; found {type(value).__name__}")
+    value = int(value)
+    if value < minimum or (maximum is not None and value > maximum):
+        upper = "" if maximum is None else f" and at most {maximum}"
+        raise ValueError(f"{name} must be at least {minimum}{upper}; found {value}")
+    return value
+
+
+def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    """Return ``value`` if it is one of ``allowed``."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; found {value!r}")
+    return str(value)
+
+
+def symmetric_dense(name: str, values: ArrayLike) -> Matrix:
+    """Return an exactly symmetric, finite float64 copy of a dense matrix."""
+    array = real_array(name, values, dimensions=2)
+    _check_square(name, array.shape)
+    _check_asymmetry(name, float(np.abs(array - array.T).max(initial=0.0)), float(np.abs(array).max(initial=0.0)))
+    return 0.5 * array + 0.5 * array.T
+
+
+def symmetric_sparse(name: str, values: Any) -> sp.csr_array:
+    """Return an exactly symmetric, finite float64 CSR copy in canonical form, without stored zeros."""
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers; found dtype {values.dtype}")
+    if values.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions; found shape {values.shape}")
+    _check_square(name, values.shape)
+    array = sp.csr_array(values, dtype=np.float64, copy=True)
+    array.sum_duplicates()
+    if not np.isfinite(array.data).all():
+        raise ValueError(f"{name} must be finite; found NaN or infinite entries")
+    difference = abs(array - array.T)
+    largest = float(np.abs(array.data).max(initial=0.0))
+    _check_asymmetry(name, float(difference.max()) if difference.nnz else 0.0, largest)
+    array = sp.csr_array(0.5 * array + 0.5 * array.T)
+    array.eliminate_zeros()
+    array.sort_indices()
+    return array
+
+
+def _check_square(name: str, shape: tuple[int, ...]) -> None:
+    if shape[0] != shape[1]:
+        raise ValueError(f"{name} must be square; found shape {shape}")
+    if shape[0] == 0:
+        raise ValueError(f"{name} must not be empty; found shape {shape}")
+
+
+def _check_asymmetry(name: str, asymmetry: float, largest: float) -> None:
+    if asymmetry > SYMMETRY_TOLERANCE * largest:
+        raise ValueError(
+            f"{name} must be symmetric; entries differ from their mirror image by up to {asymmetry:.3g}. "
+            f"Pass symmetrise({name}) to use (A + A^T)/2"
+        )

@@ -1,0 +1,40 @@
+"""Gaussian variational inference over binary weights, and the semidefinite programs behind it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0.dev0"
+
+# Loaded on first use: solving an SDP must not wait for torch, nor training a network for CVXPY.
+_HOME = {
+    "BinaryQuadratic": "solvers.problem",
+    "Elliptope": "solvers.problem",
+    "MaxCut": "solvers.problem",
+    "Solution": "solvers.solution",
+    "Status": "solvers.solution",
+    "brute_force": "solvers.brute_force",
+    "exact": "solvers.exact",
+    "low_rank": "solvers.low_rank",
+    "SignGaussian": "vispa.gaussian",
+    "minimize": "vispa.inference",
+    "SignActivation": "vispa.nn",
+    "attach": "vispa.nn",
+    "binarize": "vispa.nn",
+    "ensemble": "vispa.nn",
+    "harden": "vispa.nn",
+    "sampling": "vispa.nn",
+}
+
+__all__ = sorted([*_HOME, "__version__"])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'vispa' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,40 @@
+"""The command line: `vispa solve | train | check`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "solve": "certify the SDP relaxation of a MaxCut (rudy) or SDPA file, and round it",
+    "train": "train binary networks and compare methods over paired seeds",
+    "check": "run the theory checks: every claim beside its measured error",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with one subparser a command."""
+    parser = argparse.ArgumentParser(
+        prog="vispa", description="Train and certify binary-weight models: Gaussian VI and low-rank SDP."
+    )
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        importlib.import_module(f"vispa.commands.{name}").add_arguments(subparser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 2 for bad input, 130 when interrupted, otherwise the command's own exit status."""
+    arguments = build_parser().parse_args(argv)
+    command = importlib.import_module(f"vispa.commands.{arguments.command}")
+    try:
+        return int(command.run(arguments))
+    except (ValueError, TypeError, OSError) as error:
+        print(f"vispa {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"vispa {arguments.command}: interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,1 @@
+"""The subcommands of `vispa`: each module offers `add_arguments` and `run`."""
