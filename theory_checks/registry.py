@@ -1,0 +1,12 @@
+"""All claims, by identifier and by family."""
+
+from __future__ import annotations
+
+from theory_checks import relaxation
+from theory_checks.claim import Claim
+
+FAMILIES: dict[str, tuple[Claim, ...]] = {
+    "relaxation": relaxation.CLAIMS,
+}
+
+CLAIMS: dict[str, Claim] = {claim.identifier: claim for family in FAMILIES.values() for claim in family}
