@@ -6,7 +6,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from solvers.problem import BinaryQuadratic, MaxCut
+from solvers.problem import BinaryQuadratic, Elliptope, MaxCut
+from solvers.solution import Solution, Status
+from vispa.gaussian import SignGaussian
 
 Array = NDArray[np.float64]
 
@@ -53,3 +55,25 @@ def correlation_matrix(rng: np.random.Generator, size: int, rank: int) -> Array:
     matrix = rows @ rows.T
     np.fill_diagonal(matrix, 1.0)
     return matrix
+
+
+def posterior(rng: np.random.Generator, n: int, rank: int, *, noise: float = 1.0) -> SignGaussian:
+    """Draw a sign-Gaussian outside the gauge; ``noise`` scales the residual, 0 for none."""
+    return SignGaussian(rng.normal(size=n), rng.normal(size=(n, rank)), noise * rng.uniform(0.2, 1.5, size=n))
+
+
+def elliptope_point(V: Array, *, homogenised: bool) -> Solution:
+    """Wrap unit rows as what a solver would return, for a cost of zero."""
+    size = V.shape[0]
+    return Solution(
+        problem=Elliptope(np.zeros((size, size)), homogenised=homogenised),
+        factor=V,
+        value=0.0,
+        lower_bound=0.0,
+        gap=0.0,
+        dual=np.zeros(size),
+        certificate="none",
+        status=Status.NOT_CERTIFIED,
+        iterations=0,
+        seconds=0.0,
+    )

@@ -21,12 +21,12 @@ SIZE = 9
 @claim(
     "R1",
     title="the SDP objective is the Gaussian's expected latent objective",
-    statement="For x ~ N(mu, Sigma): E[x^T A x + b^T x] = <A, Sigma + mu mu^T> + b^T mu = <C, Y>, with "
-    "C = [[0, b^T/2], [b/2, A]] and Y = [[1, mu^T], [mu, Sigma + mu mu^T]]. On the cube, "
-    "<C, (1,w)(1,w)^T> = w^T A w + b^T w, and for MaxCut -<C, w w^T> is the weight of the edges cut.",
+    statement="For x ~ N(mu, Sigma): E[x^T A x + b^T x] = <A, Sigma + mu mu^T> + b^T mu = <C, Y>, with C = "
+    "[[0, b^T/2], [b/2, A]] and Y = [[1, mu^T], [mu, Sigma + mu mu^T]]. On the cube, <C, (1,w)(1,w)^T> = "
+    "w^T A w + b^T w, and for MaxCut -<C, w w^T> is the weight of the edges cut.",
     source="Second moments of a Gaussian; homogenisation as in Shor (1987); Goemans and Williamson (1995).",
-    computed="The expectation by the cubature mu +- sqrt(n) L e_k, Sigma = L L^T, exact for quadratics, against "
-    "the cost that `relaxation()` builds; both objectives at all 2^n points; cuts edge by edge.",
+    computed="The expectation by the cubature mu +- sqrt(n) L e_k, Sigma = L L^T, exact for quadratics, "
+    "against the cost that `relaxation()` builds; both objectives at all 2^n points; cuts edge by edge.",
     falsified_by="A Gaussian, or a point of the cube, where the two objectives differ by more than rounding.",
 )
 def latent_objective(trial: Trial) -> Iterator[Measurement]:
