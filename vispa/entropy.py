@@ -53,8 +53,10 @@ class Estimate(NamedTuple):
 def log_binary_entropy(argument: Array) -> Array:
     """Logarithm of h(Phi(u)), the entropy of a sign that is +1 with probability Phi(u); for |u| <= 36."""
     rare = -np.abs(argument)
-    log_rare, ratio = log_ndtr(rare), ndtr(-rare) / ndtr(rare)
-    return np.asarray(log_rare + np.log(-log_rare - ratio * log_ndtr(-rare)))
+    log_rare, probability = log_ndtr(rare), ndtr(rare)
+    # log_ndtr(-rare) is 0 in float64 from 9 on, where this term is 1.
+    common = -(1.0 - probability) * np.log1p(-probability) / probability
+    return np.asarray(log_rare + np.log(common - log_rare))
 
 
 def binary_entropy(argument: Array) -> Array:
@@ -103,9 +105,10 @@ def _smoothed_entropy(centre: Array, width: Array) -> Array:
     deviation_scale = 1.0 / np.where(wide, width, 1.0)
     deviation_shift = np.where(wide, -centre, 0.0) * deviation_scale
     # The integrand's variable v: u = shift + scale v, t = deviation_shift + deviation_scale v.
-    lower = np.maximum((-_LARGEST_ARGUMENT - shift) / scale, (-reach - deviation_shift) / deviation_scale)
-    upper = np.minimum((_LARGEST_ARGUMENT - shift) / scale, (reach - deviation_shift) / deviation_scale)
-    lower = np.minimum(lower, upper)
+    first, last = (-reach - deviation_shift) / deviation_scale, (reach - deviation_shift) / deviation_scale
+    with np.errstate(over="ignore"):
+        lower = np.clip((-_LARGEST_ARGUMENT - shift) / scale, first, last)
+        upper = np.clip((_LARGEST_ARGUMENT - shift) / scale, lower, last)
 
     def log_integrand(v: Array) -> Array:
         argument = np.clip(shift + scale * v, -_LARGEST_ARGUMENT, _LARGEST_ARGUMENT)

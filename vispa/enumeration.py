@@ -75,7 +75,7 @@ def entropy(probabilities: ArrayLike) -> float:
     values = checks.real_array("probabilities", probabilities, dimensions=1)
     if np.any(values < 0):
         raise ValueError(f"probabilities must not be negative; found {values.min()}")
-    return float(-xlogy(values, values).sum())
+    return float(0.0 - xlogy(values, values).sum())
 
 
 def probabilities(mean: Array, factor: Array, root_residual: Array) -> Array:
