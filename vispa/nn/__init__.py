@@ -1,0 +1,20 @@
+"""Binary weights for any torch model: one call in, one plain network out."""
+
+from vispa.nn.activation import SignActivation
+from vispa.nn.attachment import attach, project
+from vispa.nn.binarization import binarize
+from vispa.nn.evaluation import ensemble, sampling
+from vispa.nn.hardening import harden
+from vispa.nn.selection import BinaryLayer, binary_layers
+
+__all__ = [
+    "BinaryLayer",
+    "SignActivation",
+    "attach",
+    "binarize",
+    "binary_layers",
+    "ensemble",
+    "harden",
+    "project",
+    "sampling",
+]

@@ -1,0 +1,128 @@
+"""The three maps with hand-written gradients: correlated latents, the scaled sign, the binary activation.
+
+All of them are pure elementwise arithmetic (no matrix product), so autocast never lowers their precision.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+__all__ = ["CorrelatedLatent", "ScaledSign", "SignWithQuadraticGradient", "working_dtype"]
+
+
+def working_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Precision of the variational maths: single, or double for double parameters."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def sign(values: Tensor) -> Tensor:
+    """Return the signs as +1 and -1, with ``sgn(0) = sgn(-0) = +1``."""
+    # -0.0 + 0.0 is +0.0. `copysign` is one pass over memory; on a CPU `where` costs ten times as much.
+    return torch.copysign(torch.ones((), dtype=values.dtype, device=values.device), values + 0.0)
+
+
+def per_channel(values: Tensor, like: Tensor) -> Tensor:
+    """View one value an output channel so that it multiplies ``like``, whose first axis is the channel."""
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
+class CorrelatedLatent(Function):
+    """``x = mean + noise @ factor`` for one shared noise vector; the backward is the VISPA estimator (S7).
+
+    With ``G = dL/dx``: ``grad_mean = G`` and ``grad_factor = sqrt(scale) * noise outer G``. The factor is
+    stored as sqrt(scale) times the factor of the covariance, so ``sqrt(scale) * noise`` is standard normal.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(mean: Tensor, factor: Tensor, noise: Tensor, scale: float) -> Tensor:
+        """Compute the value; see the class."""
+        dtype = noise.dtype
+        latent = mean.to(dtype).reshape(factor.shape[0], factor.shape[2])
+        latent = torch.addcmul(latent, factor[:, 0].to(dtype), noise[0])
+        for k in range(1, factor.shape[1]):
+            latent.addcmul_(factor[:, k].to(dtype), noise[k])
+        return latent.view(mean.shape)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, float], output: Tensor) -> None:
+        """Keep what the backward needs."""
+        mean, factor, noise, scale = inputs
+        ctx.save_for_backward(noise)
+        ctx.scale, ctx.mean_dtype, ctx.factor_dtype = scale, mean.dtype, factor.dtype
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        """Return one gradient an input; see the class."""
+        (noise,) = ctx.saved_tensors
+        grad_mean = grad_factor = None
+        if ctx.needs_input_grad[0]:
+            grad_mean = grad.to(ctx.mean_dtype)
+        if ctx.needs_input_grad[1]:
+            direction = (noise * ctx.scale**0.5).to(ctx.factor_dtype)
+            grad_factor = grad.to(ctx.factor_dtype).flatten(1).unsqueeze(1) * direction.unsqueeze(1)
+        return grad_mean, grad_factor, None, None
+
+
+class ScaledSign(Function):
+    """``alpha * sgn(latent)``, one alpha an output channel; the backward passes straight through the sign.
+
+    With ``G`` the gradient of the result: ``grad_latent = alpha * G``, ``grad_alpha = sum(sgn(latent) * G)``
+    over each channel.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(latent: Tensor, alpha: Tensor) -> Tensor:
+        """Compute the value; see the class."""
+        return sign(latent).to(alpha.dtype) * per_channel(alpha, latent)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Keep what the backward needs."""
+        latent, alpha = inputs
+        # The layer keeps the output for its own backward: saving it rather than the signs costs no memory.
+        ctx.save_for_backward(output, alpha)
+        ctx.latent_dtype = latent.dtype
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return one gradient an input; see the class."""
+        output, alpha = ctx.saved_tensors
+        grad_latent = grad_alpha = None
+        if ctx.needs_input_grad[0]:
+            grad_latent = (grad * per_channel(alpha, grad)).to(ctx.latent_dtype)
+        if ctx.needs_input_grad[1]:
+            # The sign bit survives in alpha * sgn even where alpha is a signed zero.
+            one = torch.ones((), dtype=output.dtype, device=output.device)
+            sums = (torch.copysign(one, output) * grad).flatten(1).sum(1)
+            grad_alpha = sums * torch.copysign(one, alpha)
+        return grad_latent, grad_alpha
+
+
+class SignWithQuadraticGradient(Function):
+    """``sgn(x)``, its gradient scaled by ``max(2 - |2 x|, 0)``, the derivative of Bi-Real's quadratic."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(inputs: Tensor) -> Tensor:
+        """Compute the value; see the class."""
+        return sign(inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Keep what the backward needs."""
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """Return one gradient an input; see the class."""
+        (inputs,) = ctx.saved_tensors
+        return grad * (2 - 2 * inputs.abs()).clamp_min(0)
