@@ -1,0 +1,360 @@
+"""The Shor relaxation solved by the conic solvers of CVXPY: slow, general, the yardstick of the rest."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from solvers import checks
+from solvers.binary import dense_matrix, frobenius_norm
+from solvers.problem import Elliptope, Problem, as_problem
+from solvers.solution import Solution, Status, relative_gap
+from solvers.triangle import Triangles, all_triangles, most_violated, no_triangles
+
+MAX_SIZE = 2000
+ALL_TRIANGLES_UP_TO = 40
+# Handing all of them over at once is fastest up to here; beyond, rounds reach the same point sooner.
+AT_ONCE_UP_TO = 20
+# Added in one round, for each row of Y; a round that finds no violation above the tolerance is the last.
+TRIANGLES_PER_ROW = 8
+ALL_TRIANGLES_TOLERANCE = 1e-6
+TRIANGLE_TOLERANCE = 1e-4
+MAX_ROUNDS = 40
+# Eigenvalues of Y whose sum is below this part of its trace are the solver's noise.
+NEGLIGIBLE_TRACE = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class TriangleSolution(Solution):
+    r"""A Solution over the elliptope cut by triangle inequalities.
+
+    Its `lower_bound` holds for every point that satisfies the inequalities, hence for every binary point, not
+    for all of the elliptope: with multipliers :math:`t_m \ge 0` it is R3 applied to
+    :math:`C - \sum_m t_m T_m`, less :math:`\sum_m t_m`.
+
+    Attributes
+    ----------
+    triangles : Triangles
+        The inequalities imposed.
+    multipliers : (m,) ndarray
+        Their multipliers, in units of the cost.
+    """
+
+    triangles: Triangles = field(default_factory=no_triangles)
+    multipliers: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+
+def exact(
+    problem: Problem,
+    *,
+    solver: str = "clarabel",
+    triangle_inequalities: bool = False,
+    tol: float = 1e-6,
+    max_seconds: float | None = None,
+) -> Solution:
+    r"""Solve the Shor relaxation with CVXPY.
+
+    Each solver is given the form it solves faster: Clarabel the dual, max 1^T y over PSD C - Diag(y), whose
+    sparsity it exploits, SCS the primal.
+
+    Parameters
+    ----------
+    problem : BinaryQuadratic, MaxCut or Elliptope
+        With N <= 2000 (memory grows as N^4 for Clarabel on dense costs; N = 250 is comfortable).
+        A LinearOperator is formed densely.
+    solver : {"clarabel", "scs"}, optional
+        Interior point (accurate), or first order (light on memory).
+    triangle_inequalities : bool, optional
+        Impose :math:`s_{ij}Y_{ij} + s_{ik}Y_{ik} + s_{jk}Y_{jk} \ge -1`.  Up to N = 20 all are handed over,
+        above that the most violated in rounds: for N <= 40 until every one holds to 1e-6, beyond until every
+        one holds to 1e-4 or 40 rounds are spent.
+    tol : float, optional
+        Relative gap at which the solution counts as certified.
+    max_seconds : float, optional
+        Time limit for the solver.
+
+    Returns
+    -------
+    Solution
+        Its factor comes from the eigenvalues of Y, its value from the factor, its bound from y by a dense
+        eigenvalue (`certificate="estimate"`).  A `TriangleSolution` with ``triangle_inequalities``.
+
+    Raises
+    ------
+    ValueError
+        If N > 2000 or an option is out of range.
+
+    Examples
+    --------
+    >>> from solvers.problem import MaxCut
+    >>> solution = exact(MaxCut([[0, 1, 1], [1, 0, 1], [1, 1, 0]]))
+    >>> round(-solution.value, 6), solution.certified
+    (2.25, True)
+    """
+    started = time.monotonic()
+    problem = as_problem(problem)
+    checks.choice("solver", solver, ("clarabel", "scs"))
+    tol = checks.scalar("tol", tol, positive=True)
+    if max_seconds is not None:
+        max_seconds = checks.scalar("max_seconds", max_seconds, positive=True)
+    elliptope = problem.relaxation()
+    scaled = _scale(elliptope)
+    budget = _Budget(started, max_seconds)
+    run = _with_triangles if triangle_inequalities else _without_triangles
+    attempt = run(scaled.matrix, solver, tol, budget)
+    return _finish(problem, elliptope, scaled, attempt, tol, triangle_inequalities, started)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scaled:
+    """C = scale * matrix + Diag(diagonal): the solver sees a matrix of norm 1 with zero diagonal."""
+
+    matrix: NDArray[np.float64]
+    scale: float
+    diagonal: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Budget:
+    started: float
+    max_seconds: float | None
+
+    def left(self) -> float | None:
+        if self.max_seconds is None:
+            return None
+        return max(self.max_seconds - (time.monotonic() - self.started), 1e-3)
+
+    def spent(self) -> bool:
+        return self.max_seconds is not None and time.monotonic() - self.started >= self.max_seconds
+
+
+@dataclass(frozen=True, eq=False)
+class _Attempt:
+    """What the conic solver left, in scaled units; `gram` and `dual` are None where it left nothing."""
+
+    status: str
+    iterations: int
+    gram: NDArray[np.float64] | None
+    dual: NDArray[np.float64] | None
+    triangles: Triangles
+    multipliers: NDArray[np.float64]
+
+
+def _scale(elliptope: Elliptope) -> _Scaled:
+    matrix = dense_matrix("cost", elliptope.cost, limit=MAX_SIZE)
+    diagonal = matrix.diagonal().copy()
+    np.fill_diagonal(matrix, 0.0)
+    scale = frobenius_norm(matrix)
+    return _Scaled(matrix / scale if scale > 0 else matrix, scale, diagonal)
+
+
+def _without_triangles(matrix: NDArray[np.float64], solver: str, tol: float, budget: _Budget) -> _Attempt:
+    return _solve(matrix, no_triangles(), solver, tol, budget)
+
+
+def _with_triangles(matrix: NDArray[np.float64], solver: str, tol: float, budget: _Budget) -> _Attempt:
+    order = matrix.shape[0]
+    if order <= AT_ONCE_UP_TO:
+        return _solve(matrix, all_triangles(order), solver, tol, budget)
+    attempt = _without_triangles(matrix, solver, tol, budget)
+    tolerance = ALL_TRIANGLES_TOLERANCE if order <= ALL_TRIANGLES_UP_TO else TRIANGLE_TOLERANCE
+    for _ in range(MAX_ROUNDS):
+        if attempt.gram is None or budget.spent():
+            break
+        new = most_violated(attempt.gram, TRIANGLES_PER_ROW * order, tolerance)
+        joined = attempt.triangles.join(new)
+        if joined.count == attempt.triangles.count:
+            break
+        following = _solve(matrix, joined, solver, tol, budget)
+        if following.gram is None or following.dual is None:
+            break
+        attempt = following
+    return attempt
+
+
+def _solve(
+    matrix: NDArray[np.float64], triangles: Triangles, solver: str, tol: float, budget: _Budget
+) -> _Attempt:
+    order = matrix.shape[0]
+    if not np.any(matrix):
+        return _Attempt("optimal", 0, np.eye(order), np.zeros(order), no_triangles(), np.empty(0))
+    program = _dual_program if solver == "clarabel" else _primal_program
+    return program(matrix, triangles).solve(solver, tol, budget)
+
+
+@dataclass(frozen=True, eq=False)
+class _Program:
+    """A CVXPY problem, and where its solution holds Y, y and the multipliers."""
+
+    problem: Any
+    triangles: Triangles
+    gram: Callable[[], Any]
+    dual: Callable[[], Any]
+    multipliers: Callable[[], Any]
+
+    def solve(self, solver: str, tol: float, budget: _Budget) -> _Attempt:
+        status = _run(self.problem, solver, tol, budget)
+        statistics = self.problem.solver_stats
+        iterations = int(statistics.num_iters or 0) if statistics is not None else 0
+        gram, dual = _finite_or_none(self.gram()), _finite_or_none(self.dual())
+        multipliers = _finite_or_none(self.multipliers())
+        if dual is None or multipliers is None:
+            return _Attempt(status, iterations, gram, None, no_triangles(), np.empty(0))
+        return _Attempt(status, iterations, gram, dual, self.triangles, np.maximum(multipliers, 0.0))
+
+
+def _dual_program(matrix: NDArray[np.float64], triangles: Triangles) -> _Program:
+    """Maximise 1^T y - 1^T t over t >= 0 and PSD C - Diag(y) - sum_m t_m T_m; Y is the cone's multiplier."""
+    import cvxpy as cp
+
+    order = matrix.shape[0]
+    y = cp.Variable(order)
+    slack = cp.Constant(sp.csc_array(matrix)) - cp.diag(y)
+    if not triangles.count:
+        psd = slack >> 0
+        problem = cp.Problem(cp.Maximize(cp.sum(y)), [psd])
+        return _Program(problem, triangles, lambda: psd.dual_value, lambda: y.value, lambda: np.empty(0))
+    t = cp.Variable(triangles.count, nonneg=True)
+    psd = slack - cp.reshape(triangles.vectorised(order) @ t, (order, order), order="C") >> 0
+    problem = cp.Problem(cp.Maximize(cp.sum(y) - cp.sum(t)), [psd])
+    return _Program(problem, triangles, lambda: psd.dual_value, lambda: y.value, lambda: t.value)
+
+
+def _primal_program(matrix: NDArray[np.float64], triangles: Triangles) -> _Program:
+    """Minimise <C, Y> over PSD Y with unit diagonal; y and t are multipliers of the constraints."""
+    import cvxpy as cp
+
+    order = matrix.shape[0]
+    gram = cp.Variable((order, order), symmetric=True)
+    unit = cp.diag(gram) == 1
+    constraints = [unit, gram >> 0]
+    if triangles.count:
+        constraints.append(triangles.vectorised(order).T @ cp.vec(gram, order="C") >= -1)
+    cost = cp.sum(cp.multiply(cp.Constant(sp.csc_array(matrix)), gram))
+    problem = cp.Problem(cp.Minimize(cost), constraints)
+
+    def dual() -> Any:
+        # CVXPY's multiplier of diag(Y) = 1 has the opposite sign.
+        return None if unit.dual_value is None else -np.asarray(unit.dual_value)
+
+    def multipliers() -> Any:
+        return constraints[2].dual_value if triangles.count else np.empty(0)
+
+    return _Program(problem, triangles, lambda: gram.value, dual, multipliers)
+
+
+def _run(program: Any, solver: str, tol: float, budget: _Budget) -> str:
+    """Solve; the status in CVXPY's words, "solver_error" where it raised."""
+    import cvxpy as cp
+
+    left = budget.left()
+    if solver == "clarabel":
+        options: dict[str, Any] = {"solver": cp.CLARABEL}
+        options.update({} if left is None else {"time_limit": left})
+    else:
+        accuracy = min(0.1 * tol, 1e-7)
+        options = {"solver": cp.SCS, "eps_abs": accuracy, "eps_rel": accuracy, "max_iters": 100_000}
+        options.update({} if left is None else {"time_limit_secs": left})
+    with warnings.catch_warnings():
+        # What CVXPY warns of, the status and the recomputed bound state.
+        warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+        try:
+            program.solve(**options)
+        except cp.error.SolverError:
+            return "solver_error"
+    return str(program.status)
+
+
+def _finite_or_none(values: Any) -> NDArray[np.float64] | None:
+    if values is None:
+        return None
+    array = np.asarray(values, dtype=np.float64)
+    return array if np.isfinite(array).all() else None
+
+
+def _finish(
+    problem: Problem,
+    elliptope: Elliptope,
+    scaled: _Scaled,
+    attempt: _Attempt,
+    tol: float,
+    cut: bool,
+    started: float,
+) -> Solution:
+    """Recompute everything that is reported from the factor and the dual vector."""
+    order = scaled.matrix.shape[0]
+    factor = np.ones((order, 1)) if attempt.gram is None else factor_of(attempt.gram)
+    strengthened = scaled.matrix
+    if attempt.triangles.count:
+        strengthened = strengthened - attempt.triangles.combine(attempt.multipliers, order).toarray()
+    dual, bound = _best_dual(strengthened, factor, attempt.dual)
+    bound -= float(attempt.multipliers.sum())
+    value = float(np.sum((scaled.matrix @ factor) * factor))
+    trace = float(scaled.diagonal.sum())
+    full_value = scaled.scale * value + trace
+    gap = relative_gap(full_value, scaled.scale * bound + trace, frobenius_norm(elliptope.cost))
+    fields: dict[str, Any] = {
+        "problem": problem,
+        "factor": factor,
+        "value": full_value + elliptope.constant,
+        "lower_bound": scaled.scale * bound + trace + elliptope.constant,
+        "gap": gap,
+        "dual": scaled.scale * dual + scaled.diagonal,
+        "certificate": "estimate",
+        "status": _status(attempt, gap <= tol),
+        "iterations": attempt.iterations,
+        "seconds": time.monotonic() - started,
+    }
+    if not cut:
+        return Solution(**fields)
+    return TriangleSolution(
+        **fields, triangles=attempt.triangles, multipliers=scaled.scale * attempt.multipliers
+    )
+
+
+def factor_of(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return unit rows V with V V^T = Y, up to the solver's noise, from the eigenvectors of Y."""
+    eigenvalues, vectors = scipy.linalg.eigh(0.5 * (gram + gram.T))
+    eigenvalues = np.maximum(eigenvalues, 0.0)
+    noise = int(np.searchsorted(np.cumsum(eigenvalues), NEGLIGIBLE_TRACE * eigenvalues.sum(), side="right"))
+    noise = min(noise, eigenvalues.shape[0] - 1)
+    # Largest first, so that the leading columns carry the most.
+    factor = (vectors[:, noise:] * np.sqrt(eigenvalues[noise:]))[:, ::-1]
+    norms = np.linalg.norm(factor, axis=1, keepdims=True)
+    factor = np.divide(factor, norms, out=np.zeros_like(factor), where=norms > 0)
+    factor[norms[:, 0] == 0, 0] = 1.0
+    return np.ascontiguousarray(factor)
+
+
+def _best_dual(
+    matrix: NDArray[np.float64], factor: NDArray[np.float64], dual: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], float]:
+    """Return the better, by R3, of the solver's y and the y_i = <(C V)_i, v_i> that the factor implies."""
+    candidates = [np.sum((matrix @ factor) * factor, axis=1)]
+    if dual is not None:
+        candidates.append(dual)
+    bounds = [dense_bound(matrix, y) for y in candidates]
+    best = int(np.argmax(bounds))
+    return candidates[best], bounds[best]
+
+
+def dense_bound(matrix: NDArray[np.float64], dual: NDArray[np.float64]) -> float:
+    """R3 of the mathematics: 1^T y + N lambda_min(C - Diag(y)), the eigenvalue in floating point."""
+    smallest = scipy.linalg.eigvalsh(matrix - np.diag(dual), subset_by_index=[0, 0])[0]
+    return float(dual.sum() + matrix.shape[0] * smallest)
+
+
+def _status(attempt: _Attempt, within: bool) -> Status:
+    if within:
+        return Status.CERTIFIED
+    if attempt.gram is None or attempt.dual is None:
+        return Status.TIME_LIMIT if attempt.status == "user_limit" else Status.FAILED
+    return Status.TIME_LIMIT if attempt.status == "user_limit" else Status.NOT_CERTIFIED
