@@ -74,7 +74,9 @@ def symmetric_dense(name: str, values: ArrayLike) -> Matrix:
     """Return an exactly symmetric, finite float64 copy of a dense matrix."""
     array = real_array(name, values, dimensions=2)
     _check_square(name, array.shape)
-    _check_asymmetry(name, float(np.abs(array - array.T).max(initial=0.0)), float(np.abs(array).max(initial=0.0)))
+    _check_asymmetry(
+        name, float(np.abs(array - array.T).max(initial=0.0)), float(np.abs(array).max(initial=0.0))
+    )
     return 0.5 * array + 0.5 * array.T
 
 

@@ -100,7 +100,9 @@ class MaxCut:
     def __init__(self, graph: Any) -> None:
         if isinstance(graph, LinearOperator):
             raise TypeError("graph must be an array of weights; found a LinearOperator")
-        weights = sp.csr_array(checks.symmetric_sparse("graph", sp.csr_array(_as_two_dimensional("graph", graph))))
+        weights = sp.csr_array(
+            checks.symmetric_sparse("graph", sp.csr_array(_as_two_dimensional("graph", graph)))
+        )
         weights.setdiag(0.0)
         weights.eliminate_zeros()
         self.graph = weights
@@ -202,7 +204,8 @@ def symmetrise(matrix: Any) -> Any:
            [1., 0.]])
     """
     if sp.issparse(matrix):
-        return sp.csr_array(0.5 * matrix + 0.5 * matrix.T)
+        half = 0.5 * sp.csr_array(matrix, dtype=np.float64)
+        return sp.csr_array(half + half.T)
     array = checks.real_array("matrix", matrix, dimensions=2)
     return 0.5 * array + 0.5 * array.T
 
@@ -222,7 +225,9 @@ class _HomogenisedOperator(LinearOperator):
     """[[0, h^T], [h, A]] as an operator: A is applied, never formed."""
 
     def __init__(self, A: LinearOperator, half: NDArray[np.float64]) -> None:
-        super().__init__(np.dtype(np.float64), (half.shape[0] + 1, half.shape[0] + 1))
+        super().__init__(  # type: ignore[call-arg]  # scipy's stubs see object.__init__
+            np.dtype(np.float64), (half.shape[0] + 1, half.shape[0] + 1)
+        )
         self._inner = A
         self._half = half
 

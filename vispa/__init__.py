@@ -27,7 +27,7 @@ _HOME = {
     "sampling": "vispa.nn",
 }
 
-__all__ = sorted([*_HOME, "__version__"])  # noqa: PLE0605
+__all__ = sorted([*_HOME, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

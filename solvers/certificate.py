@@ -1,0 +1,94 @@
+"""Lower bounds from a dual vector: the smallest eigenvalue of C - Diag(y) decides.
+
+For any y, 1^T y + N lambda_min(C - Diag(y)) bounds <C, Y> from below on the elliptope, because Y is PSD with
+trace N.  With y_i = <(C V)_i, v_i> the first term is the value at V, so the second is the whole gap.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg as la
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator
+
+from solvers.lanczos import smallest_eigenpair, start_vector
+from solvers.problem import Cost
+from solvers.sphere import row_products
+
+# Up to this order LAPACK's eigenvalues cost little and are accurate to rounding.
+DENSE_ORDER = 200
+
+
+class DualBound(NamedTuple):
+    """A lower bound, the eigenvalue estimate behind it, and how far that estimate may be off."""
+
+    bound: float
+    smallest_eigenvalue: float
+    residual: float
+
+
+def dual_vector(cost: Cost, factor: NDArray[np.float64]) -> NDArray[np.float64]:
+    r"""y_i = <(C V)_i, v_i>: the multipliers at a critical factor; their sum is <C, V V^T>.
+
+    Examples
+    --------
+    >>> dual_vector(np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([[1.0], [-1.0]]))
+    array([-1., -1.])
+    """
+    return row_products(np.asarray(cost @ factor), factor)
+
+
+def dual_bound(
+    cost: Cost, dual: NDArray[np.float64], *, rng: np.random.Generator | int | None = None
+) -> DualBound:
+    r"""Estimated lower bound :math:`1^T y + N \min(\lambda_{\min}(C - Diag(y)), 0)` on the elliptope.
+
+    Parameters
+    ----------
+    cost : (N, N) ndarray, sparse array or LinearOperator
+        Symmetric C.
+    dual : (N,) ndarray
+        Any vector y.
+    rng : numpy Generator or seed, optional
+        For the start of the Lanczos recurrence, used above N = 200.
+
+    Returns
+    -------
+    DualBound
+        The eigenvalue's residual is subtracted before the bound is formed.  LAPACK's eigenvalues are
+        accurate to rounding; a Lanczos value comes from above, and its residual only says that some
+        eigenvalue is that near, so the bound is an estimate, not a proof.
+
+    Examples
+    --------
+    >>> dual_bound(np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([-1.0, -1.0])).bound
+    -2.0
+    """
+    order = cost.shape[0]
+    if order <= DENSE_ORDER:
+        smallest = float(la.eigvalsh(dense_slack(cost, dual), subset_by_index=[0, 0])[0])
+        residual = 0.0
+    else:
+        start = start_vector(order, np.random.default_rng(rng))
+        pair = smallest_eigenpair(lambda x: cost @ x - dual * x, start)
+        smallest, residual = pair.value, pair.residual
+    bound = float(np.sum(dual)) + order * min(smallest - residual, 0.0)
+    return DualBound(bound, smallest, residual)
+
+
+def dense_slack(cost: Cost, dual: NDArray[np.float64]) -> NDArray[np.float64]:
+    """C - Diag(y) as a dense array."""
+    slack = dense_cost(cost)
+    slack[np.diag_indices_from(slack)] -= dual
+    return slack
+
+
+def dense_cost(cost: Cost) -> NDArray[np.float64]:
+    """C as a new dense array; an operator is applied to the identity and symmetrised."""
+    if isinstance(cost, LinearOperator):
+        dense = np.asarray(cost @ np.eye(cost.shape[0]), dtype=np.float64)
+        return 0.5 * dense + 0.5 * dense.T
+    return np.asarray(cost.toarray() if sp.issparse(cost) else np.array(cost))

@@ -1,0 +1,1 @@
+"""Compiled inner loops. Imported only where they run, so that nothing else needs numba."""

@@ -1,0 +1,222 @@
+"""The low-rank solver: a narrow factor, a dual certificate, and an escape wherever the certificate fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse.linalg import LinearOperator
+
+from solvers import checks
+from solvers.certificate import dense_cost
+from solvers.part_solver import PartSolver
+from solvers.parts import split_components, split_diagonal
+from solvers.problem import Cost, Elliptope, Problem, as_problem
+from solvers.rigorous import check_provable, rigorous_bound
+from solvers.run import Run, Stop
+from solvers.solution import Iteration, Solution, Status, relative_gap
+from solvers.sphere import normalise, random_rows
+
+# The norm of an operator is measured by applying it to the identity; above this order the gap is relative to the
+# value alone, which can only make it larger.
+MEASURED_OPERATOR = 4096
+
+
+def low_rank(
+    problem: Problem,
+    *,
+    rank: int | None = None,
+    tol: float = 1e-6,
+    start: ArrayLike | None = None,
+    certificate: str = "estimate",
+    max_iterations: int = 1_000_000,
+    max_seconds: float | None = None,
+    callback: Callable[[Iteration], None] | None = None,
+    rng: np.random.Generator | int | None = None,
+) -> Solution:
+    r"""Solve the SDP relaxation through a factor Y = V V^T of few columns, and certify the result.
+
+    Parameters
+    ----------
+    problem : BinaryQuadratic, MaxCut or Elliptope
+        Dense, sparse, or given by a LinearOperator.
+    rank : int, optional
+        Number of columns k to start with, 1 <= k <= N; escapes may add more.  By default about
+        2 log2(N), never more than the Barvinok-Pataki rank needs.
+    tol : float, optional
+        Relative gap at which the result counts as certified, > 0.
+    start : (N, k) array_like, optional
+        Rows to start from, normalised first; replaces `rank`.
+    certificate : {"estimate", "rigorous"}, optional
+        Whether the final bound rests on a floating-point eigenvalue or is proved with error bounds.
+    max_iterations : int, optional
+        Sweeps (or conjugate gradient iterations for an operator) over all parts.
+    max_seconds : float, optional
+        Wall-clock limit.
+    callback : callable, optional
+        Called with an `Iteration` a few times a second or less often; raising StopIteration ends the solve.
+    rng : numpy Generator or seed, optional
+        For the start point and the Lanczos vectors.
+
+    Returns
+    -------
+    Solution
+        The best point found, always with a valid bound; `status` says what to do next.  KeyboardInterrupt
+        returns it too, with status INTERRUPTED.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument that does not fit, naming it.
+
+    Notes
+    -----
+    Coordinate sweeps with over-relaxation run until the decrease foretells the wanted gap; then
+    y_i = <(C V)_i, v_i> and the smallest eigenvalue of C - Diag(y) decide.  Where that eigenvalue is negative
+    at a critical point, V gains a column along its eigenvector, which lowers the objective (Boumal 2015).
+    Almost every cost has no spurious second-order points once k(k+1)/2 > N (Boumal, Voroninski and Bandeira
+    2016).  A sweep costs O(nnz k), memory is O(nnz + N k).
+
+    Examples
+    --------
+    >>> from solvers import MaxCut, low_rank
+    >>> pentagon = np.roll(np.eye(5), 1, axis=1)
+    >>> solution = low_rank(MaxCut(pentagon + pentagon.T), rng=0)
+    >>> solution.status.name, round(solution.report()["upper_bound"], 4)
+    ('CERTIFIED', 4.5225)
+    """
+    relaxation = as_problem(problem).relaxation()
+    tol = checks.scalar("tol", tol, positive=True)
+    checks.choice("certificate", certificate, ("estimate", "rigorous"))
+    if certificate == "rigorous":
+        check_provable(relaxation.cost)
+    max_iterations = checks.integer("max_iterations", max_iterations, minimum=1)
+    if max_seconds is not None:
+        max_seconds = checks.scalar("max_seconds", max_seconds, positive=True)
+    generator = np.random.default_rng(rng)
+    factor = _start_factor(relaxation.size, rank, start, generator)
+    solve = _Solve(relaxation, factor, tol, generator)
+    status = solve.run(max_iterations, max_seconds, callback)
+    return solve.solution(problem, status, rigorous=certificate == "rigorous")
+
+
+def default_rank(order: int) -> int:
+    """Columns to start with: enough to have no spurious optima in practice, few enough to be fast.
+
+    Examples
+    --------
+    >>> default_rank(3), default_rank(100), default_rank(10_000)
+    (3, 16, 32)
+    """
+    barvinok_pataki = int(np.ceil(np.sqrt(2 * order))) + 1
+    # multiples of 8 fill vector registers
+    narrow = 8 * int(np.ceil(2 * np.log2(max(order, 2)) / 8))
+    return min(order, barvinok_pataki, narrow)
+
+
+class _Solve:
+    """One problem on its way: diagonal apart, split into parts, each with its solver."""
+
+    def __init__(
+        self, relaxation: Elliptope, factor: NDArray[np.float64], tol: float, generator: np.random.Generator
+    ) -> None:
+        self.relaxation = relaxation
+        self.tol = tol
+        self.generator = generator
+        hollow, self.diagonal = split_diagonal(relaxation.cost)
+        self.frobenius = _frobenius(relaxation.cost)
+        self.factor = factor
+        self.parts = split_components(hollow)
+        self.solvers = [PartSolver(part.cost, factor[part.rows], generator) for part in self.parts]
+        self.run_state: Run | None = None
+
+    def run(
+        self,
+        max_iterations: int,
+        max_seconds: float | None,
+        callback: Callable[[Iteration], None] | None,
+    ) -> Status:
+        state = Run(
+            [solver.value for solver in self.solvers],
+            [solver.bound for solver in self.solvers],
+            shift=float(self.diagonal.sum()),
+            constant=self.relaxation.constant,
+            frobenius=self.frobenius,
+            max_iterations=max_iterations,
+            max_seconds=max_seconds,
+            callback=callback,
+        )
+        self.run_state = state
+        try:
+            for number, solver in enumerate(self.solvers):
+                share = self.tol * solver.order / self.relaxation.size
+                solver.solve(number, state, share)
+        except Stop as stop:
+            return Status.CERTIFIED if state.gap <= self.tol else stop.status
+        except KeyboardInterrupt:
+            return Status.INTERRUPTED
+        return Status.CERTIFIED if state.gap <= self.tol else Status.STALLED
+
+    def solution(self, problem: Problem, status: Status, *, rigorous: bool) -> Solution:
+        assert self.run_state is not None
+        factor, dual = self._assemble()
+        value = self.run_state.value
+        bound = self.run_state.bound
+        constant = self.relaxation.constant
+        if rigorous:
+            estimate = (bound - value) / self.relaxation.size
+            bound = rigorous_bound(self.relaxation.cost, dual, smallest_eigenvalue=min(estimate, 0.0))
+        gap = max(relative_gap(value, bound, self.frobenius), 0.0)
+        if status is Status.CERTIFIED and gap > self.tol:
+            status = Status.NOT_CERTIFIED
+        return Solution(
+            problem=problem,
+            factor=factor,
+            value=value + constant,
+            lower_bound=float(np.nextafter(bound + constant, -np.inf)) if rigorous else bound + constant,
+            gap=gap,
+            dual=dual,
+            certificate="rigorous" if rigorous else "estimate",
+            status=status,
+            iterations=self.run_state.iterations,
+            seconds=self.run_state.seconds,
+            history=tuple(self.run_state.history),
+        )
+
+    def _assemble(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Rows and multipliers of all parts in the order of the problem; escapes may have widened some."""
+        width = max([self.factor.shape[1]] + [solver.factor.shape[1] for solver in self.solvers])
+        factor = np.zeros((self.factor.shape[0], width))
+        factor[:, : self.factor.shape[1]] = self.factor
+        dual = self.diagonal.copy()
+        for part, solver in zip(self.parts, self.solvers, strict=True):
+            factor[part.rows] = 0.0
+            factor[part.rows, : solver.factor.shape[1]] = solver.factor
+            dual[part.rows] += solver.dual
+        return factor, dual
+
+
+def _start_factor(
+    order: int, rank: int | None, start: ArrayLike | None, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    if start is not None:
+        if rank is not None:
+            raise ValueError("start already fixes the rank; pass rank or start, not both")
+        rows = checks.real_array("start", start, dimensions=2)
+        if rows.shape[0] != order or rows.shape[1] == 0:
+            raise ValueError(f"start must have shape ({order}, k) with k >= 1; found {rows.shape}")
+        return normalise(rows)
+    if rank is None:
+        rank = default_rank(order)
+    return random_rows(order, checks.integer("rank", rank, minimum=1, maximum=order), generator)
+
+
+def _frobenius(cost: Cost) -> float:
+    if isinstance(cost, LinearOperator):
+        return float(np.linalg.norm(dense_cost(cost))) if cost.shape[0] <= MEASURED_OPERATOR else 0.0
+    entries: Any = cost.data if sp.issparse(cost) else cost
+    largest = float(np.abs(entries).max(initial=0.0))
+    return largest * float(np.linalg.norm(entries / largest)) if largest > 0 else 0.0

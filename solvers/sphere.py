@@ -1,0 +1,52 @@
+"""Geometry of unit rows: the product of spheres on which factors live.
+
+A factor V has shape (n, k) and rows of length one.  Its tangent space holds the D with <d_i, v_i> = 0 for
+every row.  Half the Riemannian gradient of <C, V V^T> is G = C V - Diag(y) V with y_i = <(C V)_i, v_i>, and
+half its Hessian maps D to the projection of (C - Diag(y)) D (Boumal, Voroninski and Bandeira 2016).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Factor = NDArray[np.float64]
+
+
+def random_rows(rows: int, rank: int, rng: np.random.Generator) -> Factor:
+    """Unit rows drawn uniformly from the sphere, shape (rows, rank)."""
+    return normalise(rng.standard_normal((rows, rank)))
+
+
+def normalise(rows: Factor) -> Factor:
+    """Divide each row by its length; a zero row has no projection.
+
+    Raises
+    ------
+    ValueError
+        If a row is zero.
+
+    Examples
+    --------
+    >>> normalise(np.array([[3.0, 4.0]]))
+    array([[0.6, 0.8]])
+    """
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    if not np.all(lengths > 0):
+        raise ValueError(f"rows must not be zero; row {int(np.argmin(lengths))} is")
+    return rows / lengths[:, None]
+
+
+def row_products(left: Factor, right: Factor) -> NDArray[np.float64]:
+    """<l_i, r_i> for each row, shape (n,)."""
+    return np.einsum("ij,ij->i", left, right)
+
+
+def tangent(factor: Factor, ambient: Factor) -> Factor:
+    """Project each row of ``ambient`` onto the tangent space of its sphere."""
+    return ambient - row_products(factor, ambient)[:, None] * factor
+
+
+def retract(factor: Factor, step: Factor) -> Factor:
+    """Move by ``step`` and return to the spheres by normalising."""
+    return normalise(factor + step)
