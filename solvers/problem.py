@@ -204,7 +204,7 @@ def symmetrise(matrix: Any) -> Any:
            [1., 0.]])
     """
     if sp.issparse(matrix):
-        half = 0.5 * sp.csr_array(matrix, dtype=np.float64)
+        half = 0.5 * sp.csr_array(matrix)
         return sp.csr_array(half + half.T)
     array = checks.real_array("matrix", matrix, dimensions=2)
     return 0.5 * array + 0.5 * array.T
@@ -225,9 +225,7 @@ class _HomogenisedOperator(LinearOperator):
     """[[0, h^T], [h, A]] as an operator: A is applied, never formed."""
 
     def __init__(self, A: LinearOperator, half: NDArray[np.float64]) -> None:
-        super().__init__(  # type: ignore[call-arg]  # scipy's stubs see object.__init__
-            np.dtype(np.float64), (half.shape[0] + 1, half.shape[0] + 1)
-        )
+        super().__init__(np.dtype(np.float64), (half.shape[0] + 1, half.shape[0] + 1))
         self._inner = A
         self._half = half
 
