@@ -16,7 +16,8 @@ from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
 
-Cost: TypeAlias = NDArray[np.float64] | sp.csr_array | LinearOperator
+# An ndarray, csr_array or LinearOperator, all float64; SciPy carries no types to say it with.
+Cost: TypeAlias = Any
 
 
 class BinaryQuadratic:
