@@ -131,13 +131,12 @@ def no_reward(trial: Trial) -> Iterator[Measurement]:
     glass = instances.symmetric(trial.rng, SIZE)
     glass_minimum = mean_field_minimum(glass, trial.rng)
     margins += [_conditional_bound(glass, family) - glass_minimum for family in _families(trial.rng)]
+
+    def conditional(row: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+        return _conditional_bound(A, _equal_rows(float(row[0]), float(row[1])))
+
     start = trial.rng.uniform(0.3, 1.0, size=2)
-    search = optimize.minimize(
-        lambda row: _conditional_bound(A, _equal_rows(*row)),
-        start,
-        method="Nelder-Mead",
-        options={"maxfev": 50},
-    )
+    search = optimize.minimize(conditional, start, method="Nelder-Mead", tol=1e-3)
     correlated = optimize.minimize_scalar(
         lambda z: _true_bound(A, _equal_rows(0.0, z)), bounds=(0.0, 3.0), method="bounded"
     )
@@ -159,7 +158,7 @@ def mean_field_minimum(A: Array, rng: np.random.Generator) -> float:
     def objective(theta: Array) -> tuple[float, Array]:
         m = np.tanh(theta)
         plus = special.expit(2.0 * theta)
-        value = m @ off_diagonal @ m - float((special.entr(plus) + special.entr(1.0 - plus)).sum())
+        value = float(m @ off_diagonal @ m) - float((special.entr(plus) + special.entr(1.0 - plus)).sum())
         return value, (2.0 * off_diagonal @ m + theta) * (1.0 - m**2)
 
     starts = rng.normal(scale=1.5, size=(10, A.shape[0]))

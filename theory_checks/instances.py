@@ -65,13 +65,19 @@ def posterior(rng: np.random.Generator, n: int, rank: int, *, noise: float = 1.0
 def elliptope_point(V: Array, *, homogenised: bool) -> Solution:
     """Wrap unit rows as what a solver would return, for a cost of zero."""
     size = V.shape[0]
+    return solution_at(Elliptope(np.zeros((size, size)), homogenised=homogenised), V)
+
+
+def solution_at(problem: Elliptope, V: Array) -> Solution:
+    """Wrap unit rows as a solution of the problem that nobody has certified."""
+    value = float(np.vdot(V, np.asarray(problem.cost @ V)))
     return Solution(
-        problem=Elliptope(np.zeros((size, size)), homogenised=homogenised),
+        problem=problem,
         factor=V,
-        value=0.0,
-        lower_bound=0.0,
-        gap=0.0,
-        dual=np.zeros(size),
+        value=value,
+        lower_bound=-np.inf,
+        gap=np.inf,
+        dual=np.zeros(problem.size),
         certificate="none",
         status=Status.NOT_CERTIFIED,
         iterations=0,

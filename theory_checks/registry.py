@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from theory_checks import bound, gauge, relaxation
+from theory_checks import bound, duality, gauge, relaxation, rounding_law, staircase
 from theory_checks.claim import Claim
 
 FAMILIES: dict[str, tuple[Claim, ...]] = {
     "gauge": gauge.CLAIMS,
-    "relaxation": relaxation.CLAIMS,
+    "relaxation": (*relaxation.CLAIMS, *duality.CLAIMS, *staircase.CLAIMS, *rounding_law.CLAIMS),
     "bound": bound.CLAIMS,
 }
 
-CLAIMS: dict[str, Claim] = {claim.identifier: claim for family in FAMILIES.values() for claim in family}
+CLAIMS: dict[str, Claim] = {
+    claim.identifier: claim
+    for family in FAMILIES.values()
+    for claim in sorted(family, key=lambda claim: int(claim.identifier[1:]))
+}
