@@ -1,0 +1,125 @@
+"""`vispa solve`: certify the relaxation of a file's problem, and round it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from typing import Any
+
+from solvers import checks
+from solvers.io import read_problem
+from solvers.problem import Problem
+from solvers.rounding import Rounding, round_homogeneous
+from solvers.solution import Iteration, Solution
+
+SAMPLES = 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument("file", metavar="FILE", help="MaxCut graph (rudy) or unit-diagonal SDP (SDPA sparse)")
+    parser.add_argument(
+        "--tol", type=float, default=1e-6, metavar="T", help="relative gap to reach (default 1e-6)"
+    )
+    parser.add_argument(
+        "--rank", type=int, metavar="K", help="columns of the factor to start with, at least 1"
+    )
+    parser.add_argument(
+        "--method", choices=("low-rank", "exact"), default="low-rank", help="default: low-rank"
+    )
+    parser.add_argument("--rigorous", action="store_true", help="prove the bound with error bounds")
+    parser.add_argument("--device", default="cpu", metavar="D", help="only cpu for now")
+    parser.add_argument("--max-seconds", type=float, metavar="S", help="time limit of the solve")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of start point and rounding (default 0)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Solve and report; 0 when certified, 1 when not."""
+    _check(arguments)
+    problem = read_problem(arguments.file)
+    solution = _solve(problem, arguments)
+    rounding = round_homogeneous(solution, samples=SAMPLES, rng=arguments.seed)
+    report = _report(arguments, solution, rounding)
+    sys.stdout.write(_json(report) if arguments.json else _text(report))
+    return 0 if solution.certified else 1
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what cannot be done before any work is done."""
+    checks.scalar("--tol", arguments.tol, positive=True)
+    checks.integer("--seed", arguments.seed, minimum=0)
+    if arguments.max_seconds is not None:
+        checks.scalar("--max-seconds", arguments.max_seconds, positive=True)
+    if arguments.device != "cpu":
+        raise ValueError(f"--device must be 'cpu', the only one supported so far; found {arguments.device!r}")
+    if arguments.rank is not None:
+        checks.integer("--rank", arguments.rank, minimum=1)
+    if arguments.method == "exact":
+        for name, given in (("--rank", arguments.rank is not None), ("--rigorous", arguments.rigorous)):
+            if given:
+                raise ValueError(f"{name} belongs to --method low-rank; --method exact does not have it")
+
+
+def _solve(problem: Problem, arguments: argparse.Namespace) -> Solution:
+    if arguments.method == "exact":
+        from solvers.exact import exact
+
+        return exact(problem, tol=arguments.tol, max_seconds=arguments.max_seconds)
+    from tqdm import tqdm
+
+    from solvers.low_rank import low_rank
+
+    with tqdm(file=sys.stderr, disable=not sys.stderr.isatty(), unit=" sweeps", leave=False) as bar:
+
+        def show(moment: Iteration) -> None:
+            bar.set_postfix(value=f"{moment.value:.9g}", rank=moment.rank, refresh=False)
+            bar.update(moment.iteration - bar.n)
+
+        return low_rank(
+            problem,
+            rank=arguments.rank,
+            tol=arguments.tol,
+            certificate="rigorous" if arguments.rigorous else "estimate",
+            max_seconds=arguments.max_seconds,
+            callback=show,
+            rng=arguments.seed,
+        )
+
+
+def _report(arguments: argparse.Namespace, solution: Solution, rounding: Rounding) -> dict[str, Any]:
+    """All that is known, in the sense in which the file states its problem."""
+    relaxation = solution.problem.relaxation()
+    return {
+        "file": arguments.file,
+        "size": relaxation.size,
+        "method": arguments.method,
+        **solution.report(),
+        "rounded_value": -rounding.value if relaxation.maximised else rounding.value,
+        "rounded_gap": rounding.gap,
+    }
+
+
+def _json(report: dict[str, Any]) -> str:
+    """One object; an infinite bound, for which JSON has no number, becomes null."""
+    numbers = {key: None if value in (math.inf, -math.inf) else value for key, value in report.items()}
+    return json.dumps(numbers, allow_nan=False) + "\n"
+
+
+def _text(report: dict[str, Any]) -> str:
+    bound = "upper_bound" if "upper_bound" in report else "lower_bound"
+    rows = [
+        ("value", f"{report['value']:.12g}"),
+        (bound.replace("_", " "), f"{report[bound]:.12g}"),
+        ("relative gap", f"{report['gap']:.3g}"),
+        ("certificate", report["certificate"]),
+        ("rank", str(report["rank"])),
+        ("seconds", f"{report['seconds']:.3f}"),
+        ("best rounded value", f"{report['rounded_value']:.12g}  (gap {report['rounded_gap']:.3g})"),
+        ("status", f"{report['status']}: {report['message']}"),
+    ]
+    return "".join(f"{name:<20}{value}\n" for name, value in rows)
