@@ -55,7 +55,7 @@ def dominated_radius(
     """
     largest = float(dominating.max())
     best = math.inf
-    for t in np.geomspace(1e-4, 30.0, 300) / max(largest, 1e-300):
+    for t in (np.geomspace(1e-4, 30.0, 300) / max(largest, 1e-300)).tolist():
         cumulant = float(probabilities @ (np.expm1(t * dominating) - t * dominating))
         best = min(best, (cumulant + math.log(2.0 / error_probability) / count) / t)
     return best
