@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
-from solvers.lanczos import smallest_eigenpair, start_vector
+from solvers.lanczos import Krylov, smallest_eigenpair, start_vector
 from solvers.problem import Cost
 from solvers.sphere import row_products
 
@@ -27,7 +27,7 @@ class DualBound(NamedTuple):
 
     bound: float
     smallest_eigenvalue: float
-    residual: float
+    error: float
 
 
 def dual_vector(cost: Cost, factor: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -58,9 +58,9 @@ def dual_bound(
     Returns
     -------
     DualBound
-        The eigenvalue's residual is subtracted before the bound is formed.  LAPACK's eigenvalues are
-        accurate to rounding; a Lanczos value comes from above, and its residual only says that some
-        eigenvalue is that near, so the bound is an estimate, not a proof.
+        The eigenvalue's error is subtracted before the bound is formed.  LAPACK's eigenvalues are accurate
+        to rounding; a Lanczos value comes from above, and its error is itself estimated, so the bound is an
+        estimate, not a proof.
 
     Examples
     --------
@@ -70,13 +70,13 @@ def dual_bound(
     order = cost.shape[0]
     if order <= DENSE_ORDER:
         smallest = float(la.eigvalsh(dense_slack(cost, dual), subset_by_index=[0, 0])[0])
-        residual = 0.0
+        error = 0.0
     else:
         start = start_vector(order, np.random.default_rng(rng))
-        pair = smallest_eigenpair(lambda x: cost @ x - dual * x, start)
-        smallest, residual = pair.value, pair.residual
-    bound = float(np.sum(dual)) + order * min(smallest - residual, 0.0)
-    return DualBound(bound, smallest, residual)
+        pair = smallest_eigenpair(Krylov(cost, dual, start))
+        smallest, error = pair.value, pair.error
+    bound = float(np.sum(dual)) + order * min(smallest - error, 0.0)
+    return DualBound(bound, smallest, error)
 
 
 def dense_slack(cost: Cost, dual: NDArray[np.float64]) -> NDArray[np.float64]:

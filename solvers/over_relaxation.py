@@ -12,6 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from solvers.problem import Cost
+
 
 class OverRelaxation:
     """Sweeps over the rows of a factor, in place.
@@ -26,7 +28,7 @@ class OverRelaxation:
     One sweep costs O(nnz k); memory beyond factor and cost is O(k).
     """
 
-    def __init__(self, cost: NDArray[np.float64] | sp.csr_array) -> None:
+    def __init__(self, cost: Cost) -> None:
         from solvers.kernels import sweep
 
         self._normalise = sweep.normalise_rows

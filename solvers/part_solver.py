@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from solvers.certificate import DENSE_ORDER, dense_slack
 from solvers.conjugate_gradient import ConjugateGradient
-from solvers.lanczos import ritz_vector, smallest_eigenpair, start_vector
+from solvers.lanczos import Krylov, smallest_eigenpair, start_vector
 from solvers.over_relaxation import OverRelaxation
 from solvers.problem import Cost
 from solvers.run import Run
@@ -19,8 +19,11 @@ from solvers.sphere import Factor, normalise, row_products
 
 # Iterations between looks at the decrease; the time limit is checked there too.
 BLOCK = 10
-# The bound lags behind the value: the gap is this many times the error that the decrease foretells.
-GAP_PER_ERROR = 4.0
+# The slack matrix is nearly as negative as it is on the range of V: a certificate is worth its price once the gap
+# that this implies is within this share of what is allowed.
+PROMISING = 0.85
+# Axes of V whose squared singular value is below this share of the largest are noise.
+NEGLIGIBLE_AXIS = 1e-4
 # A failed certificate is followed by this many times the iterations so far before the next.
 PATIENCE = 1.25
 # Converged: the foretold error is this small a part of what is allowed, so only an escape can help.
@@ -44,9 +47,22 @@ class Method(Protocol):
 class Verdict(NamedTuple):
     """Smallest eigenvalue found, what may be missing from it, and its vector where one was asked for."""
 
-    smallest: float
-    residual: float
+    value: float
+    error: float
     vector: NDArray[np.float64] | None
+
+
+def curvature_in_range(factor: Factor, gradient: Factor) -> Verdict:
+    """The smallest Ritz value of C - Diag(y) on the range of V, from the gradient (C - Diag(y)) V alone.
+
+    It bounds the smallest eigenvalue from above, and near a solution it almost equals it.
+    """
+    gram_values, axes = la.eigh(factor.T @ factor)
+    kept = gram_values > NEGLIGIBLE_AXIS * gram_values[-1]
+    basis = axes[:, kept] / np.sqrt(gram_values[kept])
+    projected = basis.T @ (factor.T @ gradient) @ basis
+    values, vectors = la.eigh(0.5 * (projected + projected.T))
+    return Verdict(float(values[0]), 0.0, factor @ (basis @ vectors[:, 0]))
 
 
 class PartSolver:
@@ -73,6 +89,8 @@ class PartSolver:
         image = np.asarray(cost @ self.factor)
         self.value = float(np.vdot(image, self.factor))
         self.dual, self.bound = self._first_bound()
+        self._multipliers = self.dual
+        self._curvature = Verdict(-np.inf, 0.0, None)
         self._escape_vector: NDArray[np.float64] | None = None
 
     def solve(self, number: int, run: Run, share: float) -> None:
@@ -89,15 +107,15 @@ class PartSolver:
         while True:
             allowed = 0.9 * share * run.scale
             decrease = self._advance(number, run)
-            method_iterations = self._method.iterations
-            foretold = 0.5 * decrease * method_iterations
+            iterations = self._method.iterations
+            foretold = 0.5 * decrease * iterations
             converged = foretold <= max(CONVERGED * allowed, 1e-15 * abs(self.value))
-            due = GAP_PER_ERROR * foretold <= allowed and method_iterations >= next_check
-            if not (due or converged):
+            promising = -self.order * self._curvature.value <= PROMISING * allowed
+            if not ((promising and iterations >= next_check) or converged):
                 continue
             if self._certify(number, run, allowed, want_vector=converged):
                 return
-            next_check = int(PATIENCE * method_iterations)
+            next_check = int(PATIENCE * iterations)
             if not converged:
                 continue
             futile = 0 if self.value < best - 1e-13 * abs(best) else futile + 1
@@ -110,15 +128,13 @@ class PartSolver:
         count = max(1, min(BLOCK, run.remaining_iterations))
         self.factor, decrease = self._method.advance(self.factor, count)
         run.iterations += count
-        dual, gradient = self._multipliers()
-        self.value = float(dual.sum())
+        image = np.asarray(self.cost @ self.factor)
+        self._multipliers = row_products(image, self.factor)
+        gradient = image - self._multipliers[:, None] * self.factor
+        self.value = float(self._multipliers.sum())
+        self._curvature = curvature_in_range(self.factor, gradient)
         run.advance(number, self.value, float(np.linalg.norm(gradient)), self.factor.shape[1])
         return decrease
-
-    def _multipliers(self) -> tuple[NDArray[np.float64], Factor]:
-        image = np.asarray(self.cost @ self.factor)
-        dual = row_products(image, self.factor)
-        return dual, image - dual[:, None] * self.factor
 
     def _first_bound(self) -> tuple[NDArray[np.float64], float]:
         """Gershgorin's: y_i = -sum_j |c_ij| makes C - Diag(y) diagonally dominant, before any work is done."""
@@ -128,11 +144,10 @@ class PartSolver:
         return -absolute, -float(absolute.sum())
 
     def _certify(self, number: int, run: Run, allowed: float, *, want_vector: bool) -> bool:
-        dual, _ = self._multipliers()
-        self.value = float(dual.sum())
+        dual = self._multipliers
         threshold = -allowed / self.order
         verdict = self._smallest(dual, threshold, want_vector)
-        bound = self.value + self.order * min(verdict.smallest - verdict.residual, 0.0)
+        bound = self.value + self.order * min(verdict.value - verdict.error, 0.0)
         if bound > self.bound:
             self.dual, self.bound = dual, bound
         run.values[number], run.bounds[number] = self.value, self.bound
@@ -147,13 +162,11 @@ class PartSolver:
                 return Verdict(float(values[0]), 0.0, vectors[:, 0])
             return Verdict(float(la.eigvalsh(slack, subset_by_index=[0, 0])[0]), 0.0, None)
 
-        def product(x: NDArray[np.float64]) -> NDArray[np.float64]:
-            return self.cost @ x - dual * x
-
-        start = start_vector(self.order, self._generator)
-        pair = smallest_eigenpair(product, start, threshold=threshold)
-        vector = ritz_vector(product, start, pair.coefficients) if want_vector else None
-        return Verdict(pair.value, pair.residual, vector)
+        known = self._curvature
+        krylov = Krylov(self.cost, dual, start_vector(self.order, self._generator, known.vector))
+        pair = smallest_eigenpair(krylov, threshold=threshold, known=known.value)
+        vector = krylov.ritz_vector(pair.coefficients) if want_vector else None
+        return Verdict(min(pair.value, known.value), pair.error, vector)
 
     def _escape(self) -> bool:
         """Give V a new direction along the certificate's eigenvector; False where nothing decreases."""
