@@ -44,9 +44,9 @@ class CorrelatedLatent(Function):
         """Compute the value; see the class."""
         dtype = noise.dtype
         latent = mean.to(dtype).reshape(factor.shape[0], factor.shape[2])
-        latent = torch.addcmul(latent, factor[:, 0].to(dtype), noise[0])
-        for k in range(1, factor.shape[1]):
-            latent.addcmul_(factor[:, k].to(dtype), noise[k])
+        # One pass a column; not in place, which vmap cannot batch without a loop over samples.
+        for k in range(factor.shape[1]):
+            latent = torch.addcmul(latent, factor[:, k].to(dtype), noise[k])
         return latent.view(mean.shape)
 
     @staticmethod
