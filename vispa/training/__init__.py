@@ -1,0 +1,1 @@
+"""Train binary networks and compare methods over paired seeds."""

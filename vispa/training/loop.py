@@ -1,0 +1,192 @@
+"""The training loop: epochs of SGD steps, selection on validation, everything needed to go on later."""
+
+from __future__ import annotations
+
+import copy
+import enum
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from vispa.training.data import LabelledImages, Split
+from vispa.training.divergence import NonFiniteLossError, locate
+from vispa.training.evaluation import accuracy_and_loss
+from vispa.training.recipes import Recipe
+
+
+class Stop(enum.Enum):
+    """Why a run stopped, and what the user can do about it."""
+
+    FINISHED = "every epoch was run"
+    TIME_LIMIT = (
+        "the time limit came first, and the test images were kept for a finished run: run again with the "
+        "same checkpoint to go on, or raise max_seconds"
+    )
+    CALLBACK = "the callback raised StopIteration; the test images were kept for a finished run"
+
+    @property
+    def message(self) -> str:
+        """The reason and its remedy, in words."""
+        return self.value
+
+
+class Epoch(NamedTuple):
+    """One finished epoch; validation is that of the fixed network sgn(mean)."""
+
+    epoch: int
+    training_loss: float
+    validation_accuracy: float
+    validation_loss: float
+
+
+@dataclass
+class TrainingState:
+    """All that a run carries from one epoch to the next, the default generator's state included."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    scheduler: LambdaLR
+    history: list[Epoch] = field(default_factory=list)
+    best: Epoch | None = None
+    best_model: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> int:
+        """Number of finished epochs."""
+        return len(self.history)
+
+    def record(self, epoch: Epoch) -> None:
+        """Append an epoch and keep its network if it is the best so far on validation."""
+        self.history.append(epoch)
+        if self.best is None or _merit(epoch) > _merit(self.best):
+            self.best = epoch
+            self.best_model = copy.deepcopy(self.model.state_dict())
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything as tensors, numbers and containers of them."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "history": [tuple(epoch) for epoch in self.history],
+            "best": None if self.best is None else tuple(self.best),
+            "best_model": self.best_model,
+            "generator": torch.get_rng_state(),
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Become the state that `snapshot` described, the default generator included."""
+        self.model.load_state_dict(snapshot["model"])
+        self.optimizer.load_state_dict(snapshot["optimizer"])
+        self.scheduler.load_state_dict(snapshot["scheduler"])
+        self.history = [Epoch(*epoch) for epoch in snapshot["history"]]
+        self.best = None if snapshot["best"] is None else Epoch(*snapshot["best"])
+        self.best_model = dict(snapshot["best_model"])
+        torch.set_rng_state(snapshot["generator"])
+
+
+def _merit(epoch: Epoch) -> tuple[float, float]:
+    """Accuracy decides; the lower loss breaks ties, which are common on a few hundred images."""
+    return epoch.validation_accuracy, -epoch.validation_loss
+
+
+def make_optimizer(model: nn.Module, settings: Recipe, training_images: int) -> tuple[Optimizer, LambdaLR]:
+    """SGD with momentum; the rate warms up linearly and falls to zero along a cosine, step by step."""
+    optimizer = SGD(
+        model.parameters(),
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
+    if settings.method != "float":
+        from vispa.nn import attach
+
+        attach(optimizer, model)
+    steps = math.ceil(training_images / settings.batch_size)
+    total, warmup = steps * settings.epochs, steps * settings.warmup_epochs
+
+    def rate(step: int) -> float:
+        return min(1.0, (step + 1) / (warmup + 1)) * 0.5 * (1 + math.cos(math.pi * min(step / total, 1.0)))
+
+    return optimizer, LambdaLR(optimizer, rate)
+
+
+def fit(
+    state: TrainingState,
+    parts: Split,
+    settings: Recipe,
+    *,
+    seed: int,
+    deadline: float = math.inf,
+    after_epoch: Callable[[Epoch], None] | None = None,
+) -> Stop:
+    """Run the epochs that ``state`` has not had yet; noise comes from torch's default generator.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Changed in place.
+    parts : Split
+        Its test part is not touched.
+    seed : int
+        Of the batch order, which it fixes together with the epoch's number.
+    deadline : float
+        On the clock of `time.monotonic`.  Where it passes within an epoch, that epoch does not count.
+    after_epoch : callable
+        Called once an epoch is recorded; StopIteration ends the run.
+
+    Raises
+    ------
+    NonFiniteLossError
+        Naming the layer, when a loss is NaN or infinite.
+    """
+    while state.epoch < settings.epochs:
+        number = state.epoch + 1
+        losses = []
+        for inputs, labels in batches(parts.train, settings.batch_size, (seed, number)):
+            if time.monotonic() >= deadline:
+                return Stop.TIME_LIMIT
+            losses.append(_step(state, inputs, labels, number))
+        validation_accuracy, validation_loss = accuracy_and_loss(state.model, parts.validation)
+        state.record(Epoch(number, sum(losses) / len(losses), validation_accuracy, validation_loss))
+        if after_epoch is not None:
+            try:
+                after_epoch(state.history[-1])
+            except StopIteration:
+                return Stop.FINISHED if number == settings.epochs else Stop.CALLBACK
+    return Stop.FINISHED
+
+
+def batches(data: LabelledImages, size: int, seed: tuple[int, ...]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Shuffle under ``seed`` alone, in batches of nearly equal sizes, at most ``size``; every image once."""
+    order = np.random.default_rng(seed).permutation(len(data))
+    for chosen in np.array_split(order, math.ceil(len(data) / size)):
+        indices = torch.from_numpy(chosen)
+        yield data.images[indices], data.labels[indices]
+
+
+def _step(state: TrainingState, inputs: Tensor, labels: Tensor, epoch: int) -> float:
+    state.model.train()
+    generator = torch.get_rng_state()
+    loss = cross_entropy(state.model(inputs), labels)
+    value = loss.item()
+    if not math.isfinite(value):
+        torch.set_rng_state(generator)  # the same noise again, to see the same fault
+        raise NonFiniteLossError(
+            f"the loss became {value} in epoch {epoch}; first not finite: {locate(state.model, inputs)}. "
+            "Lower the learning rate, or look at the data"
+        )
+    state.optimizer.zero_grad()
+    loss.backward()
+    state.optimizer.step()
+    state.scheduler.step()
+    return value

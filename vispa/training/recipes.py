@@ -1,0 +1,113 @@
+"""One recipe a method: what is trained, by which steps, for how long."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import nn
+
+from solvers import checks
+
+Method = Literal["vispa", "ste", "bernoulli", "float"]
+METHODS: tuple[str, ...] = get_args(Method)
+SAMPLED_METHODS = ("vispa", "bernoulli")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one training run: SGD with momentum, linear warm-up, cosine to zero, one step a batch.
+
+    Attributes
+    ----------
+    method : {"vispa", "ste", "bernoulli", "float"}
+        ``vispa``: mean and low-rank factor, sampled.  ``ste``: deterministic sgn(mean), identity kernel,
+        means clipped to [-1, 1].  ``bernoulli``: independent signs, sampled.  ``float``: nothing is binary.
+    learning_rate, momentum, weight_decay : float
+        Of SGD, for every parameter.
+    rank : int
+        K, the columns of the factor; read by ``vispa`` alone.
+    projection : {"paper", "published"}
+        Where steps keep mean and factor; read by ``vispa`` alone.
+    initial_mean : float
+        Root mean square of the initial means before they are clipped; read by ``bernoulli`` alone.
+    epochs, batch_size, warmup_epochs : int
+        Length of the run.
+    samples : int
+        L, the networks drawn when a sampled method is evaluated.
+    """
+
+    method: str
+    learning_rate: float
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    rank: int = 4
+    projection: str = "published"
+    initial_mean: float = 0.9
+    epochs: int = 20
+    batch_size: int = 32
+    warmup_epochs: int = 2
+    samples: int = 20
+
+    def __post_init__(self) -> None:
+        checks.choice("method", self.method, METHODS)
+        checks.scalar("learning_rate", self.learning_rate, positive=True)
+        checks.scalar("momentum", self.momentum, minimum=0.0)
+        checks.scalar("weight_decay", self.weight_decay, minimum=0.0)
+        checks.integer("rank", self.rank, minimum=1)
+        checks.scalar("initial_mean", self.initial_mean, positive=True)
+        checks.integer("epochs", self.epochs, minimum=1)
+        checks.integer("batch_size", self.batch_size, minimum=2)
+        checks.integer("warmup_epochs", self.warmup_epochs, minimum=0)
+        checks.integer("samples", self.samples, minimum=1)
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the trained object is a distribution over networks."""
+        return self.method in SAMPLED_METHODS
+
+
+LEARNING_RATES = {"vispa": 0.1, "ste": 0.1, "bernoulli": 0.1, "float": 0.1}
+
+
+def recipe(method: str, **changes: Any) -> Recipe:
+    """Return the recipe of a method, with any setting changed.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the method is unknown or a setting is out of range.
+
+    Examples
+    --------
+    >>> recipe("vispa", epochs=5).epochs
+    5
+    """
+    checks.choice("method", method, METHODS)
+    return dataclasses.replace(Recipe(method, LEARNING_RATES[method]), **changes)
+
+
+def apply_method(model: nn.Module, settings: Recipe) -> nn.Module:
+    """Make the middle layers of a plain model binary in place, as the method asks, and return it.
+
+    `vispa.binarize` draws the means anew; they get the signs of the weights that were there.  A sign is
+    independent of a normal mean's magnitude, so their law stays the same, and all binary methods start, under
+    one seed, from one and the same binary network.
+    """
+    if settings.method == "float":
+        return model
+    from vispa.nn import binarize, binary_layers
+
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    binarize(model, rank=settings.rank, projection=settings.projection, method=settings.method)
+    with torch.no_grad():
+        for layer in binary_layers(model):
+            magnitude = layer.mean.abs()
+            if settings.method == "bernoulli":
+                magnitude = (magnitude * settings.initial_mean / magnitude.square().mean().sqrt()).clamp_max(
+                    1.0
+                )
+            layer.mean.copy_(magnitude.copysign(before[f"{layer.name}.weight"]))
+    return model

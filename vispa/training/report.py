@@ -1,0 +1,124 @@
+"""Results of a comparison as a table for people and as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from vispa.training.evaluation import Evaluation
+from vispa.training.run import Result
+from vispa.training.statistics import PairedDifference, Summary, paired_difference, summarise
+
+# One binary network each, then what takes many.
+SINGLE = ("mean_network", "best_network")
+MANY = ("sampled_network", "ensemble")
+EXPLANATION = (
+    "Test accuracy in %, mean ± standard deviation over seeds. One network: sgn(mean) as it stands, and the best\n"
+    "of L drawn networks, chosen on validation. Drawn: the average accuracy of one drawn network, and L networks\n"
+    "averaged. Difference: sgn(mean) of {first} minus this row's, seed by seed, with Student's 95 % interval; it\n"
+    "speaks of the variation between seeds, not between test sets, and is not corrected for several comparisons."
+)
+
+
+def methods(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Finished results by method, in order of appearance, each sorted by seed."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        group = groups.setdefault(result.recipe.method, [])
+        if result.evaluation is not None:
+            group.append(result)
+    return {method: sorted(group, key=lambda result: result.seed) for method, group in groups.items()}
+
+
+def summary(results: Sequence[Result], measure: str) -> Summary | None:
+    """Mean and deviation of one measure of `Evaluation`; None where there is none to report."""
+    values = [getattr(_evaluation(result), measure) for result in results]
+    return None if not values or math.isnan(values[0]) else summarise(values)
+
+
+def difference(first: Sequence[Result], second: Sequence[Result]) -> PairedDifference | None:
+    """Paired difference of the sgn(mean) networks over the seeds that both have finished."""
+    ours = {result.seed: _evaluation(result).mean_network for result in first}
+    theirs = {result.seed: _evaluation(result).mean_network for result in second}
+    seeds = sorted(ours.keys() & theirs.keys())
+    return paired_difference([ours[s] for s in seeds], [theirs[s] for s in seeds]) if seeds else None
+
+
+def table(results: Sequence[Result]) -> str:
+    """Lay the methods out side by side; the first is compared with each of the others."""
+    groups = methods(results)
+    first, samples = next(iter(groups)), max(result.recipe.samples for result in results)
+    header = f"{'':10}  {'one network':^26}  {'drawn':^26}  {'difference':>22}"
+    names = (
+        f"{'method':10}  {'sgn(mean)':>12}  {f'best of {samples}':>12}  {'average':>12}  {'ensemble':>12}  "
+        f"{first + ' minus it':>22}"
+    )
+    rows = [
+        f"{method:10}  "
+        + "  ".join(f"{_percent(summary(group, measure)):>12}" for measure in SINGLE + MANY)
+        + f"  {_interval(difference(groups[first], group) if method != first else None):>22}"
+        for method, group in groups.items()
+    ]
+    return "\n".join([header.rstrip(), names, *rows])
+
+
+def as_json(results: Sequence[Result]) -> dict[str, Any]:
+    """Runs, summaries and paired differences; what is undefined is null."""
+    groups = methods(results)
+    first = next(iter(groups))
+    return {
+        "runs": [_run(result) for result in results],
+        "summary": {
+            method: {measure: _plain(summary(group, measure)) for measure in SINGLE + MANY}
+            for method, group in groups.items()
+        },
+        "paired_differences": [
+            {"first": first, "second": method, "measure": "mean_network", **(_plain(found) or {})}
+            for method, group in groups.items()
+            if method != first and (found := difference(groups[first], group)) is not None
+        ],
+    }
+
+
+def _run(result: Result) -> dict[str, Any]:
+    return {
+        "recipe": asdict(result.recipe),
+        "model": result.model,
+        "seed": result.seed,
+        "training_images": result.training_images,
+        "status": result.stop.name.lower(),
+        "message": result.stop.message,
+        "epochs": [epoch._asdict() for epoch in result.history],
+        "best": None if result.best is None else result.best._asdict(),
+        "test": _plain(result.evaluation),
+        "seconds": result.seconds,
+    }
+
+
+def _plain(record: Any) -> dict[str, Any] | None:
+    """Return a dataclass as a dict fit for JSON, which has no nan."""
+    if record is None:
+        return None
+    fields = asdict(record).items()
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in fields}
+
+
+def _evaluation(result: Result) -> Evaluation:
+    assert result.evaluation is not None
+    return result.evaluation
+
+
+def _percent(found: Summary | None) -> str:
+    if found is None:
+        return "-"
+    deviation = "" if math.isnan(found.deviation) else f" ± {100 * found.deviation:.1f}"
+    return f"{100 * found.mean:.1f}{deviation}"
+
+
+def _interval(found: PairedDifference | None) -> str:
+    if found is None:
+        return "-"
+    ends = "" if math.isnan(found.lower) else f" [{100 * found.lower:+.1f}, {100 * found.upper:+.1f}]"
+    return f"{100 * found.mean:+.1f}{ends}"
