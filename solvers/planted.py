@@ -146,24 +146,17 @@ def planted_dyadic(n: int, *, rng: np.random.Generator | int | None, linear: boo
     factor = np.eye(4)[axes] * signs[:, None]
     half = np.flatnonzero((generator.integers(3, size=order) == 0) & (np.arange(order) >= 4))
     factor[half] = 0.5 * np.where(generator.integers(2, size=(half.shape[0], 4)) == 1, 1.0, -1.0)
-    rows = [_annihilator(factor, row, generator, half) for row in range(4, order)]
-    vectors = np.array(rows).reshape(-1, order)
-    slack = sp.csr_array(vectors.T @ vectors)
+    along = [np.setdiff1d(np.flatnonzero(factor[:, axis]), half) for axis in range(4)]
+    vectors = sp.lil_array((order, order))
+    for row in range(4, order):
+        multiple = 2.0 if abs(factor[row]).max() < 1 else 1.0
+        vectors[row, row] = multiple
+        for axis in np.flatnonzero(factor[row]):
+            partner = generator.choice(along[axis][along[axis] != row])
+            vectors[row, partner] -= multiple * factor[row, axis] * factor[partner, axis]
+    annihilators = sp.csr_array(vectors)
+    slack = sp.csr_array(annihilators.T @ annihilators)
     return _plant(slack, factor, generator.integers(-3, 4, size=order).astype(np.float64), linear, 1.0)
-
-
-def _annihilator(
-    factor: NDArray[np.float64], row: int, generator: np.random.Generator, half: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return an integer a with a^T V = 0 that involves ``row`` and rows along the axes."""
-    vector = np.zeros(factor.shape[0])
-    along = np.setdiff1d(np.arange(factor.shape[0]), np.append(half, row))
-    multiple = 2.0 if row in half else 1.0
-    vector[row] = multiple
-    for axis in np.flatnonzero(factor[row]):
-        partner = generator.choice(along[factor[along, axis] != 0])
-        vector[partner] -= multiple * factor[row, axis] * factor[partner, axis]
-    return vector
 
 
 def _plant(
