@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 MAGIC = b"vispa checkpoint 1\n"
-_DIGEST_BYTES = hashlib.sha256().digest_size
+HEADER_BYTES = len(MAGIC) + hashlib.sha256().digest_size
 
 
 def save(path: str | Path, settings: dict[str, Any], state: dict[str, Any]) -> None:
@@ -66,9 +66,8 @@ def load(path: str | Path, settings: dict[str, Any]) -> dict[str, Any]:
     content = Path(path).read_bytes()
     if not content.startswith(MAGIC):
         raise ValueError(f"{path} is not a vispa checkpoint; choose another path, or move the file away")
-    start = len(MAGIC) + _DIGEST_BYTES
-    payload = content[start:]
-    if hashlib.sha256(payload).digest() != content[len(MAGIC) : start]:
+    payload = content[HEADER_BYTES:]
+    if hashlib.sha256(payload).digest() != content[len(MAGIC) : HEADER_BYTES]:
         raise ValueError(f"{path} is damaged: its digest does not match; delete it to start the run afresh")
     saved = torch.load(io.BytesIO(payload), weights_only=True)
     for name in sorted(settings.keys() | saved["settings"].keys()):

@@ -1,0 +1,199 @@
+"""Checkpoints: whole or previous after a crash, refused when damaged or foreign, exact when resumed."""
+
+import io
+import os
+
+import pytest
+import torch
+
+from vispa.training import checkpoint
+from vispa.training.data import digits, split
+from vispa.training.loop import Stop
+from vispa.training.recipes import METHODS, recipe
+from vispa.training.run import train
+
+SETTINGS = {"method": "vispa", "seed": 3}
+EPOCHS = 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Batches are tiny: more threads only wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return split(digits(), seed=0, train_size=60)
+
+
+def short(method):
+    return recipe(method, epochs=EPOCHS, samples=2)
+
+
+def assert_same_run(first, second):
+    assert first.result.history == second.result.history
+    assert first.result.best == second.result.best
+    # nan where nothing is sampled, and nan differs from itself
+    assert str(first.result.evaluation) == str(second.result.evaluation)
+    ours, theirs = first.network.state_dict(), second.network.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def content(path):
+    return torch.load(io.BytesIO(path.read_bytes()[checkpoint.HEADER_BYTES :]), weights_only=True)
+
+
+def assert_same_content(first, second):
+    assert type(first) is type(second)
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for name in first:
+            assert_same_content(first[name], second[name])
+    elif isinstance(first, (list, tuple)):
+        assert len(first) == len(second)
+        for ours, theirs in zip(first, second, strict=True):
+            assert_same_content(ours, theirs)
+    else:
+        assert first == second
+
+
+def stop_after(epochs, error):
+    def callback(epoch):
+        if epoch.epoch == epochs:
+            raise error
+
+    return callback
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(parts, tmp_path_factory):
+    """One whole run a method, with the bytes of its last checkpoint."""
+    folder = tmp_path_factory.mktemp("whole")
+    return {m: (train(parts, short(m), seed=1, checkpoint=folder / m), folder / m) for m in METHODS}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("epochs", [1, 3])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StopIteration])
+def test_resumed_run_equals_the_uninterrupted_one(parts, uninterrupted, tmp_path, method, epochs, error):
+    path = tmp_path / "run"
+    whole, whole_path = uninterrupted[method]
+    options = {"seed": 1, "checkpoint": path}
+    if error is KeyboardInterrupt:
+        with pytest.raises(KeyboardInterrupt):
+            train(parts, short(method), callback=stop_after(epochs, error), **options)
+    else:
+        stopped = train(parts, short(method), callback=stop_after(epochs, error), **options)
+        assert stopped.result.stop is Stop.CALLBACK
+        assert stopped.result.evaluation is None
+    torch.randn(17)  # the caller's generator has no part in it
+    resumed = train(parts, short(method), **options)
+    assert len(resumed.result.history) == EPOCHS
+    assert_same_run(resumed, whole)
+    # Optimizer, scheduler and generator too, not only what was evaluated.
+    assert_same_content(content(path), content(whole_path))
+
+
+def test_interruption_within_an_epoch_loses_that_epoch_alone(parts, uninterrupted, tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    from vispa.training import loop
+
+    step, calls = loop._step, []
+
+    def interrupted(*arguments):
+        calls.append(None)
+        if len(calls) == 4:  # the second batch of the second epoch
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    monkeypatch.setattr(loop, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(parts, short("vispa"), seed=1, checkpoint=path)
+    monkeypatch.undo()
+    assert_same_run(train(parts, short("vispa"), seed=1, checkpoint=path), uninterrupted["vispa"][0])
+
+
+def test_time_limit_keeps_the_test_images_and_can_be_resumed(parts, uninterrupted, tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    from vispa.training import loop
+
+    clock = iter(range(1000))
+    monkeypatch.setattr(loop.time, "monotonic", lambda: float(next(clock)))
+    # One reading at the start, one a batch: the limit passes within the second epoch of two batches.
+    limited = train(parts, short("bernoulli"), seed=1, checkpoint=path, max_seconds=4.0)
+    monkeypatch.undo()
+    assert limited.result.stop is Stop.TIME_LIMIT
+    assert limited.result.evaluation is None
+    assert len(limited.result.history) == 1
+    assert_same_run(train(parts, short("bernoulli"), seed=1, checkpoint=path), uninterrupted["bernoulli"][0])
+
+
+def test_finished_run_is_read_back_without_training(parts, uninterrupted, monkeypatch):
+    from vispa.training import loop
+
+    whole, path = uninterrupted["ste"]
+    monkeypatch.setattr(loop, "_step", lambda *_: pytest.fail("trained again"))
+    assert_same_run(train(parts, short("ste"), seed=1, checkpoint=path), whole)
+
+
+def test_another_run_is_refused_naming_file_and_setting(parts, uninterrupted):
+    _, path = uninterrupted["vispa"]
+    for change, options in (
+        ("seed", {"seed": 2}),
+        ("model", {"seed": 1, "model": "multilayer"}),
+    ):
+        with pytest.raises(ValueError, match=f"another run: its {change}") as caught:
+            train(parts, short("vispa"), checkpoint=path, **options)
+        assert str(path) in str(caught.value)
+    with pytest.raises(ValueError, match="its learning_rate"):
+        train(parts, recipe("vispa", epochs=EPOCHS, samples=2, learning_rate=0.5), seed=1, checkpoint=path)
+    with pytest.raises(ValueError, match="its data"):
+        train(split(digits(), seed=9, train_size=60), short("vispa"), seed=1, checkpoint=path)
+
+
+def test_every_damage_is_found_and_the_file_named(tmp_path):
+    path = tmp_path / "run"
+    checkpoint.save(path, SETTINGS, {"weights": torch.arange(50.0)})
+    content = path.read_bytes()
+    damaged = [content[:0], content[:10], content[:60], content[:-1], content + b"x", b"PK" + content]
+    for position in range(0, len(content), 97):
+        flipped = bytearray(content)
+        flipped[position] ^= 1
+        damaged.append(bytes(flipped))
+    for bad in damaged:
+        path.write_bytes(bad)
+        with pytest.raises(ValueError, match="run is") as caught:
+            checkpoint.load(path, SETTINGS)
+        assert str(path) in str(caught.value)
+
+
+def test_foreign_torch_file_is_refused_without_being_unpickled(tmp_path):
+    path = tmp_path / "foreign.pt"
+    torch.save({"weights": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match="not a vispa checkpoint"):
+        checkpoint.load(path, SETTINGS)
+
+
+def test_crash_while_writing_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    checkpoint.save(path, SETTINGS, {"epoch": 1})
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.save(path, SETTINGS, {"epoch": 2})
+    monkeypatch.undo()
+    assert checkpoint.load(path, SETTINGS) == {"epoch": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
+
+
+def test_impossible_paths_are_refused_before_training(parts, tmp_path):
+    with pytest.raises(ValueError, match="is a folder"):
+        train(parts, short("float"), checkpoint=tmp_path)
+    with pytest.raises(ValueError, match="does not"):
+        train(parts, short("float"), checkpoint=tmp_path / "absent" / "run")
