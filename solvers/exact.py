@@ -28,8 +28,9 @@ TRIANGLES_PER_ROW = 8
 ALL_TRIANGLES_TOLERANCE = 1e-6
 TRIANGLE_TOLERANCE = 1e-4
 MAX_ROUNDS = 40
-# Eigenvalues of Y whose sum is below this part of its trace are the solver's noise.
-NEGLIGIBLE_TRACE = 1e-9
+# Eigenvalues of Y whose sum is below this part of its trace are the solver's noise; at an optimum S V = 0, so
+# that dropping them, and scaling the rows back to unit length, moves the value by second order only.
+NEGLIGIBLE_TRACE = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,8 +270,10 @@ def _run(program: Any, solver: str, tol: float, budget: _Budget) -> str:
         try:
             program.solve(**options)
         except cp.error.SolverError:
-            return "solver_error"
-    return str(program.status)
+            return "time_limit" if budget.spent() else "solver_error"
+    if program.status == cp.OPTIMAL or not budget.spent():
+        return str(program.status)
+    return "time_limit"
 
 
 def _finite_or_none(values: Any) -> NDArray[np.float64] | None:
@@ -352,9 +355,12 @@ def dense_bound(matrix: NDArray[np.float64], dual: NDArray[np.float64]) -> float
     return float(dual.sum() + matrix.shape[0] * smallest)
 
 
+_LIMITS = {"time_limit": Status.TIME_LIMIT, "user_limit": Status.ITERATION_LIMIT}
+
+
 def _status(attempt: _Attempt, within: bool) -> Status:
     if within:
         return Status.CERTIFIED
-    if attempt.gram is None or attempt.dual is None:
-        return Status.TIME_LIMIT if attempt.status == "user_limit" else Status.FAILED
-    return Status.TIME_LIMIT if attempt.status == "user_limit" else Status.NOT_CERTIFIED
+    if attempt.status in _LIMITS:
+        return _LIMITS[attempt.status]
+    return Status.FAILED if attempt.gram is None or attempt.dual is None else Status.NOT_CERTIFIED

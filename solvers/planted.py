@@ -143,8 +143,12 @@ def planted_dyadic(n: int, *, rng: np.random.Generator | int | None, linear: boo
     checks.integer("n", n, minimum=4)
     signs = np.where(generator.integers(2, size=order) == 1, 1.0, -1.0)
     axes = np.concatenate([np.arange(4), generator.integers(4, size=order - 4)])
+    # With a linear term rows 0 and 4 are tied to each other, so that it cannot come out as zero.
+    tied = 4 if linear else -1
+    axes[tied] = 0 if linear else axes[tied]
     factor = np.eye(4)[axes] * signs[:, None]
     half = np.flatnonzero((generator.integers(3, size=order) == 0) & (np.arange(order) >= 4))
+    half = half[half != tied]
     factor[half] = 0.5 * np.where(generator.integers(2, size=(half.shape[0], 4)) == 1, 1.0, -1.0)
     along = [np.setdiff1d(np.flatnonzero(factor[:, axis]), half) for axis in range(4)]
     vectors = sp.lil_array((order, order))
@@ -152,7 +156,7 @@ def planted_dyadic(n: int, *, rng: np.random.Generator | int | None, linear: boo
         multiple = 2.0 if abs(factor[row]).max() < 1 else 1.0
         vectors[row, row] = multiple
         for axis in np.flatnonzero(factor[row]):
-            partner = generator.choice(along[axis][along[axis] != row])
+            partner = 0 if row == tied else generator.choice(along[axis][along[axis] != row])
             vectors[row, partner] -= multiple * factor[row, axis] * factor[partner, axis]
     annihilators = sp.csr_array(vectors)
     slack = sp.csr_array(annihilators.T @ annihilators)
