@@ -171,7 +171,7 @@ class SignGaussian:
         return orthant.sign_mean(self.ratios())
 
     def covariance(self) -> Array:
-        """Cov(w), (n, n), each entry accurate relative to itself (`vispa.orthant`); O(n^2 (K + 150)).
+        """Cov(w), (n, n), each entry accurate relative to itself (`vispa.orthant`); O(n^2 (K + 250)).
 
         Examples
         --------
@@ -233,7 +233,7 @@ class SignGaussian:
         return np.vstack([np.eye(1, rows.shape[1]), rows])
 
     def conditional_entropy(self) -> Estimate:
-        """H(w | g) in nats, exact for every K (so its standard error is zero); O(n (K + 200))."""
+        """H(w | g) in nats, exact for every K (so its standard error is zero); O(n (K + 250))."""
         spread = _row_norms(self.factor)
         return Estimate(conditional_entropy(self.mean, spread, np.sqrt(self.residual)), 0.0)
 

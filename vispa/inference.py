@@ -24,6 +24,9 @@ from vispa.verdict import free_energy_bound, quadratic_bound, solve_as_sdp
 
 Callback = Callable[[InferenceStep], object]
 
+# Samples of the final posterior that local search starts from, where the loss is quadratic; O(n^2) each.
+POLISHED_SAMPLES = 100
+
 
 def minimize(
     loss: LossFunction | BinaryQuadratic,
@@ -225,7 +228,8 @@ def _conclude(
     best, value, lower_bound = record.best_signs, record.best_value, -float("inf")
     assert best is not None
     if isinstance(loss, BinaryQuadratic):
-        best, value, lower_bound = quadratic_bound(loss, best, max_seconds, rng)
+        fresh = signs[:POLISHED_SAMPLES].to("cpu", torch.int8).numpy()
+        best, value, lower_bound = quadratic_bound(loss, np.vstack([best, fresh]), max_seconds, rng)
     return InferenceResult(
         posterior, best, value, bound.value, bound.standard_error, lower_bound, tuple(record.history), status,
         record.seconds(),

@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 LARGEST_RATIO = 39.0
 # atanh(rho) beyond this adds less than exp(-42) = 6e-19 to an integral that is already of order one.
 _LARGEST_ATANH = 42.0
-# Pairs integrated at once; 80 nodes each keep the working set in the cache.
+# Pairs integrated at once: 128 nodes each, 4 MB an array.
 _BLOCK = 4096
 
 

@@ -61,15 +61,17 @@ def free_energy_bound(
 
 
 def quadratic_bound(
-    problem: BinaryQuadratic, signs: NDArray[np.int8], max_seconds: float | None, rng: np.random.Generator
+    problem: BinaryQuadratic, points: NDArray[np.int8], max_seconds: float | None, rng: np.random.Generator
 ) -> tuple[NDArray[np.int8], float, float]:
-    """Bring the signs to a one-flip minimum and bound every point from below by the relaxation."""
+    """Best one-flip minimum reached from the points (m, n), its value, and the relaxation's lower bound."""
     from solvers.low_rank import low_rank
     from solvers.rounding import one_flip
 
-    polished = one_flip(problem, signs)
+    polished = one_flip(problem, points)
+    values = np.asarray(problem.evaluate(polished))
+    best = int(values.argmin())
     solution = low_rank(problem, max_seconds=max_seconds, rng=rng)
-    return polished, float(problem.evaluate(polished)), solution.lower_bound
+    return polished[best], float(values[best]), solution.lower_bound
 
 
 def solve_as_sdp(
