@@ -16,8 +16,7 @@ compiles = pytest.mark.filterwarnings("ignore:.*Function'> should not be instant
 
 
 @compiles
-@pytest.mark.parametrize("checkpointed", [False, True])
-@pytest.mark.parametrize("method", ["vispa", "bernoulli"])
+@pytest.mark.parametrize(("method", "checkpointed"), [("vispa", False), ("vispa", True), ("bernoulli", True)])
 def test_compiled_training_equals_eager(method, checkpointed):
     torch._dynamo.reset()
     model = network(checkpointed, method=method)
