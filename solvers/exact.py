@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import scipy.linalg
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from solvers import checks
 from solvers.binary import dense_matrix, frobenius_norm
+from solvers.conic import Attempt, Budget, solve_conic
 from solvers.problem import Elliptope, Problem, as_problem
 from solvers.solution import Solution, Status, relative_gap
 from solvers.triangle import Triangles, all_triangles, most_violated, no_triangles
@@ -108,7 +106,7 @@ def exact(
         max_seconds = checks.scalar("max_seconds", max_seconds, positive=True)
     elliptope = problem.relaxation()
     scaled = _scale(elliptope)
-    budget = _Budget(started, max_seconds)
+    budget = Budget(started, max_seconds)
     run = _with_triangles if triangle_inequalities else _without_triangles
     attempt = run(scaled.matrix, solver, tol, budget)
     return _finish(problem, elliptope, scaled, attempt, tol, triangle_inequalities, started)
@@ -123,32 +121,6 @@ class _Scaled:
     diagonal: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class _Budget:
-    started: float
-    max_seconds: float | None
-
-    def left(self) -> float | None:
-        if self.max_seconds is None:
-            return None
-        return max(self.max_seconds - (time.monotonic() - self.started), 1e-3)
-
-    def spent(self) -> bool:
-        return self.max_seconds is not None and time.monotonic() - self.started >= self.max_seconds
-
-
-@dataclass(frozen=True, eq=False)
-class _Attempt:
-    """What the conic solver left, in scaled units; `gram` and `dual` are None where it left nothing."""
-
-    status: str
-    iterations: int
-    gram: NDArray[np.float64] | None
-    dual: NDArray[np.float64] | None
-    triangles: Triangles
-    multipliers: NDArray[np.float64]
-
-
 def _scale(elliptope: Elliptope) -> _Scaled:
     matrix = dense_matrix("cost", elliptope.cost, limit=MAX_SIZE)
     diagonal = matrix.diagonal().copy()
@@ -157,14 +129,14 @@ def _scale(elliptope: Elliptope) -> _Scaled:
     return _Scaled(matrix / scale if scale > 0 else matrix, scale, diagonal)
 
 
-def _without_triangles(matrix: NDArray[np.float64], solver: str, tol: float, budget: _Budget) -> _Attempt:
-    return _solve(matrix, no_triangles(), solver, tol, budget)
+def _without_triangles(matrix: NDArray[np.float64], solver: str, tol: float, budget: Budget) -> Attempt:
+    return solve_conic(matrix, no_triangles(), solver, tol, budget)
 
 
-def _with_triangles(matrix: NDArray[np.float64], solver: str, tol: float, budget: _Budget) -> _Attempt:
+def _with_triangles(matrix: NDArray[np.float64], solver: str, tol: float, budget: Budget) -> Attempt:
     order = matrix.shape[0]
     if order <= AT_ONCE_UP_TO:
-        return _solve(matrix, all_triangles(order), solver, tol, budget)
+        return solve_conic(matrix, all_triangles(order), solver, tol, budget)
     attempt = _without_triangles(matrix, solver, tol, budget)
     tolerance = ALL_TRIANGLES_TOLERANCE if order <= ALL_TRIANGLES_UP_TO else TRIANGLE_TOLERANCE
     for _ in range(MAX_ROUNDS):
@@ -174,120 +146,18 @@ def _with_triangles(matrix: NDArray[np.float64], solver: str, tol: float, budget
         joined = attempt.triangles.join(new)
         if joined.count == attempt.triangles.count:
             break
-        following = _solve(matrix, joined, solver, tol, budget)
+        following = solve_conic(matrix, joined, solver, tol, budget)
         if following.gram is None or following.dual is None:
             break
         attempt = following
     return attempt
 
 
-def _solve(
-    matrix: NDArray[np.float64], triangles: Triangles, solver: str, tol: float, budget: _Budget
-) -> _Attempt:
-    order = matrix.shape[0]
-    if not np.any(matrix):
-        return _Attempt("optimal", 0, np.eye(order), np.zeros(order), no_triangles(), np.empty(0))
-    program = _dual_program if solver == "clarabel" else _primal_program
-    return program(matrix, triangles).solve(solver, tol, budget)
-
-
-@dataclass(frozen=True, eq=False)
-class _Program:
-    """A CVXPY problem, and where its solution holds Y, y and the multipliers."""
-
-    problem: Any
-    triangles: Triangles
-    gram: Callable[[], Any]
-    dual: Callable[[], Any]
-    multipliers: Callable[[], Any]
-
-    def solve(self, solver: str, tol: float, budget: _Budget) -> _Attempt:
-        status = _run(self.problem, solver, tol, budget)
-        statistics = self.problem.solver_stats
-        iterations = int(statistics.num_iters or 0) if statistics is not None else 0
-        gram, dual = _finite_or_none(self.gram()), _finite_or_none(self.dual())
-        multipliers = _finite_or_none(self.multipliers())
-        if dual is None or multipliers is None:
-            return _Attempt(status, iterations, gram, None, no_triangles(), np.empty(0))
-        return _Attempt(status, iterations, gram, dual, self.triangles, np.maximum(multipliers, 0.0))
-
-
-def _dual_program(matrix: NDArray[np.float64], triangles: Triangles) -> _Program:
-    """Maximise 1^T y - 1^T t over t >= 0 and PSD C - Diag(y) - sum_m t_m T_m; Y is the cone's multiplier."""
-    import cvxpy as cp
-
-    order = matrix.shape[0]
-    y = cp.Variable(order)
-    slack = cp.Constant(sp.csc_array(matrix)) - cp.diag(y)
-    if not triangles.count:
-        psd = slack >> 0
-        problem = cp.Problem(cp.Maximize(cp.sum(y)), [psd])
-        return _Program(problem, triangles, lambda: psd.dual_value, lambda: y.value, lambda: np.empty(0))
-    t = cp.Variable(triangles.count, nonneg=True)
-    psd = slack - cp.reshape(triangles.vectorised(order) @ t, (order, order), order="C") >> 0
-    problem = cp.Problem(cp.Maximize(cp.sum(y) - cp.sum(t)), [psd])
-    return _Program(problem, triangles, lambda: psd.dual_value, lambda: y.value, lambda: t.value)
-
-
-def _primal_program(matrix: NDArray[np.float64], triangles: Triangles) -> _Program:
-    """Minimise <C, Y> over PSD Y with unit diagonal; y and t are multipliers of the constraints."""
-    import cvxpy as cp
-
-    order = matrix.shape[0]
-    gram = cp.Variable((order, order), symmetric=True)
-    unit = cp.diag(gram) == 1
-    constraints = [unit, gram >> 0]
-    if triangles.count:
-        constraints.append(triangles.vectorised(order).T @ cp.vec(gram, order="C") >= -1)
-    cost = cp.sum(cp.multiply(cp.Constant(sp.csc_array(matrix)), gram))
-    problem = cp.Problem(cp.Minimize(cost), constraints)
-
-    def dual() -> Any:
-        # CVXPY's multiplier of diag(Y) = 1 has the opposite sign.
-        return None if unit.dual_value is None else -np.asarray(unit.dual_value)
-
-    def multipliers() -> Any:
-        return constraints[2].dual_value if triangles.count else np.empty(0)
-
-    return _Program(problem, triangles, lambda: gram.value, dual, multipliers)
-
-
-def _run(program: Any, solver: str, tol: float, budget: _Budget) -> str:
-    """Solve; the status in CVXPY's words, "solver_error" where it raised."""
-    import cvxpy as cp
-
-    left = budget.left()
-    if solver == "clarabel":
-        options: dict[str, Any] = {"solver": cp.CLARABEL}
-        options.update({} if left is None else {"time_limit": left})
-    else:
-        accuracy = min(0.1 * tol, 1e-7)
-        options = {"solver": cp.SCS, "eps_abs": accuracy, "eps_rel": accuracy, "max_iters": 100_000}
-        options.update({} if left is None else {"time_limit_secs": left})
-    with warnings.catch_warnings():
-        # What CVXPY warns of, the status and the recomputed bound state.
-        warnings.filterwarnings("ignore", message="Solution may be inaccurate")
-        try:
-            program.solve(**options)
-        except cp.error.SolverError:
-            return "time_limit" if budget.spent() else "solver_error"
-    if program.status == cp.OPTIMAL or not budget.spent():
-        return str(program.status)
-    return "time_limit"
-
-
-def _finite_or_none(values: Any) -> NDArray[np.float64] | None:
-    if values is None:
-        return None
-    array = np.asarray(values, dtype=np.float64)
-    return array if np.isfinite(array).all() else None
-
-
 def _finish(
     problem: Problem,
     elliptope: Elliptope,
     scaled: _Scaled,
-    attempt: _Attempt,
+    attempt: Attempt,
     tol: float,
     cut: bool,
     started: float,
@@ -358,7 +228,7 @@ def dense_bound(matrix: NDArray[np.float64], dual: NDArray[np.float64]) -> float
 _LIMITS = {"time_limit": Status.TIME_LIMIT, "user_limit": Status.ITERATION_LIMIT}
 
 
-def _status(attempt: _Attempt, within: bool) -> Status:
+def _status(attempt: Attempt, within: bool) -> Status:
     if within:
         return Status.CERTIFIED
     if attempt.status in _LIMITS:

@@ -75,6 +75,7 @@ RUDY_DAMAGE = {
     "0-based": ("3 1\n0 1 1\n", r"line 2: vertex must be from 1 to 3; found 0"),
     "beyond n": ("3 1\n1 4 1\n", r"line 2: vertex must be from 1 to 3; found 4"),
     "overflowing index": ("3 1\n1 99999999999999999999999 1\n", r"line 2: vertex must be from 1 to 3"),
+    "digits beyond conversion": (f"3 1\n1 {'9' * 5000} 1\n", r"line 2: vertex must be from 1 to 3"),
     "overflowing order": ("99999999999999999999999 1\n1 2 1\n", r"line 1: .*64 bits"),
     "huge order": ("999999999999 1\n1 2 1\n", r"line 1: the number of vertices must be from 1 to 100000000"),
     "no vertices": ("0 0\n", r"line 1: the number of vertices must be from 1"),
