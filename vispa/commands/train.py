@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     from solvers import checks
     from vispa.training.compare import compare, paired_jobs
     from vispa.training.data import load
-    from vispa.training.divergence import NonFiniteLossError
+    from vispa.training.divergence import NonFiniteError
     from vispa.training.loop import Stop
 
     count = checks.integer("seeds", arguments.seeds, minimum=1)
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
             max_seconds=arguments.max_seconds,
             progress=True,
         )
-    except NonFiniteLossError as error:
+    except NonFiniteError as error:
         sys.stderr.write(f"vispa train: {error}\n")
         return 1
     from vispa.training import report

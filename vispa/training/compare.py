@@ -71,7 +71,7 @@ def compare(
     ------
     ValueError, TypeError
         As `train`, and if there are no jobs or ``checkpoints`` is a file.
-    NonFiniteLossError
+    NonFiniteError
         When a loss of any run is NaN or infinite.
     """
     if not jobs:

@@ -1,4 +1,4 @@
-"""When a loss is no longer finite: say where it arose."""
+"""When a loss or a network is no longer finite: say where it arose."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 
-class NonFiniteLossError(ArithmeticError):
-    """Training stopped because the loss became NaN or infinite; the message names the layer."""
+class NonFiniteError(ArithmeticError):
+    """Training stopped because the loss or the network is NaN or infinite; the message names the layer."""
 
 
 def locate(model: nn.Module, inputs: Tensor) -> str:
@@ -19,11 +19,19 @@ def locate(model: nn.Module, inputs: Tensor) -> str:
     """
     if not torch.isfinite(inputs).all():
         return "the inputs of the network"
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            return f"{name!r} of the network"
+    stored = first_faulty_tensor(model)
+    if stored is not None:
+        return f"{stored!r} of the network"
     faulty = _first_faulty_output(model, inputs)
     return f"the output of layer {faulty!r}" if faulty else "the loss itself (every layer's output is finite)"
+
+
+def first_faulty_tensor(model: nn.Module) -> str | None:
+    """Name the first parameter or buffer that is not finite; None where all are."""
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            return name
+    return None
 
 
 def _first_faulty_output(model: nn.Module, inputs: Tensor) -> str | None:

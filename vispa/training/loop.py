@@ -18,7 +18,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from vispa.training.data import LabelledImages, Split
-from vispa.training.divergence import NonFiniteLossError, locate
+from vispa.training.divergence import NonFiniteError, first_faulty_tensor, locate
 from vispa.training.evaluation import accuracy_and_loss
 from vispa.training.recipes import Recipe
 
@@ -146,8 +146,8 @@ def fit(
 
     Raises
     ------
-    NonFiniteLossError
-        Naming the layer, when a loss is NaN or infinite.
+    NonFiniteError
+        Naming the layer, when a loss, or after an epoch the network, is NaN or infinite.
     """
     while state.epoch < settings.epochs:
         number = state.epoch + 1
@@ -156,6 +156,7 @@ def fit(
             if time.monotonic() >= deadline:
                 return Stop.TIME_LIMIT
             losses.append(_step(state, inputs, labels, number))
+        _check_network(state.model, number)
         validation_accuracy, validation_loss = accuracy_and_loss(state.model, parts.validation)
         state.record(Epoch(number, sum(losses) / len(losses), validation_accuracy, validation_loss))
         if after_epoch is not None:
@@ -181,7 +182,7 @@ def _step(state: TrainingState, inputs: Tensor, labels: Tensor, epoch: int) -> f
     value = loss.item()
     if not math.isfinite(value):
         torch.set_rng_state(generator)  # the same noise again, to see the same fault
-        raise NonFiniteLossError(
+        raise NonFiniteError(
             f"the loss became {value} in epoch {epoch}; first not finite: {locate(state.model, inputs)}. "
             "Lower the learning rate, or look at the data"
         )
@@ -190,3 +191,13 @@ def _step(state: TrainingState, inputs: Tensor, labels: Tensor, epoch: int) -> f
     state.optimizer.step()
     state.scheduler.step()
     return value
+
+
+def _check_network(model: nn.Module, epoch: int) -> None:
+    """A sign hides a NaN from the loss, so the network is looked at too."""
+    faulty = first_faulty_tensor(model)
+    if faulty is not None:
+        raise NonFiniteError(
+            f"the network is not finite after epoch {epoch}; first not finite: {faulty!r}. "
+            "Lower the learning rate, or look at the data"
+        )

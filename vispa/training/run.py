@@ -103,7 +103,7 @@ def train(
     ------
     ValueError, TypeError
         For an argument out of range, or a checkpoint that is damaged or belongs to another run.
-    NonFiniteLossError
+    NonFiniteError
         When a loss is NaN or infinite.
 
     Examples
