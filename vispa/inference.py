@@ -24,8 +24,9 @@ from vispa.verdict import free_energy_bound, quadratic_bound, solve_as_sdp
 
 Callback = Callable[[InferenceStep], object]
 
-# Samples of the final posterior that local search starts from, where the loss is quadratic; O(n^2) each.
-POLISHED_SAMPLES = 100
+# Where the loss is quadratic, local search starts from so many points drawn during the descent, and so many samples
+# of the final posterior; O(n^2) each.  By the end the posterior may have settled in one place.
+_POLISHED = 200
 
 
 def minimize(
@@ -165,21 +166,30 @@ def minimize(
 
 @dataclass
 class _Record:
-    """The best point so far and the history."""
+    """The best point so far, one point drawn in each iteration, and the history."""
 
     began: float
     best_value: float = float("inf")
     best_signs: NDArray[np.int8] | None = None
     history: list[InferenceStep] = field(default_factory=list)
+    points: list[NDArray[np.int8]] = field(default_factory=list)
 
     def observe(self, signs: Tensor, values: Tensor) -> None:
         index = int(values.argmin())
+        self.points.append(_signs_array(signs[0]))
         if float(values[index]) < self.best_value:
-            self.best_value = float(values[index])
-            self.best_signs = signs[index].to("cpu", torch.int8).numpy().copy()
+            self.best_value, self.best_signs = float(values[index]), _signs_array(signs[index])
+
+    def spread_out(self, count: int) -> list[NDArray[np.int8]]:
+        """At most ``count`` of the points drawn, one an iteration, evenly over the run."""
+        return self.points[:: -(-len(self.points) // count)]
 
     def seconds(self) -> float:
         return time.perf_counter() - self.began
+
+
+def _signs_array(signs: Tensor) -> NDArray[np.int8]:
+    return signs.to("cpu", torch.int8).numpy().copy()
 
 
 def _descend(
@@ -228,8 +238,9 @@ def _conclude(
     best, value, lower_bound = record.best_signs, record.best_value, -float("inf")
     assert best is not None
     if isinstance(loss, BinaryQuadratic):
-        fresh = signs[:POLISHED_SAMPLES].to("cpu", torch.int8).numpy()
-        best, value, lower_bound = quadratic_bound(loss, np.vstack([best, fresh]), max_seconds, rng)
+        fresh = _signs_array(signs[:_POLISHED])
+        points = np.vstack([best, fresh, *record.spread_out(_POLISHED)])
+        best, value, lower_bound = quadratic_bound(loss, points, max_seconds, rng)
     return InferenceResult(
         posterior, best, value, bound.value, bound.standard_error, lower_bound, tuple(record.history), status,
         record.seconds(),

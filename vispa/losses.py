@@ -122,7 +122,7 @@ class QuadraticLoss:
             raise TypeError("loss.A must hold its entries, dense or sparse; found a LinearOperator")
         diagonal = np.asarray(A.diagonal())
         self._constant = float(problem.constant + diagonal.sum())
-        self._linear = torch.as_tensor(problem.b, dtype=dtype, device=device)
+        self._linear = torch.tensor(problem.b, dtype=dtype, device=device)
         if sp.issparse(A):
             edges = sp.coo_array(A - sp.diags_array(diagonal))
             indices = torch.as_tensor(np.stack([edges.row, edges.col]).astype(np.int64))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -157,7 +158,6 @@ def start_rows(
             rows[:, -1] = math.sqrt(max(rank, 1))
         return rows
     unit = start.projected()
-    columns = [torch.as_tensor(unit.mean)[:, None], torch.as_tensor(unit.factor)]
-    if has_root_residual:
-        columns.append(torch.as_tensor(unit.residual).sqrt()[:, None])
-    return torch.cat(columns, dim=1).to(**options)  # type: ignore[call-overload]
+    columns = [unit.mean, unit.factor, np.sqrt(unit.residual)]
+    stacked = np.column_stack(columns if has_root_residual else columns[:-1])
+    return torch.from_numpy(stacked).to(**options)  # type: ignore[call-overload]

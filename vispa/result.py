@@ -50,7 +50,7 @@ class InferenceResult:
         In the gauge of unit rows.
     signs : (n,) ndarray of int8
         The best binary point seen, sgn(mean) among them; for a quadratic the best one-flip minimum reached from
-        it and from samples of the posterior.
+        it, from points drawn during the descent and from samples of the posterior.
     value : float
         Its loss.
     free_energy_bound : float
