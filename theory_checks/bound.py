@@ -118,7 +118,7 @@ def independence(trial: Trial) -> Iterator[Measurement]:
     "6, T = 1: mean field -4.759, conditional bound -4.759, true entropy at K = 1 -5.282, -T log Z -5.285.",
     source="E[L] - T H(w|g) = E_g[F(q(. | g))], F the mean-field free energy, so it is at least min F. "
     "Derived.",
-    computed="Random families with K = 1..3 against the mean-field minimum (L-BFGS, many starts); "
+    computed="Random families with K = 1..3 against the mean-field minimum (BFGS, many starts); "
     "Nelder-Mead on the conditional bound and a search on the true bound over families with equal rows; Z "
     "by enumeration.",
     falsified_by="A family with K >= 1 whose conditional bound is below the mean-field minimum.",
@@ -162,7 +162,7 @@ def mean_field_minimum(A: Array, rng: np.random.Generator) -> float:
         return value, (2.0 * off_diagonal @ m + theta) * (1.0 - m**2)
 
     starts = rng.normal(scale=1.5, size=(10, A.shape[0]))
-    runs = [optimize.minimize(objective, start, jac=True, method="L-BFGS-B") for start in starts]
+    runs = [optimize.minimize(objective, start, jac=True, method="BFGS") for start in starts]
     return float(min(run.fun for run in runs)) + float(np.trace(A))
 
 

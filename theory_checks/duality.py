@@ -24,9 +24,10 @@ TOLERANCE = 1e-6
     statement="For any y, 1^T y + N min(lambda_min(C - Diag(y)), 0) <= <C, Y> on the elliptope. At a "
     "critical V, y_i = <(C V)_i, v_i> and S = C - Diag(y) has S V = 0; V V^T solves the SDP iff S is PSD.",
     source="Weak duality with trace(Y) = N; Burer and Monteiro (2003); Journée et al. (2010), theorem 7.",
-    computed="Planted optima, dense and sparse, up to N = 260 (Lanczos): the bound at 40 vectors y from the "
-    "optimal one to far away, along y + t 1, and at the optimum; a critical V whose S has one planted "
-    "negative eigenvalue.",
+    computed="Planted optima up to N = 260, where the eigenvalue is no longer LAPACK's but a Lanczos "
+    "estimate, which may miss the smallest of a cluster: the bound at 40 vectors y from the optimal one to "
+    "far away, along y + t 1, and at the optimum; a critical V whose S has one planted negative "
+    "eigenvalue.",
     falsified_by="A y whose bound exceeds the planted optimum, or a critical V misjudged.",
 )
 def dual_bounds(trial: Trial) -> Iterator[Measurement]:
@@ -36,7 +37,7 @@ def dual_bounds(trial: Trial) -> Iterator[Measurement]:
         float(np.abs(certificate.dual_vector(plant.problem.cost, plant.factor) - plant.dual).max())
         for plant in plants
     )
-    excess = max(_largest_excess(plant, trial.rng) for plant in plants)
+    *dense, large = (_largest_excess(plant, trial.rng) for plant in plants)
     loss = max(abs(_bound(plant, plant.dual) - plant.value) / plant.scale for plant in plants)
     shift = max(
         abs(_bound(plant, plant.dual + t) - plant.value) / plant.scale
@@ -44,7 +45,10 @@ def dual_bounds(trial: Trial) -> Iterator[Measurement]:
         for t in (0.1, 1.0, 10.0)
     )
     yield at_most("largest |y_i - <(C V)_i, v_i>| at a planted V", recovered, 1e-12)
-    yield at_most("largest bound - optimum over 40 vectors y a problem, relative", excess, 1e-12)
+    yield at_most(
+        "N <= 200: largest bound - optimum over 40 vectors y a problem, relative", max(dense), 1e-12
+    )
+    yield at_most("N = 260, estimated by Lanczos: the same", large, TOLERANCE)
     yield at_most("largest |bound - optimum| at the planted y, relative", loss, 1e-9)
     yield at_most("largest |bound - optimum| at the planted y + t 1, t > 0, relative", shift, 1e-9)
 
