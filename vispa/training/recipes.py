@@ -46,10 +46,10 @@ class Recipe:
     rank: int = 4
     projection: str = "published"
     initial_mean: float = 0.9
-    epochs: int = 20
+    epochs: int = 15
     batch_size: int = 32
     warmup_epochs: int = 2
-    samples: int = 20
+    samples: int = 10
 
     def __post_init__(self) -> None:
         checks.choice("method", self.method, METHODS)
@@ -70,6 +70,8 @@ class Recipe:
         return self.method in SAMPLED_METHODS
 
 
+# Chosen on validation images, never on test images: every method was tried at 0.01, 0.03, 0.1 and 0.3 on all
+# training images under one seed that no report uses, 20 epochs each.  0.1 was best or tied for each of them.
 LEARNING_RATES = {"vispa": 0.1, "ste": 0.1, "bernoulli": 0.1, "float": 0.1}
 
 

@@ -151,6 +151,9 @@ def prepare(parts: Split, recipe: Recipe, *, model: str = "convolutional", seed:
         binary_activations=recipe.method != "float",
     )
     apply_method(network, recipe)
+    network.to(
+        memory_format=torch.channels_last
+    )  # a fifth faster on small images; the numbers' meaning stays
     optimizer, scheduler = make_optimizer(network, recipe, len(parts.train))
     return TrainingState(network, optimizer, scheduler)
 
