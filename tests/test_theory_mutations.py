@@ -247,6 +247,30 @@ MUTANTS = [
         lambda f: lambda self, mixtures, **o: f(self, mixtures=0, **o),
     ),
     Mutant("V4", "entropy", f"{GAUSSIAN}.entropy", result(lambda h: h + 1e-6)),
+    Mutant(
+        "S4",
+        "constant",
+        "vispa.losses:CallableLoss.gradients",
+        result(lambda found: (found[0], 1.01 * found[1])),
+    ),
+    Mutant("S4", "sign", "vispa.losses:QuadraticLoss.gradients", result(lambda found: (found[0], -found[1]))),
+    Mutant("S4", "factor", "solvers.problem:BinaryQuadratic.evaluate", result(lambda values: 0.5 * values)),
+    Mutant(
+        "S6",
+        "correlation dropped",
+        f"{GAUSSIAN}.probabilities",
+        lambda f: lambda self: f(SignGaussian(self.mean, None, np.diag(self.latent_covariance()))),
+    ),
+    Mutant("S8", "constant", f"{GAUSSIAN}.second_moments", result(lambda m: 0.99 * m)),
+    Mutant(
+        "S8",
+        "mean dropped",
+        f"{GAUSSIAN}.second_moments",
+        lambda f: lambda self: f(SignGaussian(np.zeros(self.n), self.factor, self.residual)),
+    ),
+    Mutant("V5", "constant", f"{GAUSSIAN}.second_moments", result(lambda m: 1.01 * m)),
+    Mutant("V5", "second best", "solvers.brute_force:brute_force", fields(value=lambda s: s.value + 1e-6)),
+    Mutant("V5", "mean term dropped", f"{GAUSSIAN}.elliptope", result(lambda Y: Y - np.outer(Y[0], Y[0]))),
 ]
 
 

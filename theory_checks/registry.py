@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from theory_checks import bound, duality, gauge, relaxation, rounding_law, staircase, straight_through
+from theory_checks import (
+    bound,
+    correlated,
+    duality,
+    gauge,
+    relaxation,
+    rounding_law,
+    staircase,
+    straight_through,
+)
 from theory_checks.claim import Claim
 
 FAMILIES: dict[str, tuple[Claim, ...]] = {
     "gauge": gauge.CLAIMS,
     "relaxation": (*relaxation.CLAIMS, *duality.CLAIMS, *staircase.CLAIMS, *rounding_law.CLAIMS),
-    "straight-through": straight_through.CLAIMS,
-    "bound": bound.CLAIMS,
+    "straight-through": (*straight_through.CLAIMS, *correlated.STRAIGHT_THROUGH),
+    "bound": (*bound.CLAIMS, *correlated.BOUND),
 }
 
 CLAIMS: dict[str, Claim] = {
