@@ -271,6 +271,13 @@ MUTANTS = [
     Mutant("V5", "constant", f"{GAUSSIAN}.second_moments", result(lambda m: 1.01 * m)),
     Mutant("V5", "second best", "solvers.brute_force:brute_force", fields(value=lambda s: s.value + 1e-6)),
     Mutant("V5", "mean term dropped", f"{GAUSSIAN}.elliptope", result(lambda Y: Y - np.outer(Y[0], Y[0]))),
+    Mutant(
+        "S5",
+        "diagonal counted twice",
+        "vispa.losses:QuadraticLoss.values",
+        lambda f: lambda self, points: f(self, points) + points.square().sum(dim=1),
+    ),
+    Mutant("S5", "second best", "solvers.brute_force:brute_force", fields(value=lambda s: s.value + 1e-6)),
 ]
 
 
