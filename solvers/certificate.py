@@ -64,13 +64,14 @@ def dual_bound(
 
     Examples
     --------
-    >>> dual_bound(np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([-1.0, -1.0])).bound
+    >>> round(dual_bound(np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([-1.0, -1.0])).bound, 12)
     -2.0
     """
     order = cost.shape[0]
     if order <= DENSE_ORDER:
-        smallest = float(la.eigvalsh(dense_slack(cost, dual), subset_by_index=[0, 0])[0])
-        error = 0.0
+        slack = dense_slack(cost, dual)
+        smallest = float(la.eigvalsh(slack, subset_by_index=[0, 0])[0])
+        error = float(np.finfo(np.float64).eps * np.linalg.norm(slack))
     else:
         start = start_vector(order, np.random.default_rng(rng))
         pair = smallest_eigenpair(Krylov(cost, dual, start))

@@ -22,6 +22,8 @@ CHECK_EVERY = 15
 # Once the question looks settled, this many times the steps so far must pass without another answer.
 CONFIRMATION = 1.25
 BREAKDOWN = 1e-14
+# Of the spectral radius: what the recurrence itself gets wrong.
+ROUNDING = 1e-15
 # A Ritz value counts as isolated, so that its error is quadratic in its residual, at this share of the distance.
 ISOLATED = 0.1
 
@@ -130,8 +132,9 @@ def smallest_eigenpair(
     -------
     Eigenpair
         The Ritz value is never below :math:`\lambda_{\min}` but for rounding.  The error is the residual, or
-        for an isolated Ritz value Kato and Temple's residual^2 / distance to the next: true if no eigenvalue
-        hides from the start vector, which a random one makes unlikely and nothing here proves.
+        where a threshold is given and the Ritz value is isolated, Kato and Temple's residual^2 / distance to
+        the next.  It is true if no eigenvalue hides from the start vector, which a random one makes unlikely
+        and nothing here proves.
 
     Notes
     -----
@@ -143,7 +146,9 @@ def smallest_eigenpair(
     while True:
         steps = krylov.diagonal.size
         krylov.extend(min(max(CHECK_EVERY, steps // 8), limit - steps))
-        value, error, ritz, radius, broke = _extreme_ritz(krylov.diagonal, krylov.offdiagonal)
+        value, error, ritz, radius, broke = _extreme_ritz(
+            krylov.diagonal, krylov.offdiagonal, quadratic=threshold is not None
+        )
         steps = krylov.diagonal.size
         refuted = threshold is not None and value < threshold
         if broke or refuted or steps >= limit:
@@ -166,7 +171,9 @@ def start_vector(order: int, rng: np.random.Generator, guess: Vector | None = No
     return start
 
 
-def _extreme_ritz(diagonal: Vector, offdiagonal: Vector) -> tuple[float, float, Vector, float, bool]:
+def _extreme_ritz(
+    diagonal: Vector, offdiagonal: Vector, *, quadratic: bool
+) -> tuple[float, float, Vector, float, bool]:
     """Smallest Ritz value, its error, its coefficients, the spectral radius, and whether the space is whole."""
     radius = float(np.abs(diagonal).max() + 2.0 * offdiagonal.max())
     tiny = np.flatnonzero(offdiagonal <= BREAKDOWN * radius)
@@ -179,6 +186,7 @@ def _extreme_ritz(diagonal: Vector, offdiagonal: Vector) -> tuple[float, float, 
     residuals = offdiagonal[-1] * np.abs(vectors[-1])
     error = float(residuals[0])
     distance = float(values[1] - residuals[1] - values[0])
-    if error <= ISOLATED * distance:
+    if quadratic and error <= ISOLATED * distance:
         error = error**2 / distance
+    error += ROUNDING * radius
     return float(values[0]), error, np.ascontiguousarray(vectors[:, 0]), radius, bool(tiny.size)

@@ -23,6 +23,7 @@ from solvers.sphere import normalise, random_rows
 # The norm of an operator is measured by applying it to the identity; above this order the gap is relative to the
 # value alone, which can only make it larger.
 MEASURED_OPERATOR = 4096
+MAX_PASSES = 3
 
 
 def low_rank(
@@ -151,13 +152,17 @@ class _Solve:
         )
         self.run_state = state
         try:
+            # the scale of the gap is known only when every part is solved: a part that stopped too soon goes on
+            for _ in range(MAX_PASSES):
+                for number, solver in enumerate(self.solvers):
+                    solver.solve(number, state, self.tol * solver.order / self.relaxation.size)
+                if state.gap <= self.tol:
+                    break
+        except (Stop, KeyboardInterrupt) as stop:
             for number, solver in enumerate(self.solvers):
-                share = self.tol * solver.order / self.relaxation.size
-                solver.solve(number, state, share)
-        except Stop as stop:
-            return Status.CERTIFIED if state.gap <= self.tol else stop.status
-        except KeyboardInterrupt:
-            return Status.INTERRUPTED
+                solver.settle(number, state)
+            reason = stop.status if isinstance(stop, Stop) else Status.INTERRUPTED
+            return Status.CERTIFIED if state.gap <= self.tol else reason
         return Status.CERTIFIED if state.gap <= self.tol else Status.STALLED
 
     def solution(self, problem: Problem, status: Status, *, rigorous: bool) -> Solution:

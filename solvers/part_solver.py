@@ -16,6 +16,7 @@ from solvers.over_relaxation import OverRelaxation
 from solvers.problem import Cost
 from solvers.run import Run
 from solvers.sphere import Factor, normalise, row_products
+from solvers.trust_region import TrustRegion
 
 # Iterations between looks at the decrease; the time limit is checked there too.
 BLOCK = 10
@@ -24,12 +25,24 @@ BLOCK = 10
 PROMISING = 0.85
 # Axes of V whose squared singular value is below this share of the largest are noise.
 NEGLIGIBLE_AXIS = 1e-4
+ROUNDING = 1e-13
+EPSILON = float(np.finfo(np.float64).eps)
 # A failed certificate is followed by this many times the iterations so far before the next.
 PATIENCE = 1.25
 # Converged: the foretold error is this small a part of what is allowed, so only an escape can help.
 CONVERGED = 1e-3
-# Escapes that lower the value by less than rounding, one after another, before the solver gives up.
-MAX_FUTILE_ESCAPES = 3
+# An eigenvalue this many times as negative as the curvature on the range of V belongs to a direction outside it.
+OUTSIDE = 2.0
+# A method that halves neither the implied gap nor the error within this share of its looks so far, and within this
+# many of them, is crawling.
+CRAWLING_SHARE = 0.75
+MIN_LOOKS = 20
+# First-order iterations that every problem gets; the smaller it is, the sooner second-order ones pay.
+SWEEPS_PER_ROW = 10
+MIN_SWEEPS = 200
+MAX_SWEEPS = 1000
+# Sweeps go on while they are projected to arrive within this many times their number so far.
+FAR = 4.0
 
 
 class Method(Protocol):
@@ -65,6 +78,36 @@ def curvature_in_range(factor: Factor, gradient: Factor) -> Verdict:
     return Verdict(float(values[0]), 0.0, factor @ (basis @ vectors[:, 0]))
 
 
+class _Progress:
+    """Notices when neither the implied gap nor the foretold error is halved any more."""
+
+    def __init__(self) -> None:
+        self._implied = np.inf
+        self._foretold = np.inf
+        self._looks = 0
+        self._record: list[float] = []
+        self._halved_at = 0
+
+    def projected(self, target: float) -> float:
+        """How many times the looks so far it takes to the target, if the implied gap falls by its power law."""
+        now, before = self._record[-1], self._record[len(self._record) // 2]
+        if now <= target:
+            return 1.0
+        if not 0.0 < now < before:
+            return np.inf
+        return float(2.0 ** (np.log(now / target) / np.log(before / now)))
+
+    def stalled(self, implied: float, foretold: float) -> bool:
+        """Whether nothing was halved for too many looks."""
+        self._looks += 1
+        self._record.append(implied)
+        if implied < 0.5 * self._implied or foretold < 0.5 * self._foretold:
+            self._implied = min(implied, self._implied)
+            self._foretold = min(foretold, self._foretold)
+            self._halved_at = self._looks
+        return self._looks - self._halved_at > max(MIN_LOOKS, CRAWLING_SHARE * self._looks)
+
+
 class PartSolver:
     """One part with its factor, multipliers and bound, all valid at any moment.
 
@@ -91,7 +134,7 @@ class PartSolver:
         self.dual, self.bound = self._first_bound()
         self._multipliers = self.dual
         self._curvature = Verdict(-np.inf, 0.0, None)
-        self._escape_vector: NDArray[np.float64] | None = None
+        self._exhausted = False
 
     def solve(self, number: int, run: Run, share: float) -> None:
         """Iterate until value - bound <= share * run.scale, a limit, or the end of what float64 can do.
@@ -102,27 +145,26 @@ class PartSolver:
             From ``run``, at a limit.
         """
         next_check = 0
-        futile = 0
-        best = self.value
-        while True:
+        progress = _Progress()
+        while not self._exhausted and self.value - self.bound > 0.9 * share * run.scale:
             allowed = 0.9 * share * run.scale
             decrease = self._advance(number, run)
             iterations = self._method.iterations
             foretold = 0.5 * decrease * iterations
+            implied = max(-self.order * self._curvature.value, 0.0)
             converged = foretold <= max(CONVERGED * allowed, 1e-15 * abs(self.value))
-            promising = -self.order * self._curvature.value <= PROMISING * allowed
-            if not ((promising and iterations >= next_check) or converged):
-                continue
-            if self._certify(number, run, allowed, want_vector=converged):
-                return
-            next_check = int(PATIENCE * iterations)
-            if not converged:
-                continue
-            futile = 0 if self.value < best - 1e-13 * abs(best) else futile + 1
-            best = min(best, self.value)
-            if futile > MAX_FUTILE_ESCAPES or not self._escape():
-                return
-            next_check = 0
+            if (implied <= PROMISING * allowed or converged) and iterations >= next_check:
+                verdict = self._certify(number, run, allowed, want_vector=converged)
+                next_check = int(PATIENCE * iterations)
+                # negative curvature that the range of V does not show: no step within it can help
+                outside = verdict.value < OUTSIDE * min(self._curvature.value, 0.0)
+                if converged and outside and self._escape(verdict):
+                    next_check = 0
+                    progress = _Progress()
+                    continue
+            if progress.stalled(implied, foretold) or self._sweeps_too_slow(progress, allowed):
+                self._change_method()
+                progress, next_check = _Progress(), 0
 
     def _advance(self, number: int, run: Run) -> float:
         count = max(1, min(BLOCK, run.remaining_iterations))
@@ -136,6 +178,14 @@ class PartSolver:
         run.advance(number, self.value, float(np.linalg.norm(gradient)), self.factor.shape[1])
         return decrease
 
+    def settle(self, number: int, run: Run) -> None:
+        """Compute the bound at the present point, as after a limit."""
+        image = np.asarray(self.cost @ self.factor)
+        self._multipliers = row_products(image, self.factor)
+        self.value = float(self._multipliers.sum())
+        self._curvature = curvature_in_range(self.factor, image - self._multipliers[:, None] * self.factor)
+        self._certify(number, run, np.inf, want_vector=False)
+
     def _first_bound(self) -> tuple[NDArray[np.float64], float]:
         """Gershgorin's: y_i = -sum_j |c_ij| makes C - Diag(y) diagonally dominant, before any work is done."""
         if isinstance(self.cost, LinearOperator):
@@ -143,24 +193,24 @@ class PartSolver:
         absolute = np.asarray(abs(self.cost) @ np.ones(self.order))
         return -absolute, -float(absolute.sum())
 
-    def _certify(self, number: int, run: Run, allowed: float, *, want_vector: bool) -> bool:
+    def _certify(self, number: int, run: Run, allowed: float, *, want_vector: bool) -> Verdict:
         dual = self._multipliers
-        threshold = -allowed / self.order
+        threshold = -allowed / self.order if np.isfinite(allowed) else None
         verdict = self._smallest(dual, threshold, want_vector)
         bound = self.value + self.order * min(verdict.value - verdict.error, 0.0)
         if bound > self.bound:
             self.dual, self.bound = dual, bound
         run.values[number], run.bounds[number] = self.value, self.bound
-        self._escape_vector = verdict.vector
-        return self.value - self.bound <= allowed
+        return verdict
 
-    def _smallest(self, dual: NDArray[np.float64], threshold: float, want_vector: bool) -> Verdict:
+    def _smallest(self, dual: NDArray[np.float64], threshold: float | None, want_vector: bool) -> Verdict:
         if self.order <= DENSE_ORDER:
             slack = dense_slack(self.cost, dual)
+            error = EPSILON * float(np.linalg.norm(slack))
             if want_vector:
                 values, vectors = la.eigh(slack, subset_by_index=[0, 0])
-                return Verdict(float(values[0]), 0.0, vectors[:, 0])
-            return Verdict(float(la.eigvalsh(slack, subset_by_index=[0, 0])[0]), 0.0, None)
+                return Verdict(float(values[0]), error, vectors[:, 0])
+            return Verdict(float(la.eigvalsh(slack, subset_by_index=[0, 0])[0]), error, None)
 
         known = self._curvature
         krylov = Krylov(self.cost, dual, start_vector(self.order, self._generator, known.vector))
@@ -168,13 +218,26 @@ class PartSolver:
         vector = krylov.ritz_vector(pair.coefficients) if want_vector else None
         return Verdict(min(pair.value, known.value), pair.error, vector)
 
-    def _escape(self) -> bool:
-        """Give V a new direction along the certificate's eigenvector; False where nothing decreases."""
-        if self._escape_vector is None:
+    def _sweeps_too_slow(self, progress: _Progress, allowed: float) -> bool:
+        """Whether sweeps have had their chance and, at their pace, would need several times as many again."""
+        chance = min(max(SWEEPS_PER_ROW * self.order, MIN_SWEEPS), MAX_SWEEPS)
+        if isinstance(self._method, TrustRegion) or self._method.iterations < chance:
             return False
-        direction = self._escape_vector * np.sqrt(self.order)
+        return progress.projected(PROMISING * allowed) > FAR
+
+    def _change_method(self) -> None:
+        """Turn to second-order steps; where they crawl too, nothing is left to try."""
+        self._exhausted = isinstance(self._method, TrustRegion)
+        self._method = TrustRegion(self.cost)
+
+    def _escape(self, verdict: Verdict) -> bool:
+        """Give V a new direction along the certificate's eigenvector; False where nothing decreases."""
+        if verdict.vector is None:
+            return False
+        direction = verdict.vector * np.sqrt(self.order)
         compressed = _principal_columns(self.factor)
-        best_value, best = self.value, None
+        # less than this is rounding, and escapes by rounding would never end
+        best_value, best = self.value - ROUNDING * abs(self.value), None
         for step in (1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4):
             trial = normalise(np.column_stack([compressed, step * direction]))
             value = float(np.vdot(np.asarray(self.cost @ trial), trial))
