@@ -27,7 +27,7 @@ format: $(STAMP)
 	$(RUN) -m ruff check --fix .
 
 bench: $(STAMP)
-	$(RUN) benchmarks/sdp.py --output output/sdp
+	$(RUN) benchmarks/sdp.py --output output
 
 notebooks: $(STAMP)
 	$(RUN) notebooks/execute.py

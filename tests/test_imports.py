@@ -1,0 +1,137 @@
+"""Imports flow one way, and what is heavy or optional is imported only where it is used."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYERS = ["solvers", "vispa", "theory_checks"]
+LAZY = {
+    "solvers": {
+        "cvxpy",
+        "scs",
+        "clarabel",
+        "numba",
+        "torch",
+        "torchvision",
+        "sklearn",
+        "matplotlib",
+        "hypothesis",
+    },
+    "vispa": {"cvxpy", "scs", "clarabel", "numba", "torchvision", "sklearn", "matplotlib", "hypothesis"},
+    "theory_checks": {
+        "cvxpy",
+        "scs",
+        "clarabel",
+        "numba",
+        "torchvision",
+        "sklearn",
+        "matplotlib",
+        "hypothesis",
+    },
+}
+SOURCES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
+
+
+def imported(nodes):
+    """Top-level package names of the import statements among the nodes."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.split(".")[0]
+
+
+def loaded_with_the_module(tree):
+    """Statements that run on import: module and class bodies, but not functions or type-checking blocks."""
+    pending = list(tree.body)
+    while pending:
+        node = pending.pop()
+        yield node
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            pending.extend(node.orelse)
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            pending.extend(child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_flow_one_way(path):
+    layer = path.relative_to(ROOT).parts[0]
+    later = set(LAYERS[LAYERS.index(layer) + 1 :]) | {"tests", "benchmarks", "notebooks"}
+    if path == ROOT / "vispa" / "commands" / "check.py":
+        later.discard("theory_checks")
+    assert not later & set(imported(ast.walk(ast.parse(path.read_text()))))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_heavy_packages_are_imported_where_they_are_used(path):
+    layer = path.relative_to(ROOT).parts[0]
+    if path.parent == ROOT / "solvers" / "kernels":
+        pytest.skip("kernels import numba, and are themselves imported where they are used")
+    eager = set(imported(loaded_with_the_module(ast.parse(path.read_text()))))
+    assert not eager & LAZY[layer]
+    kernels = [
+        node for node in loaded_with_the_module(ast.parse(path.read_text())) if "kernels" in ast.unparse(node)
+    ]
+    assert not [node for node in kernels if isinstance(node, (ast.Import, ast.ImportFrom))]
+
+
+BLOCKED = ("cvxpy", "scs", "clarabel", "numba", "torchvision", "sklearn", "matplotlib", "hypothesis")
+
+EVERY_TORCH_PATH = """
+import sys
+
+sys.modules.update(dict.fromkeys(BLOCKED))  # None: importing any of them fails
+import torch
+import vispa
+
+torch.manual_seed(0)
+network = torch.nn.Sequential(
+    torch.nn.Linear(4, 8), vispa.SignActivation(), torch.nn.Linear(8, 8), torch.nn.Linear(8, 2)
+)
+vispa.binarize(network, rank=2)
+optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+vispa.attach(optimizer, network)
+inputs = torch.randn(5, 4)
+network(inputs).square().sum().backward()
+optimizer.step()
+assert vispa.ensemble(network, inputs, samples=2).shape == (5, 2)
+assert vispa.harden(network)(inputs).shape == (5, 2)
+
+result = vispa.minimize(lambda w: w.sum(dim=-1) ** 2, 4, rank=1, max_iterations=5, generator=torch.Generator())
+assert result.value >= 0.0
+assert vispa.SignGaussian([0.5, 0.0]).mean_signs().shape == (2,)
+for name in vispa.__all__:
+    getattr(vispa, name)
+"""
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-c", f"BLOCKED = {BLOCKED!r}\n{code}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_every_torch_path_works_without_the_lazy_packages():
+    result = run(EVERY_TORCH_PATH)
+    assert result.returncode == 0, result.stderr
+
+
+def test_solving_does_not_load_torch():
+    result = run("import sys, vispa.cli, vispa.commands.solve, solvers\nassert 'torch' not in sys.modules")
+    assert result.returncode == 0, result.stderr
+
+
+def test_unknown_names_are_refused():
+    import vispa
+
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = vispa.nonsense
+    assert "binarize" in dir(vispa)
