@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers.method import Advance
 from solvers.problem import Cost
 from solvers.sphere import Factor, retract, row_products, tangent
 
@@ -36,16 +37,17 @@ class ConjugateGradient:
         self._direction: Factor | None = None
         self._previous_gradient: Factor | None = None
 
-    def advance(self, factor: Factor, count: int) -> tuple[Factor, float]:
-        """Run ``count`` iterations; return the factor and the decrease in the last one."""
+    def advance(self, factor: Factor, count: int) -> Advance:
+        """Run ``count`` iterations, or fewer where nothing decreases any more."""
         image = self._apply(factor)
-        decrease = 0.0
+        decrease = total = 0.0
         for _ in range(count):
             factor, image, decrease = self._step(factor, image)
             self.iterations += 1
+            total += decrease
             if decrease == 0.0:
                 break
-        return factor, decrease
+        return Advance(factor, decrease, total)
 
     def _apply(self, factor: Factor) -> Factor:
         return np.asarray(self._cost @ factor, dtype=np.float64)

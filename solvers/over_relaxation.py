@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from solvers.method import Advance
 from solvers.problem import Cost
 
 
@@ -46,9 +47,9 @@ class OverRelaxation:
         """Begin the schedule of relaxation factors again, as after an escape."""
         self.iterations = 0
 
-    def advance(self, factor: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], float]:
-        """Run ``count`` sweeps; return the factor and the decrease in the last one."""
-        decrease = self._sweep(*self._arguments, factor, self.iterations, count)
+    def advance(self, factor: NDArray[np.float64], count: int) -> Advance:
+        """Run ``count`` sweeps."""
+        last, total = self._sweep(*self._arguments, factor, self.iterations, count)
         self._normalise(factor)
         self.iterations += count
-        return factor, float(decrease)
+        return Advance(factor, last, total)

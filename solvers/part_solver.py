@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg as la
@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 from solvers.certificate import DENSE_ORDER, dense_slack
 from solvers.conjugate_gradient import ConjugateGradient
 from solvers.lanczos import Krylov, smallest_eigenpair, start_vector
+from solvers.method import Method
 from solvers.over_relaxation import OverRelaxation
 from solvers.problem import Cost
 from solvers.run import Run
@@ -22,7 +23,7 @@ from solvers.trust_region import TrustRegion
 BLOCK = 10
 # The slack matrix is nearly as negative as it is on the range of V: a certificate is worth its price once the gap
 # that this implies is within this share of what is allowed.
-PROMISING = 0.85
+PROMISING = 0.75
 # Axes of V whose squared singular value is below this share of the largest are noise.
 NEGLIGIBLE_AXIS = 1e-4
 ROUNDING = 1e-13
@@ -45,18 +46,6 @@ MAX_SWEEPS = 1000
 FAR = 4.0
 
 
-class Method(Protocol):
-    """What the loop needs of a method."""
-
-    iterations: int
-
-    def restart(self) -> None:
-        """Forget the past, as after an escape."""
-
-    def advance(self, factor: Factor, count: int) -> tuple[Factor, float]:
-        """Run ``count`` iterations; return the factor and the decrease in the last one."""
-
-
 class Verdict(NamedTuple):
     """Smallest eigenvalue found, what may be missing from it, and its vector where one was asked for."""
 
@@ -70,37 +59,40 @@ def curvature_in_range(factor: Factor, gradient: Factor) -> Verdict:
 
     It bounds the smallest eigenvalue from above, and near a solution it almost equals it.
     """
-    gram_values, axes = la.eigh(factor.T @ factor)
+    gram_values, axes = np.linalg.eigh(factor.T @ factor)
     kept = gram_values > NEGLIGIBLE_AXIS * gram_values[-1]
     basis = axes[:, kept] / np.sqrt(gram_values[kept])
     projected = basis.T @ (factor.T @ gradient) @ basis
-    values, vectors = la.eigh(0.5 * (projected + projected.T))
+    values, vectors = np.linalg.eigh(0.5 * (projected + projected.T))
     return Verdict(float(values[0]), 0.0, factor @ (basis @ vectors[:, 0]))
 
 
 class _Progress:
-    """Notices when neither the implied gap nor the foretold error is halved any more."""
+    """Notices when neither the implied gap nor the foretold error is halved any more, or when both crawl."""
 
     def __init__(self) -> None:
         self._implied = np.inf
         self._foretold = np.inf
-        self._looks = 0
         self._record: list[float] = []
+        self._looks = 0
         self._halved_at = 0
 
-    def projected(self, target: float) -> float:
-        """How many times the looks so far it takes to the target, if the implied gap falls by its power law."""
+    def note(self, foretold: float) -> None:
+        """Record the error foretold after a block of iterations."""
+        self._record.append(foretold)
+
+    def projected(self, implied: float, target: float) -> float:
+        """How many times the iterations so far it takes to a gap, if that falls by the power law of the error."""
         now, before = self._record[-1], self._record[len(self._record) // 2]
-        if now <= target:
+        if implied <= target:
             return 1.0
         if not 0.0 < now < before:
             return np.inf
-        return float(2.0 ** (np.log(now / target) / np.log(before / now)))
+        return float(2.0 ** (np.log(implied / target) / np.log(before / now)))
 
     def stalled(self, implied: float, foretold: float) -> bool:
         """Whether nothing was halved for too many looks."""
         self._looks += 1
-        self._record.append(implied)
         if implied < 0.5 * self._implied or foretold < 0.5 * self._foretold:
             self._implied = min(implied, self._implied)
             self._foretold = min(foretold, self._foretold)
@@ -134,6 +126,7 @@ class PartSolver:
         self.dual, self.bound = self._first_bound()
         self._multipliers = self.dual
         self._curvature = Verdict(-np.inf, 0.0, None)
+        self._gradient_norm = np.nan
         self._exhausted = False
 
     def solve(self, number: int, run: Run, share: float) -> None:
@@ -148,11 +141,13 @@ class PartSolver:
         progress = _Progress()
         while not self._exhausted and self.value - self.bound > 0.9 * share * run.scale:
             allowed = 0.9 * share * run.scale
-            decrease = self._advance(number, run)
-            iterations = self._method.iterations
-            foretold = 0.5 * decrease * iterations
-            implied = max(-self.order * self._curvature.value, 0.0)
+            foretold = self._advance(number, run)
+            progress.note(foretold)
             converged = foretold <= max(CONVERGED * allowed, 1e-15 * abs(self.value))
+            if foretold > allowed and not self._sweeps_had_their_chance() and not self._second_order():
+                continue
+            implied = self._look()
+            iterations = self._method.iterations
             if (implied <= PROMISING * allowed or converged) and iterations >= next_check:
                 verdict = self._certify(number, run, allowed, want_vector=converged)
                 next_check = int(PATIENCE * iterations)
@@ -162,28 +157,34 @@ class PartSolver:
                     next_check = 0
                     progress = _Progress()
                     continue
-            if progress.stalled(implied, foretold) or self._sweeps_too_slow(progress, allowed):
+            slow = self._sweeps_had_their_chance() and progress.projected(implied, PROMISING * allowed) > FAR
+            if slow or progress.stalled(implied, foretold):
                 self._change_method()
                 progress, next_check = _Progress(), 0
 
     def _advance(self, number: int, run: Run) -> float:
+        """Run a block of iterations; return the error that the last decrease foretells."""
         count = max(1, min(BLOCK, run.remaining_iterations))
-        self.factor, decrease = self._method.advance(self.factor, count)
+        self.factor, last, decrease = self._method.advance(self.factor, count)
+        self.value -= decrease
         run.iterations += count
+        run.advance(number, self.value, self._gradient_norm, self.factor.shape[1])
+        self._gradient_norm = np.nan
+        return 0.5 * last * self._method.iterations
+
+    def _look(self) -> float:
+        """Multipliers, gradient and curvature at the present point; return the gap that the curvature implies."""
         image = np.asarray(self.cost @ self.factor)
         self._multipliers = row_products(image, self.factor)
         gradient = image - self._multipliers[:, None] * self.factor
         self.value = float(self._multipliers.sum())
+        self._gradient_norm = float(np.linalg.norm(gradient))
         self._curvature = curvature_in_range(self.factor, gradient)
-        run.advance(number, self.value, float(np.linalg.norm(gradient)), self.factor.shape[1])
-        return decrease
+        return max(-self.order * self._curvature.value, 0.0)
 
     def settle(self, number: int, run: Run) -> None:
         """Compute the bound at the present point, as after a limit."""
-        image = np.asarray(self.cost @ self.factor)
-        self._multipliers = row_products(image, self.factor)
-        self.value = float(self._multipliers.sum())
-        self._curvature = curvature_in_range(self.factor, image - self._multipliers[:, None] * self.factor)
+        self._look()
         self._certify(number, run, np.inf, want_vector=False)
 
     def _first_bound(self) -> tuple[NDArray[np.float64], float]:
@@ -218,16 +219,16 @@ class PartSolver:
         vector = krylov.ritz_vector(pair.coefficients) if want_vector else None
         return Verdict(min(pair.value, known.value), pair.error, vector)
 
-    def _sweeps_too_slow(self, progress: _Progress, allowed: float) -> bool:
-        """Whether sweeps have had their chance and, at their pace, would need several times as many again."""
+    def _sweeps_had_their_chance(self) -> bool:
         chance = min(max(SWEEPS_PER_ROW * self.order, MIN_SWEEPS), MAX_SWEEPS)
-        if isinstance(self._method, TrustRegion) or self._method.iterations < chance:
-            return False
-        return progress.projected(PROMISING * allowed) > FAR
+        return self._method.iterations >= chance and not self._second_order()
+
+    def _second_order(self) -> bool:
+        return isinstance(self._method, TrustRegion)
 
     def _change_method(self) -> None:
         """Turn to second-order steps; where they crawl too, nothing is left to try."""
-        self._exhausted = isinstance(self._method, TrustRegion)
+        self._exhausted = self._second_order()
         self._method = TrustRegion(self.cost)
 
     def _escape(self, verdict: Verdict) -> bool:

@@ -36,7 +36,7 @@ class Status(enum.Enum):
 
 
 class Iteration(NamedTuple):
-    """One recorded moment of a run, for callbacks and plots."""
+    """One recorded moment of a run, for callbacks and plots; the gradient norm is nan where it was not needed."""
 
     iteration: int
     value: float

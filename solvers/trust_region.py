@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers.method import Advance
 from solvers.problem import Cost
 from solvers.sphere import Factor, retract, row_products, tangent
 
@@ -39,14 +40,14 @@ class TrustRegion:
         self.iterations = 0
         self._radius: float | None = None
 
-    def advance(self, factor: Factor, count: int) -> tuple[Factor, float]:
-        """Run one outer iteration, which counts its products; return the factor and the decrease."""
+    def advance(self, factor: Factor, count: int) -> Advance:
+        """Run one outer iteration, whatever the count; `iterations` grows by its products."""
         image = np.asarray(self._cost @ factor, dtype=np.float64)
         dual = row_products(image, factor)
         gradient = image - dual[:, None] * factor
         self.iterations += 1
         if np.linalg.norm(gradient) <= np.finfo(np.float64).eps * np.linalg.norm(image):
-            return factor, 0.0
+            return Advance(factor, 0.0, 0.0)
         if self._radius is None:
             self._radius = 0.5 * np.sqrt(factor.shape[0])
         step, predicted, at_boundary = self._model_step(factor, dual, gradient)
@@ -66,8 +67,8 @@ class TrustRegion:
             gradient
         )
         if ratio < ACCEPTED or worse:
-            return factor, 0.0
-        return trial, max(decrease, 0.0)
+            return Advance(factor, 0.0, 0.0)
+        return Advance(trial, max(decrease, 0.0), max(decrease, 0.0))
 
     def _model_step(
         self, factor: Factor, dual: NDArray[np.float64], gradient: Factor

@@ -42,13 +42,14 @@ def relax_row(factor, row, pull, beta):
 
 @compiled
 def sweep_sparse(indptr, indices, values, factor, first, count):
-    """Run sweeps ``first`` .. ``first + count - 1`` in place; return the decrease in the last one.
+    """Run sweeps ``first`` .. ``first + count - 1`` in place; return the decrease in the last one and in all.
 
     The matrix is symmetric CSR without its diagonal.
     """
     rows, width = factor.shape
     pull = np.empty(width)
     decrease = 0.0
+    total = 0.0
     for number in range(first, first + count):
         beta = number / (number + DELAY)
         decrease = 0.0
@@ -71,7 +72,8 @@ def sweep_sparse(indptr, indices, values, factor, first, count):
                 for column in range(width):
                     pull[column] += weight_one * factor[one, column]
             decrease += relax_row(factor, row, pull, beta)
-    return decrease
+        total += decrease
+    return decrease, total
 
 
 @compiled
@@ -80,6 +82,7 @@ def sweep_dense(matrix, factor, first, count):
     rows, width = factor.shape
     pull = np.empty(width)
     decrease = 0.0
+    total = 0.0
     for number in range(first, first + count):
         beta = number / (number + DELAY)
         decrease = 0.0
@@ -90,7 +93,8 @@ def sweep_dense(matrix, factor, first, count):
                 for column in range(width):
                     pull[column] += weight * factor[other, column]
             decrease += relax_row(factor, row, pull, beta)
-    return decrease
+        total += decrease
+    return decrease, total
 
 
 @compiled
