@@ -12,6 +12,15 @@ from vispa.training.recipes import recipe
 from vispa.training.run import prepare
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Batches are tiny: more threads only wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def test_value_of_the_binary_row_is_its_squared_error():
     rng = np.random.default_rng(0)
     images, labels = rng.normal(size=(50, 6)), rng.integers(0, 3, size=50)
@@ -76,5 +85,5 @@ def test_demonstration_prints_tables_and_saves_a_plot(tmp_path, capsys):
 )
 def test_bad_arguments_exit_with_two_and_are_named(capsys, monkeypatch, arguments, named):
     monkeypatch.setattr("vispa.demo.show_sdp", lambda: None)
-    assert main(arguments) == 2
+    assert main(["--workers", "1", *arguments]) == 2
     assert named in capsys.readouterr().err

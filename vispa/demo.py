@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from solvers import checks
 from solvers.problem import BinaryQuadratic
-from vispa.training.compare import compare, paired_jobs, run_job_path
+from vispa.training.compare import compare, paired_jobs
 from vispa.training.data import digits, split
 from vispa.training.recipes import METHODS, recipe
 from vispa.training.report import EXPLANATION, table
@@ -108,7 +108,9 @@ def show_training(
     sizes = sorted(train_sizes, reverse=True)
     jobs = [job for size in sizes for job in paired_jobs(recipes, range(seeds), size)]
     with tempfile.TemporaryDirectory() as folder:
-        results = compare(data, jobs, checkpoints=folder, workers=workers, progress=True)
+        # The first run is vispa with the most images: the plot looks into its network.
+        jobs[0] = jobs[0]._replace(checkpoint=Path(folder) / "shown.checkpoint")
+        results = compare(data, jobs, workers=workers, progress=True)
         for number, size in enumerate(sorted(train_sizes), start=2):
             chosen = [result for result in results if result.training_images == size]
             print(f"{number}. Digits, {size} training images, {seeds} paired seeds")
@@ -119,9 +121,8 @@ def show_training(
             from vispa.demo_plot import save_plot
 
             job = jobs[0]
-            path = run_job_path(Path(folder), job)
             chosen = [result for result in results if result.training_images == sizes[0]]
-            save_plot(plot, split(data, seed=job.seed, train_size=job.train_size), job, path, chosen)
+            save_plot(plot, split(data, seed=job.seed, train_size=job.train_size), job, chosen)
             print(f"\nPlot saved to {plot}")
 
 

@@ -53,21 +53,21 @@ def latent_layers(model: nn.Module) -> list[Layer]:
     return layers
 
 
-def save_plot(path: Path, parts: Split, job: Job, checkpoint: Path, results: Sequence[Result]) -> None:
+def save_plot(path: Path, parts: Split, job: Job, results: Sequence[Result]) -> None:
     """Draw latent means, correlation spectrum and learning curves; write a PNG.
 
     Parameters
     ----------
     path : Path
         Of the image.
-    parts, job, checkpoint
+    parts, job
         A finished run of ``vispa``, read back from its checkpoint.
     results : sequence of Result
         Of all methods, for the curves.
     """
     with torch.random.fork_rng(devices=[]):
         before = latent_layers(prepare(parts, job.recipe, seed=job.seed).model)
-    after = latent_layers(train(parts, job.recipe, seed=job.seed, checkpoint=checkpoint).network)
+    after = latent_layers(train(parts, job.recipe, seed=job.seed, checkpoint=job.checkpoint).network)
     _draw(path, before, after, results)
 
 
@@ -82,11 +82,12 @@ def _draw(path: Path, before: list[Layer], after: list[Layer], results: Sequence
         "axes.edgecolor": MUTED, "xtick.color": MUTED, "ytick.color": MUTED, "axes.linewidth": 0.8,
         "axes.spines.top": False, "axes.spines.right": False, "axes.grid.axis": "y", "axes.grid": True,
         "grid.color": GRID, "axes.axisbelow": True, "axes.titlelocation": "left", "axes.titlesize": 11.5,
-        "axes.titleweight": "bold", "axes.titlepad": 34, "legend.frameon": False,
+        "axes.titleweight": "bold", "axes.titlepad": 42, "legend.edgecolor": "none",
+        "legend.facecolor": "white", "legend.framealpha": 0.9, "legend.fancybox": False,
     }  # fmt: skip
     with mpl.rc_context(style):
         layout = ConstrainedLayoutEngine(w_pad=0.25, h_pad=0.15)
-        figure = Figure(figsize=(15, 5.0), layout=layout, facecolor="white")
+        figure = Figure(figsize=(15, 5.2), layout=layout, facecolor="white")
         FigureCanvasAgg(figure)
         axes = figure.subplots(1, 3)
         _draw_means(axes[0], before, after)
@@ -111,12 +112,16 @@ def _draw_means(axis: Any, before: list[Layer], after: list[Layer]) -> None:
         axis.stairs(100 * heights, edges, fill=filled, color=colour, linewidth=1.8, label=label)
     undecided = np.mean(np.abs(np.concatenate([layer.means for layer in after])) < 0.9)
     axis.set_xlabel("latent mean, in units of its root mean square")
-    axis.set_ylabel("weights (%)")
+    axis.set_yscale("log")
+    axis.set_ylim(0.02, 300)
+    axis.set_yticks([0.1, 1, 10, 100], labels=["0.1", "1", "10", "100"])
+    axis.minorticks_off()
+    axis.set_ylabel("weights (%, logarithmic)")
     axis.legend(loc="upper center")
     _caption(
         axis,
         "How sure each binary weight is",
-        f"-1 and +1: the sign is certain.  After training {100 * undecided:.0f} % lie\nbetween -0.9 and 0.9.",
+        f"−1 and +1: the sign is certain.  After training {100 * undecided:.0f} % lie\nbetween −0.9 and 0.9.",
     )
 
 
@@ -134,7 +139,8 @@ def _draw_spectrum(axis: Any, before: list[Layer], after: list[Layer]) -> None:
     axis.set_xticks(range(1, rank + 1))
     axis.set_xlabel("direction of the shared noise")
     axis.set_ylabel("share of the latent correlation (%)")
-    axis.legend(loc="upper right")
+    axis.set_ylim(0, 130 * max(layer.spectrum[0] for layer in after))
+    axis.legend(loc="upper right", ncols=2)
     _caption(
         axis,
         "What the weights learnt to share",

@@ -70,9 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         results = compare(
             load(arguments.dataset),
-            paired_jobs(recipes, range(first, first + count), arguments.train_size),
+            paired_jobs(recipes, range(first, first + count), arguments.train_size, arguments.checkpoint),
             model=arguments.model,
-            checkpoints=arguments.checkpoint,
             max_seconds=arguments.max_seconds,
             progress=True,
         )

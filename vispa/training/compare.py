@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,20 +21,12 @@ from vispa.training.run import Result, train
 
 
 class Job(NamedTuple):
-    """One run of a comparison."""
+    """One run of a comparison; with a checkpoint it goes on from there, and writes there."""
 
     recipe: Recipe
     seed: int
-    train_size: int | None
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What all runs of a comparison share; the fields are the arguments of `vispa.training.run.train`."""
-
-    model: str = "convolutional"
-    folder: Path | None = None
-    deadline: float = math.inf
+    train_size: int | None = None
+    checkpoint: Path | None = None
 
 
 def compare(
@@ -43,7 +34,6 @@ def compare(
     jobs: Sequence[Job],
     *,
     model: str = "convolutional",
-    checkpoints: str | Path | None = None,
     max_seconds: float | None = None,
     workers: int = 1,
     progress: bool = False,
@@ -58,8 +48,6 @@ def compare(
         From `paired_jobs`.
     model : str, optional
         A name in `vispa.training.models.MODELS`.
-    checkpoints : path, optional
-        A folder, made if missing; every run keeps a checkpoint in it and goes on from the one it finds.
     max_seconds : float, optional
         Time limit of all runs together.
     workers : int, optional
@@ -70,7 +58,7 @@ def compare(
     Raises
     ------
     ValueError, TypeError
-        As `train`, and if there are no jobs or ``checkpoints`` is a file.
+        As `train`, and if there are no jobs.
     NonFiniteError
         When a loss of any run is NaN or infinite.
     """
@@ -78,57 +66,68 @@ def compare(
         raise ValueError("jobs must not be empty")
     workers = checks.integer("workers", workers, minimum=1)
     limit = math.inf if max_seconds is None else checks.scalar("max_seconds", max_seconds, minimum=0.0)
-    settings = Settings(model, _folder(checkpoints), time.monotonic() + limit)
+    deadline = time.monotonic() + limit
     results: dict[int, Result] = {}
     finished = _parallel if workers > 1 else _in_turn
     with tqdm(total=len(jobs), unit="run", file=sys.stderr, disable=None if progress else True) as bar:
-        for index, result in finished(data, jobs, settings, workers):
+        for index, result in finished(data, jobs, model, deadline, workers):
             results[index] = result
             bar.update()
     return [results[index] for index in range(len(jobs))]
 
 
-def paired_jobs(recipes: Sequence[Recipe], seeds: Sequence[int], train_size: int | None = None) -> list[Job]:
-    """Every recipe under every seed, recipes outermost."""
-    return [Job(recipe, seed, train_size) for recipe in recipes for seed in seeds]
+def paired_jobs(
+    recipes: Sequence[Recipe],
+    seeds: Sequence[int],
+    train_size: int | None = None,
+    checkpoints: str | Path | None = None,
+) -> list[Job]:
+    """Every recipe under every seed, recipes outermost.
+
+    ``checkpoints`` is a folder, made if missing, for one checkpoint a job, named after method, number of
+    training images and seed.  A ValueError says so where it is a file.
+    """
+    folder = None if checkpoints is None else _folder(Path(checkpoints))
+    size = "all" if train_size is None else train_size
+    return [
+        Job(recipe, seed, train_size, folder and folder / f"{recipe.method}-{size}-seed{seed}.checkpoint")
+        for recipe in recipes
+        for seed in seeds
+    ]
 
 
-def run_job(data: LabelledImages, job: Job, settings: Settings, *, progress: bool = False) -> Result:
+def run_job(
+    data: LabelledImages, job: Job, model: str, deadline: float = math.inf, *, progress: bool = False
+) -> Result:
     """Split, train and evaluate one job."""
     parts = split(data, seed=job.seed, train_size=job.train_size)
     return train(
         parts,
         job.recipe,
-        model=settings.model,
+        model=model,
         seed=job.seed,
-        checkpoint=None if settings.folder is None else run_job_path(settings.folder, job),
-        max_seconds=_remaining(settings.deadline),
+        checkpoint=job.checkpoint,
+        max_seconds=_remaining(deadline),
         progress=progress,
     ).result
 
 
-def run_job_path(folder: Path, job: Job) -> Path:
-    """Name the checkpoint of a job within the folder of checkpoints."""
-    size = "all" if job.train_size is None else job.train_size
-    return folder / f"{job.recipe.method}-{size}-seed{job.seed}.checkpoint"
-
-
 def _in_turn(
-    data: LabelledImages, jobs: Sequence[Job], settings: Settings, _workers: int
+    data: LabelledImages, jobs: Sequence[Job], model: str, deadline: float, _workers: int
 ) -> Iterator[tuple[int, Result]]:
     for index, job in enumerate(jobs):
-        yield index, run_job(data, job, settings, progress=True)
+        yield index, run_job(data, job, model, deadline, progress=True)
 
 
 def _parallel(
-    data: LabelledImages, jobs: Sequence[Job], settings: Settings, workers: int
+    data: LabelledImages, jobs: Sequence[Job], model: str, deadline: float, workers: int
 ) -> Iterator[tuple[int, Result]]:
     # Spawned, not forked: a fork of a process whose thread pools have started may hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         min(workers, len(jobs)), context, initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        futures = {pool.submit(run_job, data, job, settings): index for index, job in enumerate(jobs)}
+        futures = {pool.submit(run_job, data, job, model, deadline): index for index, job in enumerate(jobs)}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -140,11 +139,8 @@ def _remaining(deadline: float) -> float | None:
     return None if deadline == math.inf else max(0.0, deadline - time.monotonic())
 
 
-def _folder(checkpoints: str | Path | None) -> Path | None:
-    if checkpoints is None:
-        return None
-    folder = Path(checkpoints)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"checkpoint must be a folder, for there may be several runs; {folder} is a file")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _folder(path: Path) -> Path:
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"checkpoint must be a folder, for there may be several runs; {path} is a file")
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -13,7 +13,7 @@ Activation = Callable[[], nn.Module]
 Shape = tuple[int, int, int]
 
 
-def convolutional(shape: Shape, classes: int, activation: Activation, *, width: int = 24) -> nn.Module:
+def convolutional(shape: Shape, classes: int, activation: Activation, *, width: int = 32) -> nn.Module:
     """Three 3 x 3 convolutions of width, 2 width, 2 width channels, and one linear layer.
 
     Pooling comes first and last, before the batch normalisation whose signs go on: 8 x 8 images cost little.

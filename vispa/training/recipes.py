@@ -30,7 +30,8 @@ class Recipe:
     rank : int
         K, the columns of the factor; read by ``vispa`` alone.
     projection : {"paper", "published"}
-        Where steps keep mean and factor; read by ``vispa`` alone.
+        Where steps keep mean and factor; read by ``vispa`` alone.  ``"paper"`` needs longer runs than these:
+        0.94 against 0.98 on validation after 20 epochs.
     initial_mean : float
         Root mean square of the initial means before they are clipped; read by ``bernoulli`` alone.
     epochs, batch_size, warmup_epochs : int
@@ -42,12 +43,12 @@ class Recipe:
     method: str
     learning_rate: float
     momentum: float = 0.9
-    weight_decay: float = 0.0
+    weight_decay: float = 1e-3
     rank: int = 4
     projection: str = "published"
-    initial_mean: float = 0.9
-    epochs: int = 15
-    batch_size: int = 32
+    initial_mean: float = 10.0
+    epochs: int = 20
+    batch_size: int = 64
     warmup_epochs: int = 2
     samples: int = 10
 
@@ -70,9 +71,11 @@ class Recipe:
         return self.method in SAMPLED_METHODS
 
 
-# Chosen on validation images, never on test images: every method was tried at 0.01, 0.03, 0.1 and 0.3 on all
-# training images under one seed that no report uses, 20 epochs each.  0.1 was best or tied for each of them.
-LEARNING_RATES = {"vispa": 0.1, "ste": 0.1, "bernoulli": 0.1, "float": 0.1}
+# Chosen on validation images under seeds 100 and 101, which no report uses, never on test images.  Every method
+# had the same budget: 0.05, 0.1, 0.2, 0.4, each with 200 and with all training images; the best mean of the four
+# validation accuracies won.  Bernoulli had one trial more, initial means of 10 at 0.2 instead of 2, and kept it.
+# Length, batch, width and weight decay are common to all; they were set with ste and vispa alone.
+LEARNING_RATES = {"vispa": 0.4, "ste": 0.4, "bernoulli": 0.2, "float": 0.1}
 
 
 def recipe(method: str, **changes: Any) -> Recipe:

@@ -15,10 +15,11 @@ from vispa.training.statistics import PairedDifference, Summary, paired_differen
 SINGLE = ("mean_network", "best_network")
 MANY = ("sampled_network", "ensemble")
 EXPLANATION = (
-    "Test accuracy in %, mean ± standard deviation over seeds. One network: sgn(mean) as it stands, and the best\n"
-    "of L drawn networks, chosen on validation. Drawn: the average accuracy of one drawn network, and L networks\n"
-    "averaged. Difference: sgn(mean) of {first} minus this row's, seed by seed, with Student's 95 % interval; it\n"
-    "speaks of the variation between seeds, not between test sets, and is not corrected for several comparisons."
+    "Test accuracy in %, mean ± standard deviation over seeds. One network: sgn(mean) as it stands (float: the\n"
+    "network itself), and the best of L drawn networks, chosen on validation. Drawn: the average accuracy of one\n"
+    "drawn network, and L networks averaged. Difference: sgn(mean) of {first} minus this row's, seed by seed,\n"
+    "with Student's 95 % interval; it speaks of the variation between seeds, not between test sets, and is not\n"
+    "corrected for several comparisons."
 )
 
 
