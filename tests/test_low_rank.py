@@ -88,6 +88,18 @@ def test_gap_does_not_change_with_the_scale_of_the_cost():
     assert gaps[2] == pytest.approx(gaps[1], rel=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_badly_scaled_least_squares(seed):
+    """Regression: columns of very different size (condition number 10^6) once left sweeps crawling for ever."""
+    rng = np.random.default_rng(seed)
+    columns = rng.standard_normal((300, 60)) * np.logspace(-3, 0, 60)
+    target = rng.standard_normal(300)
+    problem = BinaryQuadratic(columns.T @ columns, -2 * columns.T @ target, target @ target)
+    solution = low_rank(problem, rng=seed, max_iterations=20_000)
+    assert solution.certified
+    assert independent_gap(solution) <= 1.1e-6
+
+
 def test_warm_start_needs_fewer_iterations():
     cost = sp.random_array((300, 300), density=0.03, rng=np.random.default_rng(0))
     problem = Elliptope(cost + cost.T)
