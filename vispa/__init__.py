@@ -11,6 +11,7 @@ __version__ = "0.1.0.dev0"
 _HOME = {
     "BinaryQuadratic": "solvers.problem",
     "Elliptope": "solvers.problem",
+    "LowRankSolver": "solvers.cvxpy_solver",
     "MaxCut": "solvers.problem",
     "Solution": "solvers.solution",
     "Status": "solvers.solution",
