@@ -25,8 +25,9 @@ TRIANGLE_VIOLATION = 1e-4
 def assert_certified(solution: Solution, tol: float = 1e-6) -> None:
     r"""Fail unless a solution is feasible, certified, and worth its certificate.
 
-    Recomputes from scratch, densely: unit rows, the value of the factor, R3's bound from the dual vector with a
-    dense eigenvalue (summed over connected components), and the gap between the last two.
+    Recomputes from scratch, densely: unit rows, the value of the factor, the bound from the dual vector with a
+    dense eigenvalue (claim R3 of theory_checks, summed over connected components), and the gap between the
+    last two.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def _recompute(solution: Solution) -> _Recomputed:
 
 
 def _bound(cost: NDArray[np.float64], solution: Solution) -> float:
-    """R3, component by component, on the cost with its triangle inequalities taken in."""
+    """Bound from the dual vector, component by component, on the cost with its triangle inequalities."""
     slack = cost - np.diag(solution.dual)
     total = math.fsum(solution.dual)
     if isinstance(solution, TriangleSolution) and solution.triangles.count:

@@ -19,7 +19,10 @@ SYMMETRY_TOLERANCE = 1e-12
 
 def real_array(name: str, values: ArrayLike, *, dimensions: int) -> NDArray[np.float64]:
     """Return a finite float64 copy of ``values`` with the given number of dimensions."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must be rectangular; found rows of different lengths") from error
     if array.dtype == object or array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers; found dtype {array.dtype}")
     if array.ndim != dimensions:
@@ -42,7 +45,10 @@ def scalar(name: str, value: Any, *, minimum: float = -math.inf, positive: bool 
     """Return a finite float, at least ``minimum``, or above zero where ``positive``."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number; found {type(value).__name__}")
-    value = float(value)
+    try:
+        value = float(value)
+    except OverflowError as error:
+        raise ValueError(f"{name} must be within the range of float64; found a larger number") from error
     if not math.isfinite(value):
         raise ValueError(f"{name} must be finite; found {value}")
     if positive and value <= 0:
@@ -65,23 +71,37 @@ def integer(name: str, value: Any, *, minimum: int, maximum: int | None = None) 
 
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     """Return ``value`` if it is one of ``allowed``."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; found {value!r}")
-    return str(value)
+    return value
 
 
-def symmetric_dense(name: str, values: ArrayLike) -> Matrix:
-    """Return an exactly symmetric, finite float64 copy of a dense matrix."""
+def function(name: str, value: Any) -> Any:
+    """Return ``value`` if it is None or can be called."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be callable or None; found {type(value).__name__}")
+    return value
+
+
+def generator(name: str, seed: Any) -> np.random.Generator:
+    """Return ``np.random.default_rng(seed)``, naming the argument where NumPy refuses."""
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"{name} must be a numpy Generator, a seed (an integer >= 0) or None; found {seed!r}"
+        ) from error
+
+
+def square_dense(name: str, values: ArrayLike) -> Matrix:
+    """Return a finite float64 copy of a dense square matrix that is not empty."""
     array = real_array(name, values, dimensions=2)
     _check_square(name, array.shape)
-    _check_asymmetry(
-        name, float(np.abs(array - array.T).max(initial=0.0)), float(np.abs(array).max(initial=0.0))
-    )
-    return 0.5 * array + 0.5 * array.T
+    return array
 
 
-def symmetric_sparse(name: str, values: Any) -> sp.csr_array:
-    """Return an exactly symmetric, finite float64 CSR copy in canonical form, without stored zeros."""
+def square_sparse(name: str, values: Any) -> sp.csr_array:
+    """Return a finite float64 CSR copy, without repeated entries, of a sparse square matrix."""
     if values.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers; found dtype {values.dtype}")
     if values.ndim != 2:
@@ -91,6 +111,23 @@ def symmetric_sparse(name: str, values: Any) -> sp.csr_array:
     array.sum_duplicates()
     if not np.isfinite(array.data).all():
         raise ValueError(f"{name} must be finite; found NaN or infinite entries")
+    return array
+
+
+def symmetric_dense(name: str, values: ArrayLike) -> Matrix:
+    """Return an exactly symmetric, finite float64 copy of a dense matrix."""
+    array = square_dense(name, values)
+    _check_asymmetry(
+        name, float(np.abs(array - array.T).max(initial=0.0)), float(np.abs(array).max(initial=0.0))
+    )
+    _check_range(name, array)
+    return 0.5 * array + 0.5 * array.T
+
+
+def symmetric_sparse(name: str, values: Any) -> sp.csr_array:
+    """Return an exactly symmetric, finite float64 CSR copy in canonical form, without stored zeros."""
+    array = square_sparse(name, values)
+    _check_range(name, array.data)
     difference = abs(array - array.T)
     largest = float(np.abs(array.data).max(initial=0.0))
     _check_asymmetry(name, float(difference.max()) if difference.nnz else 0.0, largest)
@@ -105,6 +142,19 @@ def _check_square(name: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} must be square; found shape {shape}")
     if shape[0] == 0:
         raise ValueError(f"{name} must not be empty; found shape {shape}")
+
+
+def _check_range(name: str, entries: NDArray[np.float64]) -> None:
+    """Refuse what would overflow at the first product with signs."""
+    largest = float(np.abs(entries).max(initial=0.0))
+    if (
+        largest > 0
+        and float(np.sum(np.abs(entries) / largest)) * (largest / np.finfo(np.float64).max) > 0.125
+    ):
+        raise ValueError(
+            f"{name} must have entries whose absolute values add up within the range of float64; "
+            f"found entries of size {largest:.3g}. Rescale the problem"
+        )
 
 
 def _check_asymmetry(name: str, asymmetry: float, largest: float) -> None:

@@ -36,7 +36,7 @@ class TriangleSolution(Solution):
     r"""A Solution over the elliptope cut by triangle inequalities.
 
     Its `lower_bound` holds for every point that satisfies the inequalities, hence for every binary point, not
-    for all of the elliptope: with multipliers :math:`t_m \ge 0` it is R3 applied to
+    for all of the elliptope: with multipliers :math:`t_m \ge 0` it is the bound of `dense_bound` for
     :math:`C - \sum_m t_m T_m`, less :math:`\sum_m t_m`.
 
     Attributes
@@ -67,7 +67,8 @@ def exact(
     Parameters
     ----------
     problem : BinaryQuadratic, MaxCut or Elliptope
-        With N <= 2000 (memory grows as N^4 for Clarabel on dense costs; N = 250 is comfortable).
+        With N <= 2000.  On dense costs Clarabel's memory grows as N^4, half a gigabyte at N = 80; SCS needs
+        O(N^2), and Clarabel exploits sparsity.
         A LinearOperator is formed densely.
     solver : {"clarabel", "scs"}, optional
         Interior point (accurate), or first order (light on memory).
@@ -210,7 +211,7 @@ def factor_of(gram: NDArray[np.float64]) -> NDArray[np.float64]:
 def _best_dual(
     matrix: NDArray[np.float64], factor: NDArray[np.float64], dual: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.float64], float]:
-    """Return the better, by R3, of the solver's y and the y_i = <(C V)_i, v_i> that the factor implies."""
+    """Return the better, by its bound, of the solver's y and the y_i = <(C V)_i, v_i> that the factor implies."""
     candidates = [np.sum((matrix @ factor) * factor, axis=1)]
     if dual is not None:
         candidates.append(dual)
@@ -220,7 +221,7 @@ def _best_dual(
 
 
 def dense_bound(matrix: NDArray[np.float64], dual: NDArray[np.float64]) -> float:
-    """R3 of the mathematics: 1^T y + N lambda_min(C - Diag(y)), the eigenvalue in floating point."""
+    """1^T y + N lambda_min(C - Diag(y)), the eigenvalue in floating point (claim R3 of theory_checks)."""
     smallest = scipy.linalg.eigvalsh(matrix - np.diag(dual), subset_by_index=[0, 0])[0]
     return float(dual.sum() + matrix.shape[0] * smallest)
 

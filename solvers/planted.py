@@ -1,4 +1,4 @@
-"""Problems whose relaxation is solved before it is posed (R5 of the mathematics)."""
+"""Problems whose relaxation is solved before it is posed (claim R5 of theory_checks)."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def _arguments(
     n: int, rank: int, rng: np.random.Generator | int | None, linear: bool
 ) -> tuple[int, int, np.random.Generator]:
     order = checks.integer("n", n, minimum=2) + (1 if linear else 0)
-    return order, checks.integer("rank", rank, minimum=1, maximum=order - 1), np.random.default_rng(rng)
+    return order, checks.integer("rank", rank, minimum=1, maximum=order - 1), checks.generator("rng", rng)
 
 
 def _unit_rows(generator: np.random.Generator, order: int, rank: int) -> NDArray[np.float64]:

@@ -198,6 +198,13 @@ def as_cost(name: str, values: Any) -> Cost:
 def symmetrise(matrix: Any) -> Any:
     """(M + M^T)/2 of a dense or sparse matrix: the same quadratic form, and symmetric.
 
+    Raises
+    ------
+    TypeError
+        If the entries are not real numbers.
+    ValueError
+        If the matrix is empty, not square or not finite.
+
     Examples
     --------
     >>> symmetrise([[0.0, 2.0], [0.0, 0.0]])
@@ -205,9 +212,9 @@ def symmetrise(matrix: Any) -> Any:
            [1., 0.]])
     """
     if sp.issparse(matrix):
-        half = 0.5 * sp.csr_array(matrix)
+        half = 0.5 * checks.square_sparse("matrix", matrix)
         return sp.csr_array(half + half.T)
-    array = checks.real_array("matrix", matrix, dimensions=2)
+    array = checks.square_dense("matrix", matrix)
     return 0.5 * array + 0.5 * array.T
 
 

@@ -128,9 +128,9 @@ class Solution:
     def report(self) -> dict[str, Any]:
         """Value and bound in the problem's own sense, ready for JSON."""
         maximised = self.problem.relaxation().maximised
-        bound = {"upper_bound": -self.lower_bound} if maximised else {"lower_bound": self.lower_bound}
+        bound = {"upper_bound": 0.0 - self.lower_bound} if maximised else {"lower_bound": self.lower_bound}
         return {
-            "value": -self.value if maximised else self.value,
+            "value": 0.0 - self.value if maximised else self.value,
             **bound,
             "gap": self.gap,
             "certificate": self.certificate,
@@ -154,4 +154,5 @@ def relative_gap(value: float, lower_bound: float, frobenius: float) -> float:
     0.1111111111111111
     """
     scale = max(abs(value), frobenius)
-    return (value - lower_bound) / scale if scale > 0 else 0.0
+    # NaN must come out as NaN, never as the gap 0 of a zero cost: no comparison with a tolerance holds for it.
+    return (value - lower_bound) / scale if scale != 0 else 0.0

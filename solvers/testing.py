@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import aslinearoperator
 
+from solvers import checks
 from solvers.certified import assert_certified
 from solvers.planted import Planted, planted_dense, planted_dyadic, planted_sparse
 from solvers.problem import BinaryQuadratic
@@ -54,7 +55,7 @@ def degenerate_matrix(family: str, n: int, rng: np.random.Generator | int | None
     >>> int(np.linalg.matrix_rank(degenerate_matrix("rank_one", 5, 0)))
     1
     """
-    generator = np.random.default_rng(rng)
+    generator = checks.generator("rng", rng)
     square = generator.standard_normal((n, n))
     if family == "generic":
         return square + square.T

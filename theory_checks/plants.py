@@ -1,4 +1,4 @@
-"""Problems whose optimum is known because it was planted (MATHS R5), in floating point and exactly."""
+"""Problems whose optimum is known because it was planted (claim R5), in floating point and exactly."""
 
 from __future__ import annotations
 

@@ -45,9 +45,15 @@ def checked_device(
     """Device, and a generator on it: a freshly seeded one where none was given."""
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(f"dtype must be torch.float64 or torch.float32; found {dtype}")
-    device = torch.device(device)
+    try:
+        device = torch.device(device)
+        fresh = torch.Generator(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device must be one that torch can use here, such as 'cpu'; found {device!r}"
+        ) from error
     if generator is None:
-        generator = torch.Generator(device)
+        generator = fresh
         generator.seed()
     if not isinstance(generator, torch.Generator):
         raise TypeError(f"generator must be a torch.Generator; found {type(generator).__name__}")

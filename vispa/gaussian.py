@@ -145,7 +145,7 @@ class SignGaussian:
     def sample(self, count: int, *, rng: Seed = None) -> NDArray[np.int8]:
         """Draw signs, a (count, n) array of int8; O(count n K)."""
         count = checks.integer("count", count, minimum=0)
-        generator = np.random.default_rng(rng)
+        generator = checks.generator("rng", rng)
         signs = np.empty((count, self.n), dtype=np.int8)
         root = np.sqrt(self.residual)
         block = max(1, _WORKING_SET // self.n)
@@ -249,7 +249,7 @@ class SignGaussian:
         samples = checks.integer("samples", samples, minimum=2)
         _, log_marginal = sample_log_marginal(
             self.mean, self.factor, np.sqrt(self.residual),
-            mixtures=mixtures, samples=samples, rng=np.random.default_rng(rng),
+            mixtures=mixtures, samples=samples, rng=checks.generator("rng", rng),
         )  # fmt: skip
         return Estimate.of_mean(-log_marginal)
 

@@ -129,6 +129,7 @@ def minimize(
     max_iterations = checks.integer("max_iterations", max_iterations, minimum=1)
     limit = None if max_seconds is None else checks.scalar("max_seconds", max_seconds, positive=True)
     evaluation_samples = checks.integer("evaluation_samples", evaluation_samples, minimum=2)
+    checks.function("callback", callback)
     name = checked_estimator(estimator, loss, temperature)
     device, generator = checked_device(device, generator, dtype)
     rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator, device=device)))

@@ -19,8 +19,6 @@ from vispa.result import InferenceResult, InferenceStatus
 
 # H_M tightens with M, and here no gradient has to be stored.
 _MORE_MIXTURES = 8
-# Above this many weights the exact energy of a quadratic, O(n^2) integrals, costs more than it tells.
-_LARGEST_EXACT = 500
 
 
 def free_energy_bound(

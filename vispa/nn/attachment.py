@@ -101,7 +101,8 @@ def project(model: nn.Module) -> None:
     Raises
     ------
     ValueError
-        If a row is zero, mean and factor alike: it has no projection (G1). Nothing is changed then.
+        If a row is zero, mean and factor alike: it has no projection (claim G1 of theory_checks).
+        Nothing is changed then.
     """
     layers = binary_layers(model)
     for found in layers:

@@ -31,7 +31,7 @@ def per_channel(values: Tensor, like: Tensor) -> Tensor:
 
 
 class CorrelatedLatent(Function):
-    """``x = mean + noise @ factor`` for one shared noise vector; the backward is the VISPA estimator (S7).
+    """``x = mean + noise @ factor`` for one shared noise vector; the backward is the VISPA estimator.
 
     With ``G = dL/dx``: ``grad_mean = G`` and ``grad_factor = sqrt(scale) * noise outer G``. The factor is
     stored as sqrt(scale) times the factor of the covariance, so ``sqrt(scale) * noise`` is standard normal.

@@ -104,7 +104,7 @@ class StraightThroughWeight(BinaryWeight):
     """Method ``ste``: ``sgn(mean)``, the identity as gradient of the sign, the mean clipped to [-1, 1]."""
 
     def project(self, mean: Tensor) -> None:
-        """Clip the mean to [-1, 1], in place: the weights' means fill exactly this box (G3)."""
+        """Clip the mean to [-1, 1], in place: the box that means fill exactly (claim G3 of theory_checks)."""
         with torch.no_grad():
             mean.clamp_(-1.0, 1.0)
 
