@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
@@ -27,12 +28,22 @@ class Timing:
 
 @dataclass(frozen=True)
 class Timed(Generic[Result]):
-    """Medians over all repeats, their spread, and what the last repeat returned."""
+    """What every repeat returned, and its time."""
 
-    result: Result
-    timing: Timing
-    slowest: float
-    repeats: int
+    results: tuple[Result, ...]
+    timings: tuple[Timing, ...]
+
+    def where(self, counts: Callable[[Result], bool]) -> Timed[Result]:
+        """Only the repeats whose result counts."""
+        kept = [pair for pair in zip(self.results, self.timings, strict=True) if counts(pair[0])]
+        return Timed(tuple(result for result, _ in kept), tuple(timing for _, timing in kept))
+
+    def median(self) -> Timing:
+        """Median of each clock."""
+        return Timing(
+            statistics.median(timing.processor for timing in self.timings),
+            statistics.median(timing.wall for timing in self.timings),
+        )
 
 
 def once(call: Callable[[], Result]) -> tuple[Result, Timing]:
@@ -44,16 +55,13 @@ def once(call: Callable[[], Result]) -> tuple[Result, Timing]:
 
 def repeated(call: Callable[[int], Result]) -> Timed[Result]:
     """Run ``call(0)``, ``call(1)``, ... until the median means something; long runs happen once."""
+    results: list[Result] = []
     timings: list[Timing] = []
     while True:
-        number = len(timings)
-        result, timing = once(lambda seed=number: call(seed))  # type: ignore[misc]
+        result, timing = once(partial(call, len(timings)))
+        results.append(result)
         timings.append(timing)
         spent = sum(timing.wall for timing in timings)
-        if len(timings) >= MAX_REPEATS or spent > LONG_SECONDS:
-            break
-        if len(timings) >= MIN_REPEATS and spent > ENOUGH_SECONDS:
-            break
-    processor = statistics.median(timing.processor for timing in timings)
-    wall = statistics.median(timing.wall for timing in timings)
-    return Timed(result, Timing(processor, wall), max(t.processor for t in timings), len(timings))
+        enough = len(timings) >= MIN_REPEATS and spent > ENOUGH_SECONDS
+        if enough or len(timings) >= MAX_REPEATS or spent > LONG_SECONDS:
+            return Timed(tuple(results), tuple(timings))
