@@ -221,6 +221,8 @@ def total(w: torch.Tensor) -> torch.Tensor:
         ((total, 2), {"start": SignGaussian([1.0])}, ValueError, "start must have 2 weights and rank 0"),
         ((total, 2), {"via": "magic"}, ValueError, "via must be one of"),
         ((total, 2), {"via": "sdp"}, TypeError, "needs a BinaryQuadratic"),
+        ((FERROMAGNET,), {"via": "sdp", "callback": print}, ValueError, "leave callback at None"),
+        ((FERROMAGNET,), {"via": "sdp", "optimizer": "lbfgs"}, ValueError, "optimizer must be one of"),
         ((FERROMAGNET,), {"via": "sdp", "temperature": 1.0}, ValueError, "needs temperature 0"),
         ((FERROMAGNET,), {"via": "sdp", "rank": 2}, ValueError, "chooses its own rank"),
         ((lambda w: w.sum(), 2), {}, ValueError, r"losses of shape \(32,\); found shape \(\)"),

@@ -22,7 +22,7 @@ def _summary(report: Report) -> str:
     verdict = (
         f"{len(failed)} of {len(report.outcomes)} claims FAIL: {', '.join(failed)}"
         if failed
-        else (f"all {len(report.outcomes)} claims hold")
+        else ("the claim holds" if len(report.outcomes) == 1 else f"all {len(report.outcomes)} claims hold")
     )
     seconds = sum(outcome.seconds for outcome in report.outcomes)
     return (

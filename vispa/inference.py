@@ -86,7 +86,8 @@ def minimize(
         Fresh samples for the final bound, at least 2.
     via : {"gaussian", "sdp"}, optional
         "sdp" hands a BinaryQuadratic at T = 0 to `solvers.low_rank`: the posterior is read off its solution and
-        the signs are rounded from it.  The solver chooses its own rank and stops by its certificate.
+        the signs are rounded from it.  The solver chooses its own rank and stops by its certificate; of the
+        other options only max_seconds and generator have a part in it, and a callback is refused.
     start : SignGaussian, optional
         Law to start from, of the same n and rank; random by default.
     callback : callable, optional
@@ -131,9 +132,15 @@ def minimize(
     evaluation_samples = checks.integer("evaluation_samples", evaluation_samples, minimum=2)
     checks.function("callback", callback)
     name = checked_estimator(estimator, loss, temperature)
+    samples = checks.integer("samples", samples, minimum=2 if name == "score" else 1)
+    mixtures = checks.integer("mixtures", mixtures, minimum=1)
+    optimizer = checks.choice("optimizer", optimizer, ("adam", "momentum"))
+    learning_rate = checks.scalar("learning_rate", learning_rate, positive=True)
     device, generator = checked_device(device, generator, dtype)
     rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator, device=device)))
     if checks.choice("via", via, ("gaussian", "sdp")) == "sdp":
+        if callback is not None:
+            raise ValueError('via="sdp" makes no steps to report: leave callback at None')
         return solve_as_sdp(loss, rank=rank, temperature=temperature, start=start, max_seconds=limit, rng=rng)
 
     if start is not None:
@@ -147,14 +154,14 @@ def minimize(
         ESTIMATORS[name],
         rank,
         temperature,
-        checks.integer("samples", samples, minimum=2 if name == "score" else 1),
-        checks.integer("mixtures", mixtures, minimum=1),
+        samples,
+        mixtures,
         generator,
     )
     descent = SphereDescent(
         start_rows(start, n, rank, has_root_residual, options, generator),
-        optimizer=checks.choice("optimizer", optimizer, ("adam", "momentum")),
-        learning_rate=checks.scalar("learning_rate", learning_rate, positive=True),
+        optimizer=optimizer,
+        learning_rate=learning_rate,
         max_iterations=max_iterations,
         has_root_residual=has_root_residual,
         least_root_residual=LEAST_ROOT_RESIDUAL if divides else 0.0,
