@@ -1,52 +1,33 @@
-"""The low-rank solver as a solver of CVXPY's.  Imported on demand only: CVXPY is not needed for anything else."""
+"""The low-rank solver as a solver of CVXPY's, which is imported when the first one is made."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from solvers.cone_form import FixedDiagonal
 from solvers.cone_program import ConeProgram, DoesNotFit
+from solvers.cvxpy_refusals import refusal, refuse_unless_fitting
 from solvers.low_rank import low_rank
 from solvers.solution import Solution, Status
 
-try:
-    import cvxpy
-except ImportError as missing:
-    raise ImportError("LowRankSolver is a plug-in for CVXPY: install cvxpy 1.9 or newer") from missing
-try:
-    from cvxpy import settings
-    from cvxpy.constraints import PSD, Equality, Inequality, SvecPSD, Zero
-    from cvxpy.error import SolverError
-    from cvxpy.reductions.solution import Solution as CvxpySolution
-    from cvxpy.reductions.solution import failure_solution
-    from cvxpy.reductions.solvers import utilities
-    from cvxpy.reductions.solvers.conic_solvers.conic_solver import ConicSolver
-    from cvxpy.utilities.psd_utils import TriangleKind
-except ImportError as outdated:
-    raise ImportError(
-        f"LowRankSolver needs cvxpy 1.9 or newer; found {cvxpy.__version__}. Run pip install -U cvxpy"
-    ) from outdated
-
 # Beyond this relative gap a solve that ended by itself is a failure, not an inaccurate optimum.
 INACCURATE = 1e-3
-FITTING = (
-    "LowRankSolver takes one PSD matrix variable, a linear objective, and equalities that fix its diagonal"
-)
-
+# CVXPY's words.
 _STATUS = {
-    Status.CERTIFIED: settings.OPTIMAL,
-    Status.NOT_CERTIFIED: settings.OPTIMAL_INACCURATE,
-    Status.STALLED: settings.OPTIMAL_INACCURATE,
-    Status.ITERATION_LIMIT: settings.USER_LIMIT,
-    Status.TIME_LIMIT: settings.USER_LIMIT,
-    Status.INTERRUPTED: settings.USER_LIMIT,
-    Status.FAILED: settings.SOLVER_ERROR,
+    Status.CERTIFIED: "optimal",
+    Status.NOT_CERTIFIED: "optimal_inaccurate",
+    Status.STALLED: "optimal_inaccurate",
+    Status.ITERATION_LIMIT: "user_limit",
+    Status.TIME_LIMIT: "user_limit",
+    Status.INTERRUPTED: "user_limit",
+    Status.FAILED: "solver_error",
 }
 
 
-class LowRankSolver(ConicSolver):
+class LowRankSolver:
     r"""Solve CVXPY problems in one PSD matrix of fixed diagonal by `low_rank`.
 
     Pass an instance: ``problem.solve(solver=vispa.LowRankSolver(), tol=1e-8, rng=0)``.  The options are those
@@ -60,6 +41,8 @@ class LowRankSolver(ConicSolver):
 
     Raises
     ------
+    ImportError
+        If CVXPY is missing, or older than 1.9.
     cvxpy.error.SolverError
         From `solve`, for any other problem: the message says which constraint does not fit.
 
@@ -82,9 +65,13 @@ class LowRankSolver(ConicSolver):
      [-0.5 -0.5  1. ]]
     """
 
-    SUPPORTED_CONSTRAINTS = (*ConicSolver.SUPPORTED_CONSTRAINTS, SvecPSD)
-    PSD_TRIANGLE_KIND = TriangleKind.LOWER
-    PSD_SQRT2_SCALING = True
+    def __new__(cls: Any) -> Any:
+        """An instance of this class and of CVXPY's ConicSolver."""
+        return object.__new__(_with_conic_solver(cls))
+
+    def __reduce__(self) -> Any:
+        """The class with two bases is made at run time, so copies and pickles name the one that stands here."""
+        return type(self).__bases__[0], ()
 
     def name(self) -> str:
         """Name under which CVXPY reports the solver."""
@@ -105,12 +92,14 @@ class LowRankSolver(ConicSolver):
         """Refuse early, in terms of the constraints as they were written."""
         stated = getattr(problem_form, "_problem", None)
         if stated is not None:
-            _refuse_unless_fitting(stated)
-        return bool(super().can_solve(problem_form))
+            refuse_unless_fitting(stated)
+        return bool(_conic_solver().can_solve(self, problem_form))
 
     def apply(self, problem: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The cone program; the objective's constant goes along, so that values are complete."""
-        data, inverse_data = super().apply(problem)
+        from cvxpy import settings
+
+        data, inverse_data = _conic_solver().apply(self, problem)
         data[settings.OFFSET] = inverse_data[settings.OFFSET]
         return data, inverse_data
 
@@ -126,7 +115,7 @@ class LowRankSolver(ConicSolver):
         try:
             form = FixedDiagonal(_cone_program(data))
         except DoesNotFit as reason:
-            raise SolverError(f"{_sentence(str(reason))}. {FITTING}.") from None
+            raise refusal(str(reason)) from None
         solution = low_rank(form.problem, **solver_opts)
         equality_dual, cone_dual = form.dual(solution)
         return {
@@ -136,8 +125,13 @@ class LowRankSolver(ConicSolver):
             "ineq_dual": cone_dual,
         }
 
-    def invert(self, solution: dict[str, Any], inverse_data: Any) -> CvxpySolution:
+    def invert(self, solution: dict[str, Any], inverse_data: Any) -> Any:
         """Values, duals and statistics in CVXPY's terms."""
+        from cvxpy import settings
+        from cvxpy.reductions.solution import Solution as CvxpySolution
+        from cvxpy.reductions.solution import failure_solution
+        from cvxpy.reductions.solvers import utilities
+
         found: Solution = solution["solution"]
         status = _cvxpy_status(found)
         statistics = {
@@ -145,26 +139,58 @@ class LowRankSolver(ConicSolver):
             settings.NUM_ITERS: found.iterations,
             settings.EXTRA_STATS: found,
         }
-        if status == settings.SOLVER_ERROR:
+        if status == "solver_error":
             return failure_solution(status, statistics)
         read = utilities.extract_dual_value
-        duals = utilities.get_dual_values(solution["eq_dual"], read, inverse_data[self.EQ_CONSTR])
-        duals |= utilities.get_dual_values(solution["ineq_dual"], read, inverse_data[self.NEQ_CONSTR])
-        primal = {inverse_data[self.VAR_ID]: solution["primal"]}
+        duals = utilities.get_dual_values(solution["eq_dual"], read, inverse_data[_conic_solver().EQ_CONSTR])
+        duals |= utilities.get_dual_values(
+            solution["ineq_dual"], read, inverse_data[_conic_solver().NEQ_CONSTR]
+        )
+        primal = {inverse_data[_conic_solver().VAR_ID]: solution["primal"]}
         return CvxpySolution(status, found.value, primal, duals, statistics)
 
 
+def _conic_solver() -> Any:
+    from cvxpy.reductions.solvers.conic_solvers.conic_solver import ConicSolver
+
+    return ConicSolver
+
+
+@functools.cache
+def _with_conic_solver(cls: type) -> type:
+    """The class with ConicSolver as its second base, and the form of PSD constraints that it takes."""
+    try:
+        import cvxpy
+    except ImportError as missing:
+        raise ImportError("LowRankSolver is a plug-in for CVXPY: install cvxpy 1.9 or newer") from missing
+    try:
+        from cvxpy.constraints import SvecPSD
+        from cvxpy.utilities.psd_utils import TriangleKind
+
+        base = _conic_solver()
+    except ImportError as outdated:
+        raise ImportError(
+            f"LowRankSolver needs cvxpy 1.9 or newer; found {cvxpy.__version__}. Run pip install -U cvxpy"
+        ) from outdated
+    form = {
+        "SUPPORTED_CONSTRAINTS": [*base.SUPPORTED_CONSTRAINTS, SvecPSD],
+        "PSD_TRIANGLE_KIND": TriangleKind.LOWER,
+        "PSD_SQRT2_SCALING": True,
+    }
+    return type(cls.__name__, (cls, base), {"__doc__": cls.__doc__, "__module__": cls.__module__, **form})
+
+
 def _cvxpy_status(solution: Solution) -> str:
-    if not np.isfinite(solution.value):
-        return str(settings.SOLVER_ERROR)
-    status = str(_STATUS[solution.status])
-    if status == settings.OPTIMAL_INACCURATE and not solution.gap <= INACCURATE:
-        return str(settings.SOLVER_ERROR)
-    return status
+    status = _STATUS[solution.status]
+    doubtful = status == "optimal_inaccurate" and not solution.gap <= INACCURATE
+    return "solver_error" if doubtful or not np.isfinite(solution.value) else status
 
 
 def _cone_program(data: dict[str, Any]) -> ConeProgram:
-    dimensions = data[LowRankSolver.DIMS]
+    from cvxpy import settings
+    from cvxpy.constraints import Zero
+
+    dimensions = data[_conic_solver().DIMS]
     others = {
         "linear inequalities": dimensions.nonneg,
         "second-order cones": len(dimensions.soc),
@@ -186,51 +212,3 @@ def _cone_program(data: dict[str, Any]) -> ConeProgram:
         constant=target[zero:],
         sizes=tuple(constraint.size for constraint in data[settings.PARAM_PROB].constr_map[Zero]),
     )
-
-
-def _refuse_unless_fitting(problem: Any) -> None:
-    """Refuse what can be seen before canonicalisation, where constraints still look as they were written."""
-    if not problem.objective.expr.is_affine():
-        raise _refusal(f"the objective {_text(problem.objective)} is not linear")
-    blocks = []
-    for variable in problem.variables():
-        _refuse_attributes(variable)
-        if variable.attributes["PSD"] or variable.attributes["NSD"]:
-            blocks.append(f"the attribute of variable {variable.name()}")
-    for number, constraint in enumerate(problem.constraints, start=1):
-        label = f"constraint {number}, {_text(constraint)},"
-        if isinstance(constraint, PSD):
-            if constraint.num_cones() != 1:
-                raise _refusal(f"{label} is about {constraint.num_cones()} PSD matrices")
-            blocks.append(f"constraint {number}, {_text(constraint)}")
-        elif isinstance(constraint, Inequality):
-            raise _refusal(f"{label} is an inequality")
-        elif not isinstance(constraint, (Equality, Zero)):
-            raise _refusal(f"{label} is a {type(constraint).__name__} constraint")
-        elif not all(argument.is_affine() for argument in constraint.args):
-            raise _refusal(f"{label} is not linear")
-    if not blocks:
-        raise _refusal("no constraint makes a matrix PSD")
-    if len(blocks) > 1:
-        raise _refusal(f"{len(blocks)} PSD matrices are required: {'; '.join(blocks)}")
-
-
-def _refuse_attributes(variable: Any) -> None:
-    if variable.is_complex():
-        raise _refusal(f"the variable {variable.name()} is complex")
-    bounding = [name for name in ("nonneg", "nonpos", "pos", "neg", "bounds") if variable.attributes[name]]
-    if bounding:
-        raise _refusal(f"the variable {variable.name()} carries the inequality {bounding[0]}")
-
-
-def _refusal(reason: str) -> SolverError:
-    return SolverError(f"{_sentence(reason)}. {FITTING}.")
-
-
-def _sentence(reason: str) -> str:
-    return reason[:1].upper() + reason[1:]
-
-
-def _text(stated: Any, longest: int = 80) -> str:
-    text = " ".join(str(stated).split())
-    return f"'{text}'" if len(text) <= longest else f"'{text[:longest]}...'"

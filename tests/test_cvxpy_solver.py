@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -92,7 +94,7 @@ def _problems(draw):
     fixed = st.sampled_from([0.25, 1.0, 1.0, 1.0, 3.0])
     diagonal = np.array(draw(st.lists(fixed, min_size=order, max_size=order)))
     S, constraints = draw(st.sampled_from(FORMS))(order, diagonal)
-    objective = cp.trace(cost @ S) + draw(st.sampled_from([0.0, 2.5, -100.0]))
+    objective = cp.sum(cp.multiply(cost, S)) + draw(st.sampled_from([0.0, 2.5, -100.0]))
     sense = draw(st.sampled_from([cp.Minimize, cp.Maximize]))
     return cp.Problem(sense(objective), constraints), S, diagonal, float(np.abs(cost).sum())
 
@@ -389,6 +391,16 @@ def test_anything_else_is_refused_in_words(name):
     assert problem.value is None
 
 
+def test_solvers_are_copied_and_pickled():
+    solver = vispa.LowRankSolver()
+    assert isinstance(solver, vispa.LowRankSolver)
+    copies = [copy.deepcopy(solver), pickle.loads(pickle.dumps(solver))]
+    X, unit = _unit()
+    problem = cp.Problem(cp.Minimize(cp.sum(X)), [unit])
+    values = [problem.solve(solver=one, rng=0) for one in (solver, *copies)]
+    assert values[0] == values[1] == values[2]
+
+
 def _python(code: str, *, path: str = "") -> str:
     command = [
         sys.executable,
@@ -399,8 +411,8 @@ def _python(code: str, *, path: str = "") -> str:
 
 
 def test_vispa_is_imported_without_cvxpy_and_the_plugin_says_what_it_needs(tmp_path):
-    ask = "import vispa\nvispa.low_rank\nassert 'cvxpy' not in sys.modules or sys.modules['cvxpy'] is None\n"
-    ask += "try:\n    vispa.LowRankSolver\nexcept ImportError as error:\n    print(error)"
+    ask = "import vispa\nplugin = vispa.LowRankSolver\nassert not sys.modules.get('cvxpy')\n"
+    ask += "try:\n    plugin()\nexcept ImportError as error:\n    print(error)"
     blocked = _python("sys.modules['cvxpy'] = None\n" + ask)
     assert "install cvxpy 1.9 or newer" in blocked
     (tmp_path / "cvxpy.py").write_text("__version__ = '1.8.2'\n")
