@@ -3,10 +3,13 @@
 from solvers.brute_force import brute_force
 from solvers.exact import exact
 from solvers.io import read_problem, read_rudy, read_sdpa
+from solvers.local_search import one_flip, two_flip
 from solvers.low_rank import low_rank
 from solvers.problem import BinaryQuadratic, Elliptope, MaxCut, symmetrise
-from solvers.rounding import Rounding, one_flip, round_fixed_mean, round_homogeneous
+from solvers.rounding import Rounding, round_fixed_mean, round_homogeneous
+from solvers.search_result import SearchEnd, SearchMoment, SearchResult
 from solvers.solution import Iteration, Solution, Status
+from solvers.tabu import tabu_search
 
 __all__ = [
     "BinaryQuadratic",
@@ -14,6 +17,9 @@ __all__ = [
     "Iteration",
     "MaxCut",
     "Rounding",
+    "SearchEnd",
+    "SearchMoment",
+    "SearchResult",
     "Solution",
     "Status",
     "brute_force",
@@ -26,4 +32,6 @@ __all__ = [
     "round_fixed_mean",
     "round_homogeneous",
     "symmetrise",
+    "tabu_search",
+    "two_flip",
 ]

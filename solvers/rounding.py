@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
-from solvers.binary import binary_form, frobenius_norm
+from solvers.binary import BinaryForm, binary_form, frobenius_norm
+from solvers.local_search import Search, one_flip, pair_search
 from solvers.local_search import local_search as prepare_local_search
-from solvers.local_search import one_flip
 from solvers.problem import BinaryQuadratic, Cost, Elliptope
 from solvers.solution import Solution, relative_gap
 
@@ -59,7 +59,7 @@ def round_homogeneous(
     solution: Solution,
     *,
     samples: int = 100,
-    local_search: bool = True,
+    local_search: bool | str = True,
     rng: np.random.Generator | int | None = None,
 ) -> Rounding:
     r"""Round by :math:`w_i = \operatorname{sgn}(v_i \cdot r) \operatorname{sgn}(v_0 \cdot r)`.
@@ -73,8 +73,9 @@ def round_homogeneous(
     solution : Solution
     samples : int, optional
         At least 1.
-    local_search : bool, optional
-        Bring every sample to a one-flip local minimum.
+    local_search : bool or {"one-flip", "two-flip"}, optional
+        Bring every sample to a local minimum, by `one_flip` (the same as True) or by `two_flip`; False leaves
+        the samples as they are.
     rng : numpy Generator or seed, optional
 
     Returns
@@ -112,7 +113,7 @@ def round_fixed_mean(
     solution: Solution,
     *,
     samples: int = 100,
-    local_search: bool = True,
+    local_search: bool | str = True,
     rng: np.random.Generator | int | None = None,
 ) -> Rounding:
     r"""Round at the fixed mean :math:`\mu_i = v_i \cdot v_0`: sample the rest of the factor only.
@@ -203,7 +204,7 @@ def _round(
     draw: Callable[[np.random.Generator, int], NDArray[np.float64]],
     expected: float | None,
     samples: int,
-    local_search: bool,
+    local_search: bool | str,
     rng: np.random.Generator | int | None,
 ) -> Rounding:
     """Draw directions, take signs, search, evaluate, batch by batch; keep the best point only."""
@@ -211,7 +212,7 @@ def _round(
     generator = np.random.default_rng(rng)
     problem, relaxation = solution.problem, solution.problem.relaxation()
     form = binary_form(problem)
-    search = prepare_local_search(form) if local_search else None
+    search = _prepare_search(local_search, form)
     batch = max(1, _BATCH_ENTRIES // form.n)
     values, best_value, best = np.empty(samples), np.inf, np.empty(0)
     for start in range(0, samples, batch):
@@ -231,6 +232,16 @@ def _round(
         best = best * best[0]
     gap = _binary_gap(relaxation.cost, best_value - form.constant, solution.lower_bound - form.constant)
     return Rounding(best.astype(np.int8), best_value, values, expected, solution.lower_bound, gap)
+
+
+def _prepare_search(local_search: bool | str, form: BinaryForm) -> Search | None:
+    if isinstance(local_search, (bool, np.bool_)):
+        return prepare_local_search(form) if local_search else None
+    if local_search not in ("one-flip", "two-flip"):
+        raise ValueError(
+            f"local_search must be True, False, 'one-flip' or 'two-flip'; found {local_search!r}"
+        )
+    return (pair_search if local_search == "two-flip" else prepare_local_search)(form)
 
 
 def _binary_gap(cost: Cost, value: float, lower_bound: float) -> float:
