@@ -39,8 +39,8 @@ def assert_certified(solution: Solution, tol: float = 1e-6) -> None:
     ------
     AssertionError
         Naming everything that is wrong.
-    ValueError
-        If N > 3000.
+    TypeError, ValueError
+        If an argument is not of its kind, or N > 3000.
 
     Notes
     -----
@@ -52,6 +52,8 @@ def assert_certified(solution: Solution, tol: float = 1e-6) -> None:
     >>> from solvers.problem import Elliptope
     >>> assert_certified(exact(Elliptope([[0.0, 1.0], [1.0, 0.0]])))
     """
+    if not isinstance(solution, Solution):
+        raise TypeError(f"solution must be a Solution; found {type(solution).__name__}")
     tol = checks.scalar("tol", tol, positive=True)
     complaints = _shape_complaints(solution)
     if not complaints:

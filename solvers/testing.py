@@ -48,6 +48,7 @@ def degenerate_matrix(family: str, n: int, rng: np.random.Generator | int | None
         "repeated_eigenvalue" has two eigenvalues, "disconnected" at least two components where n allows, one
         of them a single index; "integer" has many ties.
     n : int
+        At least 1.
     rng : numpy Generator or seed
 
     Examples
@@ -55,6 +56,7 @@ def degenerate_matrix(family: str, n: int, rng: np.random.Generator | int | None
     >>> int(np.linalg.matrix_rank(degenerate_matrix("rank_one", 5, 0)))
     1
     """
+    n = checks.integer("n", n, minimum=1)
     generator = checks.generator("rng", rng)
     square = generator.standard_normal((n, n))
     if family == "generic":
@@ -86,14 +88,13 @@ def in_representation(matrix: Any, representation: str) -> Any:
     >>> in_representation(np.eye(2), "operator").shape
     (2, 2)
     """
+    checks.choice("representation", representation, REPRESENTATIONS)
     dense = matrix.toarray() if sp.issparse(matrix) else np.asarray(matrix)
     if representation == "dense":
         return dense
     if representation == "sparse":
         return sp.csr_array(dense)
-    if representation == "operator":
-        return aslinearoperator(dense)
-    raise ValueError(f"representation must be one of {', '.join(map(repr, REPRESENTATIONS))}")
+    return aslinearoperator(dense)
 
 
 def degenerate_problems(

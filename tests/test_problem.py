@@ -7,6 +7,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from solvers import BinaryQuadratic, Elliptope, MaxCut, Status, checks, low_rank, symmetrise
 from solvers.solution import relative_gap
+from solvers.testing import assert_certified, degenerate_matrix, in_representation
 
 NAN, INF = float("nan"), float("inf")
 CONSTRUCTORS = [(BinaryQuadratic, "A"), (MaxCut, "graph"), (Elliptope, "cost")]
@@ -150,3 +151,22 @@ def test_an_empty_cut_is_reported_as_zero_not_minus_zero():
 def test_checks_name_the_argument(check, error, words):
     with pytest.raises(error, match=words):
         check()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: degenerate_matrix("zero", 0, 0), ValueError, "n must be at least 1; found 0"),
+        (lambda: degenerate_matrix("zero", 2.5, 0), TypeError, "n must be an integer; found float"),
+        (lambda: degenerate_matrix("zero", 2, "a"), TypeError, "rng must be"),
+        (
+            lambda: in_representation(np.eye(2), "csc"),
+            ValueError,
+            "representation must be one of .* found 'csc'",
+        ),
+        (lambda: assert_certified(None), TypeError, "solution must be a Solution; found NoneType"),
+    ],
+)
+def test_the_test_helpers_name_the_argument(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
