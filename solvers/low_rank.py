@@ -54,7 +54,8 @@ def low_rank(
     certificate : {"estimate", "rigorous"}, optional
         Whether the final bound rests on a floating-point eigenvalue or is proved with error bounds.
     max_iterations : int, optional
-        Sweeps (or conjugate gradient iterations for an operator) over all parts.
+        Sweeps, or products with the cost in second-order steps and for an operator, over all parts; a
+        second-order step under way is finished.
     max_seconds : float, optional
         Wall-clock limit.
     callback : callable, optional

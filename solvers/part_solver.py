@@ -165,9 +165,10 @@ class PartSolver:
     def _advance(self, number: int, run: Run) -> float:
         """Run a block of iterations; return the error that the last decrease foretells."""
         count = max(1, min(BLOCK, run.remaining_iterations))
+        before = self._method.iterations
         self.factor, last, decrease = self._method.advance(self.factor, count)
         self.value -= decrease
-        run.iterations += count
+        run.iterations += self._method.iterations - before
         run.advance(number, self.value, self._gradient_norm, self.factor.shape[1])
         self._gradient_norm = np.nan
         return 0.5 * last * self._method.iterations

@@ -38,7 +38,7 @@ def binary_row(images: NDArray[np.float64], labels: NDArray[np.int64], digit: in
     r"""Mean squared error of ``scale * (pixels @ w)`` against +1 for ``digit`` and -1 for the others.
 
     Pixels are standardised, targets centred, pixels that never change left out; ``scale`` is the mean magnitude
-    of the real least-squares weights, the best multiple of their signs (B6).
+    of the real least-squares weights, the best multiple of their signs.
 
     Parameters
     ----------
