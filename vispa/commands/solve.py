@@ -21,7 +21,7 @@ from solvers.tabu import tabu_search
 SAMPLES = 100
 # The tabu search after rounding: an amount of work first, so that a seed decides the result, of about half a second
 # (fewer flips where each touches more entries); the clock only guards against slow machines.
-SEARCH_WORK = 50_000_000
+SEARCH_WORK = 20_000_000
 SEARCH_SECONDS = 1.0
 
 
