@@ -14,8 +14,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
+from solvers import checks
 from solvers.lanczos import Krylov, smallest_eigenpair, start_vector
-from solvers.problem import Cost
+from solvers.problem import Cost, as_cost
 from solvers.sphere import row_products
 
 # Up to this order LAPACK's eigenvalues cost little and are accurate to rounding.
@@ -33,12 +34,21 @@ class DualBound(NamedTuple):
 def dual_vector(cost: Cost, factor: NDArray[np.float64]) -> NDArray[np.float64]:
     r"""y_i = <(C V)_i, v_i>: the multipliers at a critical factor; their sum is <C, V V^T>.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If cost or factor do not fit each other, or hold what is not a finite real number.
+
     Examples
     --------
     >>> dual_vector(np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([[1.0], [-1.0]]))
     array([-1., -1.])
     """
-    return row_products(np.asarray(cost @ factor), factor)
+    cost = as_cost("cost", cost)
+    rows = checks.real_array("factor", factor, dimensions=2)
+    if rows.shape[0] != cost.shape[0]:
+        raise ValueError(f"factor must have {cost.shape[0]} rows; found shape {rows.shape}")
+    return row_products(np.asarray(cost @ rows), rows)
 
 
 def dual_bound(
@@ -67,13 +77,15 @@ def dual_bound(
     >>> round(dual_bound(np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([-1.0, -1.0])).bound, 12)
     -2.0
     """
+    cost = as_cost("cost", cost)
     order = cost.shape[0]
+    dual = checks.vector("dual", dual, length=order)
     if order <= DENSE_ORDER:
         slack = dense_slack(cost, dual)
         smallest = float(la.eigvalsh(slack, subset_by_index=[0, 0])[0])
         error = float(np.finfo(np.float64).eps * np.linalg.norm(slack))
     else:
-        start = start_vector(order, np.random.default_rng(rng))
+        start = start_vector(order, checks.generator("rng", rng))
         pair = smallest_eigenpair(Krylov(cost, dual, start))
         smallest, error = pair.value, pair.error
     bound = float(np.sum(dual)) + order * min(smallest - error, 0.0)

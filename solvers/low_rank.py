@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
-from solvers.certificate import dense_cost
+from solvers.binary import frobenius_norm
 from solvers.part_solver import PartSolver
 from solvers.parts import split_components, split_diagonal
 from solvers.problem import Cost, Elliptope, Problem, as_problem
 from solvers.rigorous import check_provable, rigorous_bound
 from solvers.run import Run, Stop
+from solvers.scaling import binary_exponent, probe_operator, scale_by_power
 from solvers.solution import Iteration, Solution, Status, relative_gap
 from solvers.sphere import normalise, random_rows
 
@@ -24,6 +24,8 @@ from solvers.sphere import normalise, random_rows
 # value alone, which can only make it larger.
 MEASURED_OPERATOR = 4096
 MAX_PASSES = 3
+# Of the relative gap.
+ROUNDING = 1e-12
 
 
 def low_rank(
@@ -95,10 +97,14 @@ def low_rank(
     checks.choice("certificate", certificate, ("estimate", "rigorous"))
     if certificate == "rigorous":
         check_provable(relaxation.cost)
+    if callback is not None:
+        checks.function("callback", callback)
     max_iterations = checks.integer("max_iterations", max_iterations, minimum=1)
     if max_seconds is not None:
         max_seconds = checks.scalar("max_seconds", max_seconds, positive=True)
-    generator = np.random.default_rng(rng)
+    generator = checks.generator("rng", rng)
+    if isinstance(relaxation.cost, LinearOperator):
+        probe_operator("cost", relaxation.cost)
     factor = _start_factor(relaxation.size, rank, start, generator)
     solve = _Solve(relaxation, factor, tol, generator)
     status = solve.run(max_iterations, max_seconds, callback)
@@ -120,7 +126,10 @@ def default_rank(order: int) -> int:
 
 
 class _Solve:
-    """One problem on its way: diagonal apart, split into parts, each with its solver."""
+    """One problem on its way: scaled to entries below one, its diagonal apart, split into parts with a solver each.
+
+    The scale is a power of two, so that it costs no rounding and nothing under- or overflows on the way.
+    """
 
     def __init__(
         self, relaxation: Elliptope, factor: NDArray[np.float64], tol: float, generator: np.random.Generator
@@ -128,8 +137,10 @@ class _Solve:
         self.relaxation = relaxation
         self.tol = tol
         self.generator = generator
-        hollow, self.diagonal = split_diagonal(relaxation.cost)
-        self.frobenius = _frobenius(relaxation.cost)
+        self.exponent = binary_exponent(relaxation.cost)
+        self.cost = scale_by_power(relaxation.cost, -self.exponent)
+        hollow, self.diagonal = split_diagonal(self.cost)
+        self.frobenius = _frobenius(self.cost)
         self.factor = factor
         self.parts = split_components(hollow)
         self.solvers = [PartSolver(part.cost, factor[part.rows], generator) for part in self.parts]
@@ -146,6 +157,7 @@ class _Solve:
             [solver.bound for solver in self.solvers],
             shift=float(self.diagonal.sum()),
             constant=self.relaxation.constant,
+            exponent=self.exponent,
             frobenius=self.frobenius,
             max_iterations=max_iterations,
             max_seconds=max_seconds,
@@ -174,17 +186,20 @@ class _Solve:
         constant = self.relaxation.constant
         if rigorous:
             estimate = (bound - value) / self.relaxation.size
-            bound = rigorous_bound(self.relaxation.cost, dual, smallest_eigenvalue=min(estimate, 0.0))
-        gap = max(relative_gap(value, bound, self.frobenius), 0.0)
-        if status is Status.CERTIFIED and gap > self.tol:
-            status = Status.NOT_CERTIFIED
+            bound = rigorous_bound(self.cost, dual, smallest_eigenvalue=min(estimate, 0.0))
+        gap = relative_gap(value, bound, self.frobenius)
+        # by rounding the bound may pass the value a little; by more than that, something is wrong
+        gap = max(gap, 0.0) if gap > -ROUNDING else np.nan
+        if status is Status.CERTIFIED and not gap <= self.tol:
+            status = Status.STALLED if np.isnan(gap) else Status.NOT_CERTIFIED
+        lower_bound = math.ldexp(bound, self.exponent) + constant
         return Solution(
             problem=problem,
             factor=factor,
-            value=value + constant,
-            lower_bound=float(np.nextafter(bound + constant, -np.inf)) if rigorous else bound + constant,
+            value=math.ldexp(value, self.exponent) + constant,
+            lower_bound=math.nextafter(lower_bound, -math.inf) if rigorous else lower_bound,
             gap=gap,
-            dual=dual,
+            dual=np.ldexp(dual, self.exponent),
             certificate="rigorous" if rigorous else "estimate",
             status=status,
             iterations=self.run_state.iterations,
@@ -221,8 +236,6 @@ def _start_factor(
 
 
 def _frobenius(cost: Cost) -> float:
-    if isinstance(cost, LinearOperator):
-        return float(np.linalg.norm(dense_cost(cost))) if cost.shape[0] <= MEASURED_OPERATOR else 0.0
-    entries: Any = cost.data if sp.issparse(cost) else cost
-    largest = float(np.abs(entries).max(initial=0.0))
-    return largest * float(np.linalg.norm(entries / largest)) if largest > 0 else 0.0
+    if isinstance(cost, LinearOperator) and cost.shape[0] > MEASURED_OPERATOR:
+        return 0.0
+    return frobenius_norm(cost)

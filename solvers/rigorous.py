@@ -17,9 +17,10 @@ import scipy.linalg as la
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
+from solvers import checks
 from solvers.certificate import dense_cost
 from solvers.parts import split_components, split_diagonal
-from solvers.problem import Cost
+from solvers.problem import Cost, as_cost
 
 # A dense factor of this order takes 800 MB and some ten seconds.
 MAX_ORDER = 10_000
@@ -54,7 +55,7 @@ def rigorous_bound(cost: Cost, dual: NDArray[np.float64], *, smallest_eigenvalue
     TypeError
         For a LinearOperator, whose entries cannot be enclosed.
     ValueError
-        Above N = 10,000.
+        Above N = 10,000, and where cost or dual are not finite or do not fit.
 
     Notes
     -----
@@ -67,7 +68,9 @@ def rigorous_bound(cost: Cost, dual: NDArray[np.float64], *, smallest_eigenvalue
     >>> -2.0 - 1e-13 < bound <= -2.0
     True
     """
+    cost = as_cost("cost", cost)
     check_provable(cost)
+    dual = checks.vector("dual", dual, length=cost.shape[0])
     hollow, diagonal = split_diagonal(cost)
     alone = np.ones(cost.shape[0], dtype=bool)
     bounds = []

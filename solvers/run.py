@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -29,6 +30,8 @@ class Run:
         The fixed diagonal's share of the value, without the constant.
     constant : float
         Added to the values that history and callback see.
+    exponent : int
+        The objective was divided by two to this power; history and callback see it whole.
     frobenius : float
         Norm of the whole cost.
     """
@@ -40,6 +43,7 @@ class Run:
         *,
         shift: float,
         constant: float,
+        exponent: int,
         frobenius: float,
         max_iterations: int,
         max_seconds: float | None,
@@ -51,6 +55,7 @@ class Run:
         self.history: list[Iteration] = []
         self._shift = shift
         self._constant = constant
+        self._exponent = exponent
         self._frobenius = frobenius
         self._max_iterations = max_iterations
         self._max_seconds = max_seconds
@@ -103,9 +108,9 @@ class Run:
         self.values[part] = value
         moment = Iteration(
             self.iterations,
-            self.value + self._constant,
-            self.bound + self._constant,
-            gradient_norm,
+            math.ldexp(self.value, self._exponent) + self._constant,
+            math.ldexp(self.bound, self._exponent) + self._constant,
+            math.ldexp(gradient_norm, self._exponent),
             rank,
             self.seconds,
         )

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import scipy.linalg as la
 import scipy.sparse as sp
-from scipy.sparse.linalg import aslinearoperator
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from solvers import BinaryQuadratic, Elliptope, MaxCut, Status, low_rank
-from solvers.certificate import dense_cost
+from solvers.certificate import dense_cost, dual_bound, dual_vector
+from solvers.rigorous import rigorous_bound
 
 
 def independent_gap(solution):
@@ -100,6 +101,24 @@ def test_badly_scaled_least_squares(seed):
     assert independent_gap(solution) <= 1.1e-6
 
 
+@pytest.mark.parametrize("certificate", ["estimate", "rigorous"])
+@pytest.mark.parametrize("exponent", [-1060, -530, 500, 1000])
+def test_extreme_scales_change_nothing_but_the_exponent(exponent, certificate):
+    """Regression: at 1e-160 rows were not unit and the gap said zero; at 1e155 the eigenvalues overflowed."""
+    cost = np.rint(8 * gaussian(12, 3))
+    seen = []
+    plain = low_rank(Elliptope(cost), certificate=certificate, rng=0)
+    scaled = low_rank(
+        Elliptope(np.ldexp(cost, exponent)), certificate=certificate, rng=0, callback=seen.append
+    )
+    assert scaled.certified
+    assert scaled.gap == plain.gap
+    assert scaled.value == np.ldexp(plain.value, exponent)
+    assert scaled.lower_bound <= scaled.value
+    assert scaled.lower_bound == pytest.approx(np.ldexp(plain.lower_bound, exponent), rel=1e-12)
+    assert seen[0].value == pytest.approx(np.ldexp(plain.history[0].value, exponent), rel=1e-12)
+
+
 def test_warm_start_needs_fewer_iterations():
     cost = sp.random_array((300, 300), density=0.03, rng=np.random.default_rng(0))
     problem = Elliptope(cost + cost.T)
@@ -180,6 +199,8 @@ class TestRigorous:
         ({"certificate": "yes"}, ValueError, "certificate must be one of"),
         ({"max_iterations": 0}, ValueError, "max_iterations must be at least 1"),
         ({"max_seconds": -1}, ValueError, "max_seconds must be positive"),
+        ({"callback": 3}, TypeError, "callback must be"),
+        ({"rng": "seven"}, (TypeError, ValueError), "rng must be"),
     ],
 )
 def test_bad_arguments(arguments, error, words):
@@ -219,3 +240,45 @@ def test_negative_weights():
     report = low_rank(MaxCut(weights), rng=0).report()
     assert report["value"] == pytest.approx(1.0, abs=2e-6)
     assert report["upper_bound"] >= 1.0 - 1e-9
+
+
+@pytest.mark.parametrize(
+    ("product", "words"),
+    [
+        (lambda x: np.full_like(x, np.nan), "cost must be finite"),
+        (lambda x: np.cumsum(x, axis=0), "cost must be symmetric"),
+    ],
+    ids=["nan", "asymmetric"],
+)
+def test_an_operator_that_cannot_be_a_cost_is_refused(product, words):
+    operator = LinearOperator((30, 30), matvec=product, matmat=product, dtype=np.float64)
+    with pytest.raises(ValueError, match=words):
+        low_rank(Elliptope(operator), rng=0)
+
+
+class TestPublicBounds:
+    """Bad input at the doors of dual_vector, dual_bound and rigorous_bound."""
+
+    @pytest.mark.parametrize("bound", [dual_bound, rigorous_bound])
+    @pytest.mark.parametrize(
+        ("cost", "dual", "words"),
+        [
+            (np.eye(2), [np.nan, 0.0], "dual must be finite"),
+            (np.eye(2), [0.0, 0.0, 0.0], "dual must have length 2"),
+            ([[0.0, np.nan], [np.nan, 0.0]], [0.0, 0.0], "cost must be finite"),
+            ([[0.0, 1.0], [0.0, 0.0]], [0.0, 0.0], "cost must be symmetric"),
+            (np.zeros((2, 3)), [0.0, 0.0], "cost must be square"),
+        ],
+    )
+    def test_refused(self, bound, cost, dual, words):
+        with pytest.raises(ValueError, match=words):
+            bound(cost, dual)
+
+    @pytest.mark.parametrize("bound", [dual_bound, rigorous_bound])
+    def test_integers_are_numbers(self, bound):
+        found = bound(np.array([[0, 1], [1, 0]]), np.array([-1.0, -1.0]))
+        assert getattr(found, "bound", found) == pytest.approx(-2.0)
+
+    def test_factor_must_fit_the_cost(self):
+        with pytest.raises(ValueError, match="factor must have 2 rows"):
+            dual_vector(np.eye(2), np.ones((3, 1)))
