@@ -180,6 +180,8 @@ class PartSolver:
         gradient = image - self._multipliers[:, None] * self.factor
         self.value = float(self._multipliers.sum())
         self._gradient_norm = float(np.linalg.norm(gradient))
+        if not np.isfinite(self._gradient_norm):
+            raise ValueError("cost must be finite; a product with it held NaN or infinite entries")
         self._curvature = curvature_in_range(self.factor, gradient)
         return max(-self.order * self._curvature.value, 0.0)
 
