@@ -14,6 +14,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(RUN) -m vispa.demo --plot output/demo.png
 
+# Small problems, and a worker a core: more threads only wait for one another.
+test: export OMP_NUM_THREADS = 1
+test: export OPENBLAS_NUM_THREADS = 1
 test: $(STAMP)
 	$(RUN) -m pytest -q --numprocesses 2 --dist worksteal
 

@@ -43,7 +43,7 @@ SWEEPS_PER_ROW = 10
 MIN_SWEEPS = 200
 MAX_SWEEPS = 1000
 # Sweeps go on while they are projected to arrive within this many times their number so far.
-FAR = 4.0
+FAR = 8.0
 
 
 class Verdict(NamedTuple):

@@ -11,6 +11,7 @@ linear algebra library computes inner products by multiplying and adding.
 from __future__ import annotations
 
 import math
+from itertools import count
 
 import numpy as np
 import scipy.linalg as la
@@ -29,6 +30,9 @@ MAX_ORDER = 10_000
 MEASURED_ORDER = 500
 
 UNIT_ROUNDOFF = 2.0**-53
+# The first shifts grow little, because the estimate is usually nearly right and the bound pays for every excess.
+CAREFUL_GROWTH = 1.2
+CAREFUL_ATTEMPTS = 4
 GROWTH = 4.0
 
 
@@ -108,11 +112,12 @@ def _part_bound(
     if order <= MEASURED_ORDER:
         smallest_eigenvalue = float(la.eigvalsh(slack, subset_by_index=[0, 0])[0])
     shift = max(-1.01 * smallest_eigenvalue, 0.0) + 2.0 * _backward_error(order, slack_diagonal)
-    while True:
+    for attempt in count():
         slack[entries] = slack_diagonal + shift
         if np.all(slack[entries] >= 0) and _factorises(slack):
             break
-        shift = max(GROWTH * shift, UNIT_ROUNDOFF * magnitude, np.finfo(float).tiny)
+        growth = CAREFUL_GROWTH if attempt < CAREFUL_ATTEMPTS else GROWTH
+        shift = max(growth * shift, UNIT_ROUNDOFF * magnitude, np.finfo(float).tiny)
     # forming c_ii - y_i and adding the shift each round once
     forming = 2.0 * UNIT_ROUNDOFF * (magnitude + float(np.abs(slack[entries]).max()))
     backward = _backward_error(order, slack[entries])

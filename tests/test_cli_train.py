@@ -4,18 +4,8 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from vispa.cli import main
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Batches are tiny: more threads only wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -128,6 +118,8 @@ def test_diverging_run_exits_with_one_and_names_the_layer(capsys, stripes, monke
         (["--method", "ste", "ste"], "method"),
         (["--model", "resnet"], "model"),
         (["--rank", "0"], "rank"),
+        (["--rank", "3", "--method", "ste"], "rank"),
+        (["--seed", str(2**63)], "seed"),
         (["--epochs", "0"], "epochs"),
         (["--seeds", "0"], "seeds"),
         (["--seed", "-1"], "seed"),

@@ -12,15 +12,6 @@ from vispa.training.recipes import recipe
 from vispa.training.run import prepare
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Batches are tiny: more threads only wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_value_of_the_binary_row_is_its_squared_error():
     rng = np.random.default_rng(0)
     images, labels = rng.normal(size=(50, 6)), rng.integers(0, 3, size=50)

@@ -1,7 +1,5 @@
 """Estimators and kernels against derivatives by enumeration."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -29,15 +27,6 @@ from vispa.losses import CallableLoss, QuadraticLoss
 CPU = torch.device("cpu")
 KERNELS = [hard_tanh_kernel, bireal_kernel, tanh_kernel, gaussian_kernel]
 POINTS = torch.from_numpy(all_signs(4).astype(float))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors: threads cost more than they give."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def seeded(seed: int = 0) -> torch.Generator:

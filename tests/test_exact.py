@@ -1,12 +1,13 @@
 """The exact relaxation: closed forms, planted optima, enumeration, both conic solvers, honest statuses."""
 
+import json
 import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from solvers import BinaryQuadratic, Elliptope, MaxCut, Status, brute_force, exact, read_problem
+from solvers import BinaryQuadratic, Elliptope, MaxCut, Status, brute_force, exact, low_rank, read_problem
 from solvers.exact import TriangleSolution
 from solvers.testing import (
     Planted,
@@ -173,10 +174,14 @@ def test_an_unreachable_tolerance_is_not_called_certified() -> None:
 
 
 @pytest.mark.shared_data
-def test_clarabel_reproduces_the_library_optimum(shared_data) -> None:
-    solution = exact(read_problem(shared_data / "sdplib" / "mcp100.dat-s"))
-    assert solution.report()["value"] == pytest.approx(226.1574, rel=1e-6)
+@pytest.mark.parametrize("name", ["mcp100", "mcp124-1", "mcp250-1"])
+def test_clarabel_and_the_low_rank_solver_agree_on_real_files(shared_data, name: str) -> None:
+    problem = read_problem(shared_data / "sdplib" / f"{name}.dat-s")
+    optimum = json.loads((shared_data / "optima.json").read_text())[name]["value"]
+    solution = exact(problem)
     assert_certified(solution)
+    assert solution.report()["value"] == pytest.approx(optimum, rel=1e-6)
+    assert low_rank(problem, rng=0).value == pytest.approx(solution.value, rel=1e-6)
 
 
 def test_bad_arguments_are_named() -> None:

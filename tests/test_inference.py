@@ -1,7 +1,5 @@
 """`minimize` against enumeration, closed forms and the bounds it must respect."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -14,15 +12,6 @@ from vispa.result import InferenceStatus
 
 FERROMAGNET = BinaryQuadratic(np.full((6, 6), -0.1))
 FREE_ENERGY, MEAN_FIELD = -5.285, -4.759
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors: threads cost more than they give."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -16,15 +16,6 @@ SETTINGS = {"method": "vispa", "seed": 3}
 EPOCHS = 4
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Batches are tiny: more threads only wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def parts():
     return split(digits(), seed=0, train_size=60)

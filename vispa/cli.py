@@ -7,6 +7,10 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from numpy.linalg import LinAlgError
+
+from vispa import __version__
+
 COMMANDS = {
     "solve": "certify the SDP relaxation of a MaxCut (rudy) or SDPA file, and round it",
     "train": "train binary networks and compare methods over paired seeds",
@@ -19,6 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="vispa", description="Train and certify binary-weight models: Gaussian VI and low-rank SDP."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
@@ -32,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = importlib.import_module(f"vispa.commands.{arguments.command}")
     try:
         return int(command.run(arguments))
+    except LinAlgError:
+        raise  # a ValueError to NumPy, but the fault is ours: the traceback is wanted
     except (ValueError, TypeError, OSError) as error:
         print(f"vispa {arguments.command}: {error}", file=sys.stderr)
         return 2

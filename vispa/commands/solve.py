@@ -123,7 +123,7 @@ def _report(arguments: argparse.Namespace, solution: Solution, found: SearchResu
         "size": relaxation.size,
         "method": arguments.method,
         **solution.report(),
-        "rounded_value": -found.value if relaxation.maximised else found.value,
+        "rounded_value": 0.0 - found.value if relaxation.maximised else found.value,
         "rounded_gap": found.gap,
     }
 

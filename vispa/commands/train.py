@@ -61,9 +61,11 @@ def run(arguments: argparse.Namespace) -> int:
     from vispa.training.loop import Stop
 
     count = checks.integer("seeds", arguments.seeds, minimum=1)
-    first = checks.integer("seed", arguments.seed, minimum=0)
+    first = checks.integer("seed", arguments.seed, minimum=0, maximum=2**63 - 1 - count)
     if len(set(arguments.method)) < len(arguments.method):
         raise ValueError(f"method must not name one twice; found {' '.join(arguments.method)}")
+    if arguments.rank is not None and "vispa" not in arguments.method:
+        raise ValueError(f"rank belongs to the method vispa; found {' '.join(arguments.method)}")
     changes = {name: getattr(arguments, name) for name in ("rank", "epochs")}
     given = {name: value for name, value in changes.items() if value is not None}
     recipes = [recipe(method, **given) for method in arguments.method]
