@@ -34,10 +34,10 @@ PATIENCE = 1.25
 CONVERGED = 1e-3
 # An eigenvalue this many times as negative as the curvature on the range of V belongs to a direction outside it.
 OUTSIDE = 2.0
-# A method that halves neither the implied gap nor the error within this share of its looks so far, and within this
+# A method that halves neither the implied gap nor the error within this share of its blocks so far, and within this
 # many of them, is crawling.
 CRAWLING_SHARE = 0.75
-MIN_LOOKS = 20
+MIN_BLOCKS = 20
 # First-order iterations that every problem gets; the smaller it is, the sooner second-order ones pay.
 SWEEPS_PER_ROW = 10
 MIN_SWEEPS = 200
@@ -74,7 +74,6 @@ class _Progress:
         self._implied = np.inf
         self._foretold = np.inf
         self._record: list[float] = []
-        self._looks = 0
         self._halved_at = 0
 
     def note(self, foretold: float) -> None:
@@ -83,7 +82,10 @@ class _Progress:
 
     def projected(self, implied: float, target: float) -> float:
         """How many times the iterations so far it takes to a gap, if that falls by the power law of the error."""
-        now, before = self._record[-1], self._record[len(self._record) // 2]
+        # medians, because the decreases of over-relaxed sweeps flicker
+        middle = len(self._record) // 2
+        now = float(np.median(self._record[-5:]))
+        before = float(np.median(self._record[max(middle - 5, 0) : middle + 1]))
         if implied <= target:
             return 1.0
         if not 0.0 < now < before:
@@ -91,13 +93,13 @@ class _Progress:
         return float(2.0 ** (np.log(implied / target) / np.log(before / now)))
 
     def stalled(self, implied: float, foretold: float) -> bool:
-        """Whether nothing was halved for too many looks."""
-        self._looks += 1
+        """Whether nothing was halved for too many blocks."""
+        blocks = len(self._record)
         if implied < 0.5 * self._implied or foretold < 0.5 * self._foretold:
             self._implied = min(implied, self._implied)
             self._foretold = min(foretold, self._foretold)
-            self._halved_at = self._looks
-        return self._looks - self._halved_at > max(MIN_LOOKS, CRAWLING_SHARE * self._looks)
+            self._halved_at = blocks
+        return blocks - self._halved_at > max(MIN_BLOCKS, CRAWLING_SHARE * blocks)
 
 
 class PartSolver:
