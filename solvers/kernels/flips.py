@@ -10,7 +10,8 @@ MARGIN = 1e-12
 
 
 @numba.njit(cache=True)
-def _search_sparse(data, indices, pointers, diagonal, b, weight, signs):
+def fields_sparse(data, indices, pointers, diagonal, b, signs):
+    """f_i = sum_{j != i} A_ij w_j + b_i / 2: flipping w_i changes the objective by -4 w_i f_i."""
     n = signs.shape[0]
     fields = np.empty(n)
     for i in range(n):
@@ -18,20 +19,42 @@ def _search_sparse(data, indices, pointers, diagonal, b, weight, signs):
         for entry in range(pointers[i], pointers[i + 1]):
             total += data[entry] * signs[indices[entry]]
         fields[i] = total
+    return fields
+
+
+@numba.njit(cache=True)
+def flip_sparse(data, indices, pointers, signs, fields, i):
+    """Flip one sign and bring the fields up to date; its own does not change."""
+    signs[i] = -signs[i]
+    change = 2.0 * signs[i]
+    own = fields[i]
+    for entry in range(pointers[i], pointers[i + 1]):
+        fields[indices[entry]] += change * data[entry]
+    fields[i] = own
+
+
+@numba.njit(cache=True)
+def flip_dense(A, signs, fields, i):
+    """Flip one sign and bring the fields up to date; its own does not change."""
+    signs[i] = -signs[i]
+    change = 2.0 * signs[i]
+    own = fields[i]
+    for j in range(signs.shape[0]):
+        fields[j] += change * A[i, j]
+    fields[i] = own
+
+
+@numba.njit(cache=True)
+def _search_sparse(data, indices, pointers, diagonal, b, weight, signs):
+    n = signs.shape[0]
+    fields = fields_sparse(data, indices, pointers, diagonal, b, signs)
     settled = 0
     i = 0
     while settled < n:
-        # Flipping w_i changes the objective by -4 w_i f_i, where f_i = sum_{j != i} A_ij w_j + b_i / 2.
+        settled += 1
         if signs[i] * fields[i] > MARGIN * weight[i]:
-            signs[i] = -signs[i]
-            change = 2.0 * signs[i]
-            own = fields[i]
-            for entry in range(pointers[i], pointers[i + 1]):
-                fields[indices[entry]] += change * data[entry]
-            fields[i] = own
+            flip_sparse(data, indices, pointers, signs, fields, i)
             settled = 0
-        else:
-            settled += 1
         i = i + 1 if i + 1 < n else 0
 
 
@@ -42,16 +65,10 @@ def _search_dense(A, diagonal, b, weight, signs):
     settled = 0
     i = 0
     while settled < n:
+        settled += 1
         if signs[i] * fields[i] > MARGIN * weight[i]:
-            signs[i] = -signs[i]
-            change = 2.0 * signs[i]
-            own = fields[i]
-            for j in range(n):
-                fields[j] += change * A[i, j]
-            fields[i] = own
+            flip_dense(A, signs, fields, i)
             settled = 0
-        else:
-            settled += 1
         i = i + 1 if i + 1 < n else 0
 
 

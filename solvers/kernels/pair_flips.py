@@ -8,37 +8,21 @@ need not be tried.
 from __future__ import annotations
 
 import numba
-import numpy as np
 
-from solvers.kernels.flips import MARGIN, search_dense, search_sparse
-
-
-@numba.njit(cache=True)
-def _flip_sparse(data, indices, pointers, signs, fields, i):
-    signs[i] = -signs[i]
-    change = 2.0 * signs[i]
-    own = fields[i]
-    for entry in range(pointers[i], pointers[i + 1]):
-        fields[indices[entry]] += change * data[entry]
-    fields[i] = own
+from solvers.kernels.flips import MARGIN, fields_sparse, flip_dense, flip_sparse, search_dense, search_sparse
 
 
 @numba.njit(cache=True)
 def _search_sparse(data, indices, pointers, diagonal, b, weight, signs):
     n = signs.shape[0]
-    fields = np.empty(n)
-    for i in range(n):
-        total = 0.5 * b[i] - diagonal[i] * signs[i]
-        for entry in range(pointers[i], pointers[i + 1]):
-            total += data[entry] * signs[indices[entry]]
-        fields[i] = total
+    fields = fields_sparse(data, indices, pointers, diagonal, b, signs)
     settled = 0
     i = 0
     while settled < n:
         gain = signs[i] * fields[i]
         settled += 1
         if gain > MARGIN * weight[i]:
-            _flip_sparse(data, indices, pointers, signs, fields, i)
+            flip_sparse(data, indices, pointers, signs, fields, i)
             settled = 0
         else:
             partner = -1
@@ -50,20 +34,10 @@ def _search_sparse(data, indices, pointers, diagonal, b, weight, signs):
                     most = both - MARGIN * (weight[i] + weight[j])
                     partner = j
             if partner >= 0:
-                _flip_sparse(data, indices, pointers, signs, fields, i)
-                _flip_sparse(data, indices, pointers, signs, fields, partner)
+                flip_sparse(data, indices, pointers, signs, fields, i)
+                flip_sparse(data, indices, pointers, signs, fields, partner)
                 settled = 0
         i = i + 1 if i + 1 < n else 0
-
-
-@numba.njit(cache=True)
-def _flip_dense(A, signs, fields, i):
-    signs[i] = -signs[i]
-    change = 2.0 * signs[i]
-    own = fields[i]
-    for j in range(signs.shape[0]):
-        fields[j] += change * A[i, j]
-    fields[i] = own
 
 
 @numba.njit(cache=True)
@@ -76,7 +50,7 @@ def _search_dense(A, diagonal, b, weight, signs):
         gain = signs[i] * fields[i]
         settled += 1
         if gain > MARGIN * weight[i]:
-            _flip_dense(A, signs, fields, i)
+            flip_dense(A, signs, fields, i)
             settled = 0
         else:
             partner = -1
@@ -87,8 +61,8 @@ def _search_dense(A, diagonal, b, weight, signs):
                     most = both - MARGIN * (weight[i] + weight[j])
                     partner = j
             if partner >= 0:
-                _flip_dense(A, signs, fields, i)
-                _flip_dense(A, signs, fields, partner)
+                flip_dense(A, signs, fields, i)
+                flip_dense(A, signs, fields, partner)
                 settled = 0
         i = i + 1 if i + 1 < n else 0
 
