@@ -145,7 +145,7 @@ def smallest_eigenpair(
     settled_at = 0
     while True:
         steps = krylov.diagonal.size
-        krylov.extend(min(max(CHECK_EVERY, steps // 8), limit - steps))
+        krylov.extend(min(max(CHECK_EVERY, steps // 4), limit - steps))
         value, error, ritz, radius, broke = _extreme_ritz(
             krylov.diagonal, krylov.offdiagonal, quadratic=threshold is not None
         )

@@ -151,11 +151,11 @@ class PartSolver:
             implied = self._look()
             iterations = self._method.iterations
             if (implied <= PROMISING * allowed or converged) and iterations >= next_check:
-                verdict = self._certify(number, run, allowed, want_vector=converged)
+                verdict = self._certify(number, run, allowed)
                 next_check = int(PATIENCE * iterations)
                 # negative curvature that the range of V does not show: no step within it can help
                 outside = verdict.value < OUTSIDE * min(self._curvature.value, 0.0)
-                if converged and outside and self._escape(verdict):
+                if converged and outside and self._escape(allowed):
                     next_check = 0
                     progress = _Progress()
                     continue
@@ -190,7 +190,7 @@ class PartSolver:
     def settle(self, number: int, run: Run) -> None:
         """Compute the bound at the present point, as after a limit."""
         self._look()
-        self._certify(number, run, np.inf, want_vector=False)
+        self._certify(number, run, np.inf)
 
     def _first_bound(self) -> tuple[NDArray[np.float64], float]:
         """Gershgorin's: y_i = -sum_j |c_ij| makes C - Diag(y) diagonally dominant, before any work is done."""
@@ -199,24 +199,26 @@ class PartSolver:
         absolute = np.asarray(abs(self.cost) @ np.ones(self.order))
         return -absolute, -float(absolute.sum())
 
-    def _certify(self, number: int, run: Run, allowed: float, *, want_vector: bool) -> Verdict:
+    def _certify(self, number: int, run: Run, allowed: float) -> Verdict:
         dual = self._multipliers
-        threshold = -allowed / self.order if np.isfinite(allowed) else None
-        verdict = self._smallest(dual, threshold, want_vector)
+        verdict = self._smallest(allowed, want_vector=False)
         bound = self.value + self.order * min(verdict.value - verdict.error, 0.0)
         if bound > self.bound:
             self.dual, self.bound = dual, bound
         run.values[number], run.bounds[number] = self.value, self.bound
         return verdict
 
-    def _smallest(self, dual: NDArray[np.float64], threshold: float | None, want_vector: bool) -> Verdict:
+    def _smallest(self, allowed: float, *, want_vector: bool) -> Verdict:
+        """The smallest eigenvalue at the multipliers of the last look, as far as the allowed gap needs it."""
+        dual = self._multipliers
+        threshold = -allowed / self.order if np.isfinite(allowed) else None
         if self.order <= DENSE_ORDER:
             slack = dense_slack(self.cost, dual)
             error = EPSILON * float(np.linalg.norm(slack))
             if want_vector:
                 values, vectors = la.eigh(slack, subset_by_index=[0, 0])
                 return Verdict(float(values[0]), error, vectors[:, 0])
-            return Verdict(float(la.eigvalsh(slack, subset_by_index=[0, 0])[0]), error, None)
+            return Verdict(float(np.linalg.eigvalsh(slack)[0]), error, None)
 
         known = self._curvature
         krylov = Krylov(self.cost, dual, start_vector(self.order, self._generator, known.vector))
@@ -236,11 +238,11 @@ class PartSolver:
         self._exhausted = self._second_order()
         self._method = TrustRegion(self.cost)
 
-    def _escape(self, verdict: Verdict) -> bool:
+    def _escape(self, allowed: float) -> bool:
         """Give V a new direction along the certificate's eigenvector; False where nothing decreases."""
-        if verdict.vector is None:
-            return False
-        direction = verdict.vector * np.sqrt(self.order)
+        vector = self._smallest(allowed, want_vector=True).vector
+        assert vector is not None
+        direction = vector * np.sqrt(self.order)
         compressed = _principal_columns(self.factor)
         # less than this is rounding, and escapes by rounding would never end
         best_value, best = self.value - ROUNDING * abs(self.value), None

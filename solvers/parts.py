@@ -72,4 +72,15 @@ def split_components(cost: Cost) -> list[Part]:
     small = np.flatnonzero((sizes[labels] > 1) & (sizes[labels] <= SMALL_COMPONENT))
     if small.size:
         groups.append(small)
-    return [Part(rows, sp.csr_array(cost[rows][:, rows])) for rows in sorted(groups, key=len)]
+    return [Part(rows, _closed_rows(cost, rows)) for rows in sorted(groups, key=len)]
+
+
+def _closed_rows(cost: sp.csr_array, rows: NDArray[np.intp]) -> sp.csr_array:
+    """The block of rows that meet only one another: faster than two slices, because no entry is left out."""
+    lengths = np.diff(cost.indptr)[rows]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    entries = np.arange(starts[-1]) + np.repeat(cost.indptr[rows] - starts[:-1], lengths)
+    place = np.empty(cost.shape[0], dtype=cost.indices.dtype)
+    place[rows] = np.arange(rows.size)
+    block = (cost.data[entries], place[cost.indices[entries]], starts.astype(cost.indptr.dtype))
+    return sp.csr_array(block, shape=(rows.size, rows.size))

@@ -7,6 +7,7 @@ which returns its objective at points of the cube.  Solvers accept any of the th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -64,7 +65,11 @@ class BinaryQuadratic:
         return np.asarray(quadratic + points @ self.b + self.constant)
 
     def relaxation(self) -> Elliptope:
-        """Homogenise: N = n + 1 with the new variable first, or N = n where b is zero."""
+        """Homogenise: N = n + 1 with the new variable first, or N = n where b is zero; built once."""
+        return self._relaxation
+
+    @cached_property
+    def _relaxation(self) -> Elliptope:
         if not self.has_linear_term:
             return Elliptope(self.A, constant=self.constant)
         return Elliptope(homogenise(self.A, self.b), constant=self.constant, homogenised=True)
@@ -120,7 +125,11 @@ class MaxCut:
         return np.asarray(0.25 * np.einsum("...i,...i->...", points, apply(self.laplacian(), points)))
 
     def relaxation(self) -> Elliptope:
-        """Minimise -L/4 over the elliptope; values change sign to become cuts."""
+        """Minimise -L/4 over the elliptope; values change sign to become cuts; built once."""
+        return self._relaxation
+
+    @cached_property
+    def _relaxation(self) -> Elliptope:
         return Elliptope(-0.25 * self.laplacian(), maximised=True)
 
 
