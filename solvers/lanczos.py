@@ -108,7 +108,7 @@ def smallest_eigenpair(
     *,
     threshold: float | None = None,
     known: float = np.inf,
-    tolerance: float = 1e-10,
+    tolerance: float = 1e-12,
     max_products: int = 5000,
 ) -> Eigenpair:
     r"""Estimate :math:`\lambda_{\min}`, stopping as soon as the question asked of it is settled.

@@ -26,6 +26,8 @@ BLOCK = 10
 PROMISING = 0.75
 # Axes of V whose squared singular value is below this share of the largest are noise.
 NEGLIGIBLE_AXIS = 1e-4
+# After a limit, a gap of this share of the value is sharp enough.
+SETTLED = 1e-6
 ROUNDING = 1e-13
 EPSILON = float(np.finfo(np.float64).eps)
 # A failed certificate is followed by this many times the iterations so far before the next.
@@ -188,9 +190,9 @@ class PartSolver:
         return max(-self.order * self._curvature.value, 0.0)
 
     def settle(self, number: int, run: Run) -> None:
-        """Compute the bound at the present point, as after a limit."""
-        self._look()
-        self._certify(number, run, np.inf)
+        """Compute the bound at the present point, as after a limit, no more sharply than the point deserves."""
+        implied = self._look()
+        self._certify(number, run, max(2.0 * implied, SETTLED * abs(self.value)))
 
     def _first_bound(self) -> tuple[NDArray[np.float64], float]:
         """Gershgorin's: y_i = -sum_j |c_ij| makes C - Diag(y) diagonally dominant, before any work is done."""
@@ -211,7 +213,7 @@ class PartSolver:
     def _smallest(self, allowed: float, *, want_vector: bool) -> Verdict:
         """The smallest eigenvalue at the multipliers of the last look, as far as the allowed gap needs it."""
         dual = self._multipliers
-        threshold = -allowed / self.order if np.isfinite(allowed) else None
+        threshold = -allowed / self.order
         if self.order <= DENSE_ORDER:
             slack = dense_slack(self.cost, dual)
             error = EPSILON * float(np.linalg.norm(slack))
