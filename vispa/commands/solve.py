@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method", choices=("low-rank", "exact"), default="low-rank", help="default: low-rank"
     )
     parser.add_argument("--rigorous", action="store_true", help="prove the bound with error bounds")
-    parser.add_argument("--device", default="cpu", metavar="D", help="only cpu for now")
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, the only one supported")
     parser.add_argument("--max-seconds", type=float, metavar="S", help="time limit of the solve")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of start point and rounding (default 0)"
