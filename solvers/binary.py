@@ -53,8 +53,9 @@ def binary_form(problem: Problem) -> BinaryForm:
     >>> float(form.evaluate(np.array([[1.0, -1.0]]))[0])
     -1.0
     """
-    if isinstance(as_problem(problem), BinaryQuadratic):
-        return BinaryForm(problem.A, problem.b, problem.constant)  # type: ignore[union-attr]
+    problem = as_problem(problem)
+    if isinstance(problem, BinaryQuadratic):
+        return BinaryForm(problem.A, problem.b, problem.constant)
     elliptope = problem.relaxation()
     return BinaryForm(elliptope.cost, np.zeros(elliptope.size), elliptope.constant)
 

@@ -28,6 +28,7 @@ PROMISING = 0.75
 NEGLIGIBLE_AXIS = 1e-4
 # After a limit, a gap of this share of the value is sharp enough.
 SETTLED = 1e-6
+# Of the value: an escape that lowers it by less has only found rounding.
 ROUNDING = 1e-13
 EPSILON = float(np.finfo(np.float64).eps)
 # A failed certificate is followed by this many times the iterations so far before the next.
@@ -246,7 +247,6 @@ class PartSolver:
         assert vector is not None
         direction = vector * np.sqrt(self.order)
         compressed = _principal_columns(self.factor)
-        # less than this is rounding, and escapes by rounding would never end
         best_value, best = self.value - ROUNDING * abs(self.value), None
         for step in (1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4):
             trial = normalise(np.column_stack([compressed, step * direction]))
