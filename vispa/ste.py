@@ -1,8 +1,8 @@
 r"""Straight-through kernels for the sign, and the noise that makes each of them exact.
 
-For w = sgn(mu + e), e with a symmetric density f, the derivative of E[w] is 2 f(mu).  So backpropagating
-through the sign with a kernel kappa gives the exact gradient of a multilinear loss iff kappa / 2 is, up to a
-positive constant, a density: that of the noise.
+For w = sgn(mu + e), e with density f, the derivative of E[w] with respect to mu is 2 f(-mu).  So
+backpropagating through the sign with a kernel kappa gives the exact gradient of a multilinear loss iff
+kappa(-e) / 2 is, up to a positive constant, a density: that of the noise.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from solvers import checks
+from vispa.kernel_density import KernelDensity
 
 Kernel = Callable[[Tensor], Tensor]
 
@@ -57,13 +60,42 @@ def swish_sign_kernel(x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class EdeKernel:
+    """The error decay estimator's kernel max(1/t, 1) t (1 - tanh(t x)^2) of IR-Net (Qin et al. 2020).
+
+    It is `tanh_kernel` at sharpness t = 1.  For t < 1 its integral is 2 / t: backpropagation through it gives
+    1 / t times the exact gradient of logistic noise with scale 1 / (2 t).
+
+    Parameters
+    ----------
+    sharpness : float
+        t > 0, about 0.1 at the start of training and 10 at the end.
+
+    Examples
+    --------
+    >>> EdeKernel(0.1)(torch.tensor([0.0, 100.0]))
+    tensor([1., 0.])
+    """
+
+    sharpness: float
+
+    def __post_init__(self) -> None:
+        checks.scalar("sharpness", self.sharpness, positive=True)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Kernel at ``x``."""
+        return max(self.sharpness, 1.0) * tanh_kernel(self.sharpness * x)
+
+
+@dataclass(frozen=True)
 class NoiseLaw:
-    """A symmetric law of the noise e in w = sgn(mu + e).
+    """A law of the noise e in w = sgn(mu + e).
 
     Attributes
     ----------
-    name : {"uniform", "triangular", "logistic", "gaussian"}
-        On [-1, 1], on [-1, 1], with scale 1/2, standard.
+    name : str
+        "uniform" on [-1, 1], "triangular" on [-1, 1], "logistic" with scale 1/2 unless it comes from an
+        `EdeKernel`, standard "gaussian", or "custom" for the noise of a user's kernel.
     density, cumulative, quantile : callable
         f, F and the inverse of F, on tensors.
     """
@@ -89,8 +121,8 @@ class NoiseLaw:
         return self.quantile(uniform)
 
     def mean_sign(self, mean: Tensor) -> Tensor:
-        """E[sgn(mean + e)] = 2 F(mean) - 1."""
-        return 2.0 * self.cumulative(mean) - 1.0
+        """E[sgn(mean + e)] = 1 - 2 F(-mean)."""
+        return 1.0 - 2.0 * self.cumulative(-mean)
 
 
 def _triangular_cumulative(x: Tensor) -> Tensor:
@@ -103,6 +135,16 @@ def _triangular_quantile(p: Tensor) -> Tensor:
     return torch.copysign(1.0 - torch.sqrt(2.0 * tail), p - 0.5)
 
 
+def _logistic(steepness: float) -> NoiseLaw:
+    """Logistic noise of scale 1 / steepness."""
+    return NoiseLaw(
+        "logistic",
+        lambda x: 0.25 * steepness * tanh_kernel(0.5 * steepness * x),
+        lambda x: torch.sigmoid(steepness * x),
+        lambda p: torch.logit(p) / steepness,
+    )
+
+
 _LAWS = {
     "uniform": NoiseLaw(
         "uniform",
@@ -113,12 +155,7 @@ _LAWS = {
     "triangular": NoiseLaw(
         "triangular", lambda x: 0.5 * bireal_kernel(x), _triangular_cumulative, _triangular_quantile
     ),
-    "logistic": NoiseLaw(
-        "logistic",
-        lambda x: 0.5 * tanh_kernel(x),
-        lambda x: torch.sigmoid(2.0 * x),
-        lambda p: 0.5 * torch.logit(p),
-    ),
+    "logistic": _logistic(2.0),
     "gaussian": NoiseLaw(
         "gaussian", lambda x: 0.5 * gaussian_kernel(x), torch.special.ndtr, torch.special.ndtri
     ),
@@ -149,12 +186,12 @@ _REFUSED = {
 
 
 def ste_kernel(noise: str | NoiseLaw) -> Kernel:
-    """Kernel that is exact for the noise: twice its density.
+    """Kernel that is exact for the noise: 2 f(-x), twice its density.
 
     Parameters
     ----------
     noise : {"uniform", "triangular", "logistic", "gaussian"} or NoiseLaw
-        The law of e.
+        The law of e, one of your own included.
 
     Raises
     ------
@@ -166,6 +203,8 @@ def ste_kernel(noise: str | NoiseLaw) -> Kernel:
     >>> ste_kernel("triangular") is bireal_kernel
     True
     """
+    if isinstance(noise, NoiseLaw) and _LAWS.get(noise.name) is not noise:
+        return lambda x: 2.0 * noise.density(-x)
     name = noise.name if isinstance(noise, NoiseLaw) else noise
     if name not in _KERNELS:
         raise ValueError(f"noise must be one of {', '.join(map(repr, _KERNELS))}; found {noise!r}")
@@ -173,32 +212,55 @@ def ste_kernel(noise: str | NoiseLaw) -> Kernel:
 
 
 def noise_of(kernel: str | Kernel) -> NoiseLaw:
-    """Noise for which a straight-through kernel is the exact gradient.
+    """Noise for which a straight-through kernel is, up to a positive constant, the exact gradient.
 
     Parameters
     ----------
     kernel : str or callable
         A kernel of this module, its name ("hard-tanh", "bi-real", "tanh", "gaussian", "identity",
-        "swish-sign"), or the name of a noise law.
+        "swish-sign"), the name of a noise law, or a function of your own from tensors to tensors of the same
+        shape.  Such a function is integrated numerically, from 2^-100 to 2^100 on both sides of zero: F is
+        accurate to about 1e-10.
 
     Raises
     ------
     ValueError
-        For the identity and SwishSign, which are no density's, with the reason; and for unknown kernels.
+        For the identity and SwishSign, which are no density's; for a function of your own that is negative
+        somewhere, not integrable, zero or not finite, with the reason; and for unknown names.
+    TypeError
+        If the kernel is neither a name nor callable.
 
     Examples
     --------
     >>> noise_of(hard_tanh_kernel).name
     'uniform'
+    >>> laplace = noise_of(lambda x: torch.exp(-x.abs()))
+    >>> laplace.cumulative(torch.tensor([0.0, math.log(2.0)])).tolist()
+    [0.5, 0.75]
+    >>> noise_of(lambda x: x.abs() <= 1e6)  # not a tensor of numbers
+    Traceback (most recent call last):
+    TypeError: kernel must return real numbers; found dtype torch.bool
     """
-    if isinstance(kernel, str) and kernel in _LAWS:
-        return _LAWS[kernel]
-    function = _NAMES.get(kernel) if isinstance(kernel, str) else kernel
-    if function in _REFUSED:
-        raise ValueError(_REFUSED[function])
+    if isinstance(kernel, str):
+        return _named_law(kernel)
+    if not callable(kernel):
+        raise TypeError(f"kernel must be a name or a function; found {type(kernel).__name__}")
+    if isinstance(kernel, EdeKernel):
+        return _logistic(2.0 * kernel.sharpness)
+    if kernel in _REFUSED:
+        raise ValueError(_REFUSED[kernel])
     for name, known in _KERNELS.items():
-        if known is function:
+        if known is kernel:
             return _LAWS[name]
-    raise ValueError(
-        f"kernel must be one of {', '.join(map(repr, _NAMES))} or such a function; found {kernel!r}"
-    )
+    density = KernelDensity(lambda x: kernel(-x))
+    return NoiseLaw("custom", density, density.cumulative, density.quantile)
+
+
+def _named_law(name: str) -> NoiseLaw:
+    if name in _LAWS:
+        return _LAWS[name]
+    if name not in _NAMES:
+        raise ValueError(
+            f"kernel must be a function or one of {', '.join(map(repr, _NAMES))}; found {name!r}"
+        )
+    return noise_of(_NAMES[name])
