@@ -17,6 +17,7 @@ LAZY = {
         "numba",
         "torch",
         "torchvision",
+        "triton",
         "sklearn",
         "matplotlib",
         "hypothesis",
@@ -71,12 +72,14 @@ def test_heavy_packages_are_imported_where_they_are_used(path):
     layer = path.relative_to(ROOT).parts[0]
     if path.parent == ROOT / "solvers" / "kernels":
         pytest.skip("kernels import numba, and are themselves imported where they are used")
-    eager = set(imported(loaded_with_the_module(ast.parse(path.read_text()))))
-    assert not eager & LAZY[layer]
-    kernels = [
-        node for node in loaded_with_the_module(ast.parse(path.read_text())) if "kernels" in ast.unparse(node)
-    ]
-    assert not [node for node in kernels if isinstance(node, (ast.Import, ast.ImportFrom))]
+    statements = list(loaded_with_the_module(ast.parse(path.read_text())))
+    on_tensors = path.parent == ROOT / "solvers" / "tensors" or path.name == "torch_backend.py"
+    eager = set(imported(statements))
+    assert not eager & (LAZY[layer] - ({"torch"} if on_tensors else set()))
+    imports = [ast.unparse(node) for node in statements if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert not [line for line in imports if "kernels" in line]
+    if not on_tensors and layer == "solvers":
+        assert not [line for line in imports if "solvers.tensors" in line or "torch_backend" in line]
 
 
 BLOCKED = ("cvxpy", "scs", "clarabel", "numba", "torchvision", "sklearn", "matplotlib", "hypothesis")
