@@ -92,12 +92,13 @@ def probabilities(mean: Array, factor: Array, root_residual: Array) -> Array:
             f"exact probabilities need a factor with at most 1 column; found {rank}. "
             "Use semi_implicit_entropy for a bound"
         )
-    noise, weights = _factor_rule(mean, factor, root_residual) if rank else (np.zeros((1, 0)), np.ones(1))
+    noise, weights = factor_rule(mean, factor, root_residual) if rank else (np.zeros((1, 0)), np.ones(1))
     arguments = conditional_arguments(mean, factor, root_residual, noise)
     return _mix(weights, ndtr(arguments), ndtr(-arguments))
 
 
-def _factor_rule(mean: Array, factor: Array, root_residual: Array) -> tuple[Array, Array]:
+def factor_rule(mean: Array, factor: Array, root_residual: Array) -> tuple[Array, Array]:
+    """Nodes (m, 1) and weights (m,) for the factor noise g, panels ending where a sign turns; K = 1."""
     slope = factor[:, 0]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         turns = (-mean / slope)[:, None] + (root_residual / np.abs(slope))[:, None] * _STEPS

@@ -3,7 +3,8 @@ r"""Gradients of E[L(w)], w = sgn(mean + Z g + s e), from samples.
 The parameters are the rows (mean_i, z_i, s_i), s = sqrt(residual), or (mean_i, z_i) where s = 0.  Every
 estimator finds a gradient H_i with respect to the latent value x_i and carries it to the row, sample by
 sample: H_i (1, g, t_i), where t_i is e_i when x is moved with its noise fixed, and -u_i,
-u_i = (mean_i + z_i . g) / s_i, when the probability Phi(u_i) is moved instead.
+u_i = (mean_i + z_i . g) / s_i, when the probability Phi(u_i) is moved instead.  D_i is half the difference of L
+between w_i = +1 and w_i = -1.
 
 ==================  =====================================================================================
 straight-through    H = grad L(w), the published VISPA estimator.  For a quadratic it follows the
@@ -13,20 +14,37 @@ rao-blackwell       H = 2 phi(u)/s grad L(E[w | g]).  The same mean and less var
                     inside the cube, and has to be multilinear.
 score               H = (L(w) - mean of the other samples) d log q(w | g)/dx.  Unbiased for every loss, no
                     gradient needed, the largest variance; needs s > 0.
+local               H = 2 phi(u)/s D(w).  Unbiased for every loss, no gradient needed; 2 n losses a sample;
+                    needs s > 0.
+conditional         H = 2 phi(mean/sigma)/sigma D(w), w drawn given x_i = 0, for each i.  Unbiased for every
+                    loss and also where s = 0; 2 n losses a sample.
 ==================  =====================================================================================
+
+`vispa.heuristics` has the estimators that networks are trained with and that are gradients of nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from vispa.edge_estimators import conditional, edge_differences, local
+from vispa.latent import (
+    Draw,
+    Estimator,
+    GradientEstimate,
+    carry_to_rows,
+    draw_noise,
+    inverse_mills,
+    latent,
+    probability_arguments,
+    signs_of,
+)
 from vispa.losses import Loss
 from vispa.ste import (
+    EdeKernel,
     NoiseLaw,
     bireal_kernel,
     gaussian_kernel,
@@ -42,16 +60,22 @@ __all__ = [
     "ESTIMATORS",
     "NEEDS_RESIDUAL",
     "Draw",
+    "EdeKernel",
+    "Estimator",
     "GradientEstimate",
     "NoiseLaw",
     "bireal_kernel",
     "carry_to_rows",
+    "conditional",
     "draw_noise",
+    "edge_differences",
     "gaussian",
     "gaussian_kernel",
     "hard_tanh_kernel",
     "identity_kernel",
+    "inverse_mills",
     "latent",
+    "local",
     "noise_of",
     "probability_arguments",
     "rao_blackwell",
@@ -62,71 +86,6 @@ __all__ = [
     "swish_sign_kernel",
     "tanh_kernel",
 ]
-
-
-class Draw(NamedTuple):
-    """Standard normal noise of a batch: ``factor`` (B, K), shared by all weights, and ``own`` (B, n)."""
-
-    factor: Tensor
-    own: Tensor
-
-
-class GradientEstimate(NamedTuple):
-    """Signs drawn (B, n), their losses (B,), and the gradient in the shape of the rows."""
-
-    signs: Tensor
-    values: Tensor
-    gradient: Tensor
-
-
-Estimator = Callable[[Loss, Tensor, Draw], GradientEstimate]
-
-
-def draw_noise(rows: Tensor, rank: int, samples: int, *, generator: torch.Generator) -> Draw:
-    """Draw the noise of a batch for rows (n, rank + 1) or (n, rank + 2)."""
-    options = {"dtype": rows.dtype, "device": rows.device, "generator": generator}
-    return Draw(
-        torch.randn((samples, rank), **options),  # type: ignore[call-overload]
-        torch.randn((samples, rows.shape[0]), **options),  # type: ignore[call-overload]
-    )
-
-
-def latent(rows: Tensor, draw: Draw) -> Tensor:
-    """Latent values x = mean + Z g + s e, (B, n)."""
-    rank = draw.factor.shape[1]
-    values = rows[:, 0] + draw.factor @ rows[:, 1 : rank + 1].T
-    return values + rows[:, rank + 1] * draw.own if rows.shape[1] == rank + 2 else values
-
-
-def signs_of(values: Tensor) -> Tensor:
-    """Signs with sgn(0) = +1, in the dtype of ``values``.
-
-    Examples
-    --------
-    >>> signs_of(torch.tensor([-2.0, 0.0, 3.0]))
-    tensor([-1.,  1.,  1.])
-    """
-    return torch.where(values >= 0, 1.0, -1.0).to(values.dtype)
-
-
-def probability_arguments(rows: Tensor, factor_noise: Tensor) -> Tensor:
-    """U = (mean + Z g) / s for factor noise (..., K): P(w_i = 1 | g) = Phi(u_i)."""
-    rank = factor_noise.shape[-1]
-    if rows.shape[1] != rank + 2:
-        raise ValueError(
-            "rows must have a column of root residuals here, since given g the signs must stay random; "
-            f"found {rows.shape[1]} columns at rank {rank}"
-        )
-    return (rows[:, 0] + factor_noise @ rows[:, 1 : rank + 1].T) / rows[:, rank + 1]
-
-
-def carry_to_rows(latent_gradient: Tensor, factor_noise: Tensor, own: Tensor | None) -> Tensor:
-    """Mean over the batch of H_i (1, g, t_i): (n, K + 2), or (n, K + 1) where ``own`` is None."""
-    batch = latent_gradient.shape[0]
-    columns = [latent_gradient.mean(dim=0)[:, None], latent_gradient.T @ factor_noise / batch]
-    if own is not None:
-        columns.append((latent_gradient * own).mean(dim=0)[:, None])
-    return torch.cat(columns, dim=1)
 
 
 def straight_through(loss: Loss, rows: Tensor, draw: Draw) -> GradientEstimate:
@@ -167,12 +126,6 @@ def score(loss: Loss, rows: Tensor, draw: Draw) -> GradientEstimate:
     return GradientEstimate(signs, values, carry_to_rows(latent_gradient, draw.factor, -arguments))
 
 
-def inverse_mills(signs: Tensor, arguments: Tensor) -> Tensor:
-    """Derivative of log Phi(w u) with respect to u, stable in both tails."""
-    log_density = -0.5 * arguments.square() - 0.5 * math.log(2.0 * math.pi)
-    return signs * torch.exp(log_density - torch.special.log_ndtr(signs * arguments))
-
-
 def _through_probabilities(gradients: Tensor, arguments: Tensor, rows: Tensor, draw: Draw) -> Tensor:
     latent_gradient = gaussian_kernel(arguments) * gradients / rows[:, -1]
     return carry_to_rows(latent_gradient, draw.factor, -arguments)
@@ -183,6 +136,8 @@ ESTIMATORS: dict[str, Estimator] = {
     "gaussian": gaussian,
     "rao-blackwell": rao_blackwell,
     "score": score,
+    "local": local,
+    "conditional": conditional,
 }
 # These differentiate Phi(u), so the signs must stay random given g.
-NEEDS_RESIDUAL = frozenset({"gaussian", "rao-blackwell", "score"})
+NEEDS_RESIDUAL = frozenset({"gaussian", "rao-blackwell", "score", "local"})

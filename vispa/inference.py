@@ -66,9 +66,9 @@ def minimize(
         K >= 0, the number of factors.
     temperature : float, optional
         T >= 0.  At T = 0 with K > 0 and the straight-through estimator, s = 0: the published VISPA objective.
-    estimator : {"straight-through", "gaussian", "rao-blackwell", "score"}, optional
-        Of the gradient of E[L], as `vispa.estimators` describes them.  Losses without a gradient need "score";
-        "rao-blackwell" is for multilinear losses.  By default "straight-through" at T = 0; at T > 0
+    estimator : {"straight-through", "gaussian", "rao-blackwell", "score", "local", "conditional"}, optional
+        Of the gradient of E[L], as `vispa.estimators` describes them.  Losses without a gradient need one of the
+        last three; "rao-blackwell" is for multilinear losses.  By default "straight-through" at T = 0; at T > 0
         "rao-blackwell" for a BinaryQuadratic and "gaussian" otherwise.
     samples : int, optional
         B, points drawn an iteration.
