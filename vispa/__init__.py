@@ -26,6 +26,15 @@ _HOME = {
     "ensemble": "vispa.nn",
     "harden": "vispa.nn",
     "sampling": "vispa.nn",
+    "Bop": "vispa.optim",
+    "Bop2ndOrder": "vispa.optim",
+    "InStep": "vispa.optim.groups",
+    "Linear": "vispa.optim",
+    "OptionSchedule": "vispa.optim",
+    "Staircase": "vispa.optim",
+    "flip_rate": "vispa.optim",
+    "sign_agreement": "vispa.optim",
+    "split_parameters": "vispa.optim.groups",
 }
 
 __all__ = sorted([*_HOME, "__version__"])

@@ -1,0 +1,19 @@
+"""Optimizers that flip binary weights by momentum, their schedules, and closed-form laws of flips."""
+
+from vispa.optim.bop import Bop, Bop2ndOrder
+from vispa.optim.flip_law import flip_rate, sign_agreement
+from vispa.optim.schedules import Linear, OptionSchedule, Staircase
+from vispa.optim.update import bop_update, flipped, second_order_update
+
+__all__ = [
+    "Bop",
+    "Bop2ndOrder",
+    "Linear",
+    "OptionSchedule",
+    "Staircase",
+    "bop_update",
+    "flip_rate",
+    "flipped",
+    "second_order_update",
+    "sign_agreement",
+]

@@ -1,0 +1,260 @@
+"""`Bop` and `Bop2ndOrder`: optimizers whose parameters are the signs themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from solvers import checks
+from vispa.optim.update import FORMS, RunningMean, bop_update, second_order_update
+
+__all__ = ["Bop", "Bop2ndOrder"]
+
+Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
+
+_RATES = ("gamma", "sigma")
+
+
+def checked_option(name: str, value: Any) -> Any:
+    """Return an option's value, or say why it is out of range."""
+    if name == "form":
+        return checks.choice("form", value, FORMS)
+    if name == "threshold":
+        return checks.scalar("threshold", value, minimum=0.0)
+    value = checks.scalar(name, value, positive=True)
+    if name in _RATES and value > 1:
+        raise ValueError(f"{name} must be at most 1, the rate of a running mean; found {value}")
+    return value
+
+
+class SignOptimizer(Optimizer):
+    """What the optimizers here share: parameters of +1 and -1, checked options, one update a parameter."""
+
+    def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
+        for name, value in defaults.items():
+            checked_option(name, value)
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with options of their own, refusing what does not fit before anything changes.
+
+        Raises
+        ------
+        TypeError
+            If a parameter is complex or of half precision, or an option is no number.
+        ValueError
+            If a parameter has entries other than +1 and -1, or an option is out of range.
+        """
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        try:
+            for name in self.defaults:
+                group[name] = checked_option(name, group[name])
+            for values in group["params"]:
+                _check_signs(values)
+        except (TypeError, ValueError):
+            self.param_groups.pop()
+            raise
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a checkpoint; options that it does not know take their defaults."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Flip what the gradients say should flip; parameters without a gradient stay.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Evaluates the loss again and returns it.
+
+        Raises
+        ------
+        TypeError
+            If a gradient is sparse; nothing has moved then.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        moving = [
+            (values, group)
+            for group in self.param_groups
+            for values in group["params"]
+            if values.grad is not None
+        ]
+        if any(values.grad.layout != torch.strided for values, _ in moving):
+            raise TypeError(f"{type(self).__name__} needs dense gradients; found a sparse one")
+        for values, group in moving:
+            self.update(values, values.grad, group)
+        return loss
+
+    def update(self, signs: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        """Move one parameter, in place, and its state."""
+        raise NotImplementedError
+
+    def running_mean(self, signs: Tensor, name: str) -> RunningMean:
+        """Return a running mean of a parameter's state, zero at its first use."""
+        state = self.state[signs]
+        if name not in state:
+            state[name] = torch.zeros_like(signs, memory_format=torch.preserve_format)
+            state[f"{name}_weight"] = 0.0
+        return RunningMean(state[name], state[f"{name}_weight"])
+
+    def store(self, signs: Tensor, name: str, mean: RunningMean) -> None:
+        """Keep a running mean; its tensor stays the same object."""
+        state = self.state[signs]
+        state[name].copy_(mean.value)
+        state[f"{name}_weight"] = mean.weight
+
+
+class Bop(SignOptimizer):
+    r"""Binary optimizer: flip w where the running mean m of its gradient agrees with it, w m > threshold.
+
+    There are no latent weights, no learning rate, no clipping and no weight decay.  Everything that is not binary
+    belongs to another optimizer, Adam in the published recipes: `vispa.split_parameters`.
+
+    Parameters
+    ----------
+    params : iterable
+        Floating-point parameters whose entries are +1 and -1: those of ``vispa.binarize(model, method="bop")``,
+        or any others; float32 or float64, since a mean with a rate of 1e-4 drowns in half precision.
+    threshold : float, optional
+        tau >= 0; the larger, the fewer flips.  A tie w m = tau gives +1.
+    gamma : float, optional
+        Rate of the running mean, in (0, 1].
+
+    Raises
+    ------
+    TypeError, ValueError
+        For parameters that are not signs and options out of range.
+
+    Notes
+    -----
+    The state is one tensor a parameter; a step is a few passes over it.  Scaling all gradients and the threshold
+    by one positive number changes nothing; scaling the gradients alone does.
+
+    References
+    ----------
+    Helwegen, Widdicombe, Geiger, Liu, Cheng and Nusselder, Latent Weights Do Not Exist: Rethinking Binarized
+    Neural Network Optimization, NeurIPS 2019, algorithm 1.
+
+    Examples
+    --------
+    >>> signs = torch.nn.Parameter(torch.tensor([1.0, -1.0, 1.0]))
+    >>> optimizer = Bop([signs], threshold=0.1, gamma=0.5)
+    >>> (signs @ torch.tensor([1.0, 1.0, -1.0])).backward()
+    >>> optimizer.step()
+    >>> signs.tolist()
+    [-1.0, -1.0, 1.0]
+    """
+
+    def __init__(self, params: Parameters, *, threshold: float = 1e-8, gamma: float = 1e-4) -> None:
+        super().__init__(params, {"threshold": threshold, "gamma": gamma})
+
+    def update(self, signs: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        """Move one parameter, in place, and its running mean."""
+        updated, mean = bop_update(
+            signs,
+            gradient,
+            self.running_mean(signs, "mean"),
+            gamma=group["gamma"],
+            threshold=group["threshold"],
+        )
+        signs.copy_(updated)
+        self.store(signs, "mean", mean)
+
+
+class Bop2ndOrder(SignOptimizer):
+    r"""Bop with the running mean divided by the root of that of the squared gradient.
+
+    Flips w where w m' / (sqrt(v') + eps) > threshold.  So the threshold is a pure number, and scaling all
+    gradients changes nothing (up to eps).
+
+    Parameters
+    ----------
+    params : iterable
+        As for `Bop`.
+    threshold : float, optional
+        tau >= 0.  A tie gives +1.
+    gamma, sigma : float, optional
+        Rates, in (0, 1], of the running means of the gradient and of its square.
+    eps : float, optional
+        Positive; added to the root.
+    form : {"biased", "published-unbiased", "bias-corrected"}, optional
+        ``"biased"``: m' = m, v' = v.  ``"published-unbiased"``: m / gamma, v / sigma, which for constant rates is
+        the biased form under another threshold.  ``"bias-corrected"``: both divided by the total weight of the
+        gradients seen, as in Adam, also while the rates change.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Bop`.
+
+    Notes
+    -----
+    The state is two tensors a parameter.
+
+    References
+    ----------
+    Suarez-Ramirez, Gonzalez-Mendoza, Chang, Ochoa-Ruiz and Duran-Vega, A Bop and Beyond: A Second Order Optimizer
+    for Binarized Neural Networks, CVPR Workshops 2021.
+
+    Examples
+    --------
+    >>> signs = torch.nn.Parameter(torch.tensor([1.0, -1.0]))
+    >>> optimizer = Bop2ndOrder([signs], threshold=0.5, gamma=0.1, sigma=0.1, form="bias-corrected")
+    >>> (1e-6 * signs.sum()).backward()
+    >>> optimizer.step()
+    >>> signs.tolist()
+    [-1.0, -1.0]
+    """
+
+    def __init__(
+        self,
+        params: Parameters,
+        *,
+        threshold: float = 1e-6,
+        gamma: float = 1e-6,
+        sigma: float = 1e-2,
+        eps: float = 1e-10,
+        form: str = "biased",
+    ) -> None:
+        defaults = {"threshold": threshold, "gamma": gamma, "sigma": sigma, "eps": eps, "form": form}
+        super().__init__(params, defaults)
+
+    def update(self, signs: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        """Move one parameter, in place, and both running means."""
+        updated, mean, square = second_order_update(
+            signs,
+            gradient,
+            self.running_mean(signs, "mean"),
+            self.running_mean(signs, "square"),
+            gamma=group["gamma"],
+            sigma=group["sigma"],
+            threshold=group["threshold"],
+            eps=group["eps"],
+            form=group["form"],
+        )
+        signs.copy_(updated)
+        self.store(signs, "mean", mean)
+        self.store(signs, "square", square)
+
+
+def _check_signs(values: Tensor) -> None:
+    if values.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"params must be float32 or float64; found a parameter of dtype {values.dtype}")
+    # A parameter on the meta device has no entries to look at.
+    if not values.is_meta and not bool((values.detach().abs() == 1).all()):
+        raise ValueError(
+            "params must hold entries +1 and -1 only; found others. Make them so with "
+            'vispa.binarize(model, method="bop"), or give them to another optimizer'
+        )

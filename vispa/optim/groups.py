@@ -1,0 +1,111 @@
+"""Binary parameters to one optimizer, all others to another, and both as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from torch import nn
+
+from vispa.nn.baselines import SignWeight
+from vispa.nn.selection import binary_layers
+
+__all__ = ["InStep", "SplitParameters", "split_parameters"]
+
+
+class SplitParameters(NamedTuple):
+    """The parameters that are signs, and all others: scales, biases, batch normalisation, real layers."""
+
+    binary: list[nn.Parameter]
+    real: list[nn.Parameter]
+
+
+def split_parameters(model: nn.Module) -> SplitParameters:
+    """Tell the signs of a model made by ``binarize(..., method="bop")`` from its other parameters.
+
+    Returns
+    -------
+    SplitParameters
+        ``binary`` for `vispa.Bop` or `vispa.Bop2ndOrder`, ``real`` for Adam or another; every parameter of the
+        model once, in its order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``model`` is no module, or has no layer that holds its signs.
+
+    Examples
+    --------
+    >>> import torch, vispa
+    >>> model = torch.nn.Sequential(*(torch.nn.Linear(8, 8) for _ in range(3)))
+    >>> binary, real = split_parameters(vispa.binarize(model, method="bop"))
+    >>> optimizers = InStep(vispa.Bop(binary), torch.optim.Adam(real))
+    >>> len(binary), len(real)
+    (1, 6)
+    """
+    signs = {id(found.mean) for found in binary_layers(model) if isinstance(found.weight, SignWeight)}
+    if not signs:
+        raise ValueError(
+            'model has no layer that holds its signs; make it with vispa.binarize(model, method="bop")'
+        )
+    parameters = list(model.parameters())
+    return SplitParameters(
+        [values for values in parameters if id(values) in signs],
+        [values for values in parameters if id(values) not in signs],
+    )
+
+
+class Stepping(Protocol):
+    """An optimizer or a schedule, as far as a training loop and a checkpoint need it."""
+
+    step: Callable[..., Any]
+    state_dict: Callable[..., dict[str, Any]]
+    load_state_dict: Callable[..., Any]
+
+
+class InStep:
+    """Several optimizers, or several schedules, that step, save and load as one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> first, second = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)
+    >>> both = InStep(torch.optim.SGD([first], lr=0.1), torch.optim.Adam([second], lr=0.1))
+    >>> (first + second).backward()
+    >>> both.step()
+    >>> round(first.item(), 3), round(second.item(), 3)
+    (0.9, 0.9)
+    """
+
+    def __init__(self, *members: Stepping) -> None:
+        if not members:
+            raise ValueError("members must not be empty")
+        self.members = members
+
+    def step(self) -> None:
+        """Step each, in order."""
+        for member in self.members:
+            member.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradients that the optimizers hold."""
+        for member in self.members:
+            member.zero_grad(set_to_none=set_to_none)  # type: ignore[attr-defined]
+
+    def state_dict(self) -> dict[str, Any]:
+        """One entry a member."""
+        return {"members": [member.state_dict() for member in self.members]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore each member.
+
+        Raises
+        ------
+        ValueError
+            If the number of members differs.
+        """
+        states = state_dict["members"]
+        if len(states) != len(self.members):
+            raise ValueError(f"state_dict must have {len(self.members)} members; found {len(states)}")
+        for member, state in zip(self.members, states, strict=True):
+            member.load_state_dict(state)
