@@ -7,9 +7,10 @@ import torch
 from solvers.brute_force import brute_force
 from vispa.demo import binary_row, main
 from vispa.demo_plot import latent_layers
-from vispa.training.data import digits, split
+from vispa.training.data import digits
 from vispa.training.recipes import recipe
 from vispa.training.run import prepare
+from vispa.training.split import split
 
 
 def test_value_of_the_binary_row_is_its_squared_error():

@@ -21,8 +21,21 @@ LAZY = {
         "sklearn",
         "matplotlib",
         "hypothesis",
+        "PIL",
+        "lightning_fabric",
     },
-    "vispa": {"cvxpy", "scs", "clarabel", "numba", "torchvision", "sklearn", "matplotlib", "hypothesis"},
+    "vispa": {
+        "cvxpy",
+        "scs",
+        "clarabel",
+        "numba",
+        "torchvision",
+        "sklearn",
+        "matplotlib",
+        "hypothesis",
+        "PIL",
+        "lightning_fabric",
+    },
     "theory_checks": {
         "cvxpy",
         "scs",
@@ -32,6 +45,8 @@ LAZY = {
         "sklearn",
         "matplotlib",
         "hypothesis",
+        "PIL",
+        "lightning_fabric",
     },
 }
 SOURCES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
@@ -82,7 +97,7 @@ def test_heavy_packages_are_imported_where_they_are_used(path):
         assert not [line for line in imports if "solvers.tensors" in line or "torch_backend" in line]
 
 
-BLOCKED = ("cvxpy", "scs", "clarabel", "numba", "torchvision", "sklearn", "matplotlib", "hypothesis")
+BLOCKED = ("cvxpy", "scs", "clarabel", "numba", "torchvision", "sklearn", "matplotlib", "hypothesis", "PIL")
 
 EVERY_TORCH_PATH = """
 import sys

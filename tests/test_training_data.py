@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from vispa.training.data import digits, labelled_images, load, read_npz, split
+from vispa.training.data import digits, labelled_images, load, read_npz
+from vispa.training.split import split
 
 
 def rows(part):
@@ -18,8 +19,8 @@ def data():
 
 def restored(part, reference):
     """Pixels before standardisation, up to rounding: both ends of the scale are always present."""
-    images = part.images - reference.images.min()
-    return torch.round(16 * images / (reference.images.max() - reference.images.min())).to(torch.uint8)
+    inputs, scale = part.inputs(), reference.inputs()
+    return torch.round(16 * (inputs - scale.min()) / (scale.max() - scale.min())).to(torch.uint8)
 
 
 @pytest.mark.parametrize("seed", [0, 7])
@@ -50,8 +51,8 @@ def test_parts_are_stratified(data, size):
 
 def test_training_pixels_are_standardised(data):
     train = split(data, seed=0, train_size=200).train
-    assert train.images.mean().item() == pytest.approx(0.0, abs=1e-6)
-    assert train.images.std(correction=0).item() == pytest.approx(1.0, abs=1e-6)
+    assert train.inputs().mean().item() == pytest.approx(0.0, abs=1e-6)
+    assert train.inputs().std(correction=0).item() == pytest.approx(1.0, abs=1e-6)
 
 
 def test_same_seed_same_split_and_the_data_stays_as_it_was(data):
@@ -110,7 +111,7 @@ def with_pixel(value):
         ({"pixels": IMAGES, "targets": LABELS}, "no array named images or labels"),
         ({"images": IMAGES[:, :3], "labels": LABELS}, "shape"),
         ({"images": IMAGES[0], "labels": LABELS}, "shape"),
-        ({"images": IMAGES[:, None].repeat(3, 1), "labels": LABELS}, "shape"),
+        ({"images": IMAGES[..., None].repeat(3, 3), "labels": LABELS}, "shape"),
         ({"images": with_pixel(np.nan), "labels": LABELS}, "finite"),
         ({"images": with_pixel(1e39), "labels": LABELS}, "float32"),
         ({"images": IMAGES.astype(complex), "labels": LABELS}, "real numbers"),
@@ -143,7 +144,7 @@ def test_damaged_npz_names_the_file(tmp_path, damage):
 
 
 def test_other_data_sets_are_refused_in_words(tmp_path):
-    with pytest.raises(ValueError, match=r"'digits' or the path of an \.npz"):
+    with pytest.raises(ValueError, match=r"'digits', the path of an \.npz"):
         load("mnist")
     with pytest.raises(FileNotFoundError, match="absent"):
         load(tmp_path / "absent.npz")

@@ -8,12 +8,13 @@ from torch import nn
 
 import vispa
 from vispa.training.compare import compare, paired_jobs
-from vispa.training.data import digits, split
+from vispa.training.data import digits
 from vispa.training.divergence import NonFiniteError, locate
 from vispa.training.evaluation import accuracy, evaluate, logits
 from vispa.training.loop import TrainingState, batches, make_optimizer
 from vispa.training.recipes import METHODS, recipe
 from vispa.training.run import prepare, train
+from vispa.training.split import split
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +90,10 @@ def test_evaluation_equals_its_definition(parts, method):
     with torch.random.fork_rng():
         torch.manual_seed(9)
         drawn = [vispa.harden(network, how="sample") for _ in range(5)]
-    test = [logits(each, parts.test.images) for each in drawn]
-    validation = [accuracy(logits(each, parts.validation.images), parts.validation.labels) for each in drawn]
+    test = [logits(each, parts.test) for each in drawn]
+    validation = [accuracy(logits(each, parts.validation), parts.validation.labels) for each in drawn]
     accuracies = [accuracy(each, parts.test.labels) for each in test]
-    plain = accuracy(logits(vispa.harden(network), parts.test.images), parts.test.labels)
+    plain = accuracy(logits(vispa.harden(network), parts.test), parts.test.labels)
     assert found.mean_network == plain
     assert found.best_network == accuracies[validation.index(max(validation))]
     assert found.sampled_network == pytest.approx(sum(accuracies) / 5)

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from solvers import checks
 from solvers.problem import BinaryQuadratic
 from vispa.training.compare import compare, paired_jobs
-from vispa.training.data import digits, split
+from vispa.training.data import digits
 from vispa.training.recipes import METHODS, recipe
 from vispa.training.report import EXPLANATION, table
 from vispa.training.run import Result
+from vispa.training.split import split
 
 DIGIT = 3
 SDP_SECONDS = 60.0

@@ -15,9 +15,9 @@ from torch import nn
 from vispa.nn import binary_layers
 from vispa.nn.weights import LowRankWeight
 from vispa.training.compare import Job
-from vispa.training.data import Split
 from vispa.training.recipes import METHODS
 from vispa.training.run import Result, prepare, train
+from vispa.training.split import Split
 
 INK, MUTED, GRID = "#22262e", "#7a808c", "#e6e8ec"
 BEFORE, AFTER = "#c3c8d1", "#0f6e84"

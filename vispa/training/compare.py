@@ -15,9 +15,10 @@ import torch
 from tqdm import tqdm
 
 from solvers import checks
-from vispa.training.data import LabelledImages, split
+from vispa.training.data import LabelledImages
 from vispa.training.recipes import Recipe
 from vispa.training.run import Result, train
+from vispa.training.split import split
 
 
 class Job(NamedTuple):

@@ -1,4 +1,4 @@
-"""Labelled images and their stratified split: training, validation for selection, test used once."""
+"""Labelled images: as they are stored, with what their network is given."""
 
 from __future__ import annotations
 
@@ -13,62 +13,110 @@ from torch import Tensor
 
 from solvers import checks
 
-TEST_FRACTION = 0.2
-VALIDATION_FRACTION = 1 / 6  # of what the test split leaves
-# The test images are the same whatever the seed of a run, so that no choice of seed can choose them.
-TEST_SPLIT_SEED = 0
 SMALLEST_CLASS = 4
 SMALLEST_SIDE = 4
+TORCHVISION = "torchvision:"
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """Images (N, 1, H, W) float32 with labels (N,) int64 in 0 .. classes - 1."""
+    """Images (N, C, H, W), uint8 or float32, with labels (N,) int64 in 0 .. classes - 1.
+
+    Attributes
+    ----------
+    test_from : int, optional
+        Where the data came with a test part of its own: the index of its first image, all before it being for
+        training and validation.
+    mean, deviation : Tensor, optional
+        Of shape (C, 1, 1): what `standardise` subtracts and divides by.  `vispa.training.split.split` sets them.
+    """
 
     images: Tensor
     labels: Tensor
     classes: int
+    test_from: int | None = None
+    mean: Tensor | None = None
+    deviation: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        channels, height, width = self.images.shape[1:]
+        return int(channels), int(height), int(width)
+
     def take(self, indices: NDArray[np.int64]) -> LabelledImages:
-        """Copy the images at the given indices, in that order."""
+        """Copy the images at the given indices, in that order; a test part is no longer marked."""
         chosen = torch.from_numpy(indices)
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen], test_from=None)
+
+    def to(self, device: torch.device) -> LabelledImages:
+        """Move everything to a device: bytes stay bytes there."""
+        moved = {
+            name: getattr(self, name).to(device)
+            for name in ("images", "labels", "mean", "deviation")
+            if getattr(self, name) is not None
+        }
+        return replace(self, **moved)
+
+    def standardise(self, images: Tensor) -> Tensor:
+        """Return stored images as a network's inputs: float32, standardised where mean and deviation are known."""
+        inputs = images.to(torch.float32)
+        if self.mean is None or self.deviation is None:
+            return inputs
+        return (inputs - self.mean) / self.deviation
+
+    def inputs(self, chosen: Tensor | slice = slice(None)) -> Tensor:
+        """Inputs of a network for the chosen images, without augmentation."""
+        return self.standardise(self.images[chosen])
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Three disjoint stratified parts, standardised by the mean and deviation of the training pixels."""
+def load(dataset: str | Path, *, image_size: int | None = None, progress: bool = False) -> LabelledImages:
+    """Load ``"digits"``, a torchvision data set by its name, or a file or folder by its path.
 
-    train: LabelledImages
-    validation: LabelledImages
-    test: LabelledImages
-
-
-def load(dataset: str | Path) -> LabelledImages:
-    """Load ``"digits"``, or an ``.npz`` file by its path.
+    Parameters
+    ----------
+    dataset : str or path
+        ``"digits"``; an ``.npz`` file (`read_npz`); a folder of images or a tar of one
+        (`vispa.training.images.read_images`); or ``"torchvision:CIFAR10"`` and the like, where torchvision is
+        installed (`vispa.training.images.read_torchvision`).
+    image_size : int, optional
+        Height and width to bring every image of a folder or tar to.
+    progress : bool, optional
+        Show a bar on standard error while images are decoded, if that is a terminal.
 
     Raises
     ------
     ValueError
-        If the name is neither, or the file does not hold what `read_npz` asks for.
+        If there is nothing of that name, or it does not hold what is asked for; the file is named.
     OSError
-        If the file cannot be opened.
+        If a file cannot be opened.
 
     Examples
     --------
     >>> len(load("digits"))
     1797
     """
-    if str(dataset) == "digits":
+    name, path = str(dataset), Path(dataset)
+    is_images = path.is_dir() or ".tar" in path.suffixes or path.suffix in (".tgz", ".txz", ".tbz2")
+    if image_size is not None and not is_images:
+        raise ValueError(f"image_size belongs to a folder or a tar of images; found dataset {name!r}")
+    if name == "digits":
         return digits()
-    path = Path(dataset)
+    if name.startswith(TORCHVISION):
+        from vispa.training.images import read_torchvision
+
+        return read_torchvision(name.removeprefix(TORCHVISION))
+    if is_images:
+        from vispa.training.images import read_images
+
+        return read_images(path, size=image_size, progress=progress)
     if path.suffix != ".npz":
         raise ValueError(
-            f"dataset must be 'digits' or the path of an .npz file with arrays images and labels; "
-            f"found {str(dataset)!r}"
+            "dataset must be 'digits', the path of an .npz file with arrays images and labels, a folder or a "
+            f"tar of images with a folder a class, or 'torchvision:' and a name; found {name!r}"
         )
     return read_npz(path)
 
@@ -85,7 +133,7 @@ def digits() -> LabelledImages:
 
 
 def read_npz(path: str | Path) -> LabelledImages:
-    """Read arrays ``images`` (N, 1, H, W) or (N, H, W) and ``labels`` (N,) from an ``.npz`` file.
+    """Read arrays ``images`` (N, C, H, W) or (N, H, W) and ``labels`` (N,) from an ``.npz`` file.
 
     Pickled objects are never loaded.
 
@@ -108,8 +156,12 @@ def read_npz(path: str | Path) -> LabelledImages:
         raise ValueError(f"{path} is not a data set of images and labels: {error}") from error
 
 
-def labelled_images(images: NDArray[np.floating], labels: NDArray[np.integer]) -> LabelledImages:
-    """Check and copy images (N, 1, H, W) or (N, H, W), H, W >= 4, and labels 0 .. classes - 1.
+def labelled_images(
+    images: NDArray[np.generic], labels: NDArray[np.integer], test_from: int | None = None
+) -> LabelledImages:
+    """Check and copy images (N, C, H, W) or (N, H, W), H, W >= 4, and labels 0 .. classes - 1.
+
+    Bytes (uint8) are kept as bytes, other numbers as float32.
 
     Raises
     ------
@@ -117,28 +169,36 @@ def labelled_images(images: NDArray[np.floating], labels: NDArray[np.integer]) -
         If the images are not real numbers or the labels not integers.
     ValueError
         If a shape does not fit, a pixel is not finite in float32, a label is negative, there are fewer than
-        two classes, or a class has fewer than four images.
+        two classes, or a class has fewer than four images, or none in a part that is given.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     if images.ndim == 3:
         images = images[:, None]
-    if images.ndim != 4 or images.shape[1] != 1 or min(images.shape[2:]) < SMALLEST_SIDE:
+    if images.ndim != 4 or images.shape[1] < 1 or min(images.shape[2:]) < SMALLEST_SIDE:
         raise ValueError(
-            f"images must have shape (N, 1, H, W) or (N, H, W) with H, W >= {SMALLEST_SIDE}; "
+            f"images must have shape (N, C, H, W) or (N, H, W) with H, W >= {SMALLEST_SIDE}; "
             f"found {images.shape}"
         )
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers; found dtype {labels.dtype}")
     if labels.shape != images.shape[:1]:
         raise ValueError(f"labels must have shape {images.shape[:1]}, one an image; found {labels.shape}")
+    pixels = np.array(images) if images.dtype == np.uint8 else _float32(images)
+    classes = _count_classes(labels)
+    if test_from is not None:
+        _check_parts(labels, classes, test_from)
+    return LabelledImages(
+        torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64)), classes, test_from
+    )
+
+
+def _float32(images: NDArray[np.generic]) -> NDArray[np.float32]:
     pixels = checks.real_array("images", images, dimensions=4)
     with np.errstate(over="ignore"):
         pixels32 = pixels.astype(np.float32)
     if not np.isfinite(pixels32).all():
         raise ValueError("images must be finite in float32; scale them down")
-    return LabelledImages(
-        torch.from_numpy(pixels32), torch.from_numpy(labels.astype(np.int64)), _count_classes(labels)
-    )
+    return pixels32
 
 
 def _count_classes(labels: NDArray[np.integer]) -> int:
@@ -159,67 +219,11 @@ def _count_classes(labels: NDArray[np.integer]) -> int:
     return int(counts.size)
 
 
-def split(data: LabelledImages, *, seed: int, train_size: int | None = None) -> Split:
-    """Stratified parts: a fifth for the test, a sixth of the rest for validation, the rest for training.
-
-    The test part depends on the data alone, never on ``seed``; the seed divides the rest.  A smaller
-    ``train_size`` takes fewer training images and leaves validation as it is.
-
-    Raises
-    ------
-    ValueError
-        If ``train_size`` is smaller than the number of classes or larger than what is there, or if all
-        training pixels are equal.
-
-    Examples
-    --------
-    >>> parts = split(digits(), seed=0, train_size=200)
-    >>> len(parts.train), len(parts.validation), len(parts.test)
-    (200, 240, 359)
-    """
-    seed = checks.integer("seed", seed, minimum=0)
-    labels = data.labels.numpy()
-    everything = np.arange(len(data))
-    rest, test = _divide(everything, labels, TEST_FRACTION, np.random.default_rng(TEST_SPLIT_SEED))
-    rng = np.random.default_rng(seed)
-    train, validation = _divide(rest, labels, VALIDATION_FRACTION, rng)
-    if train_size is not None:
-        train_size = checks.integer("train_size", train_size, minimum=data.classes, maximum=train.size)
-        if train_size < train.size:
-            train = _stratified(train, labels, train_size, rng)
-    return _standardise(data.take(train), data.take(validation), data.take(test))
-
-
-def _divide(
-    indices: NDArray[np.int64], labels: NDArray[np.int64], fraction: float, rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return what remains, and a stratified share taken out of it."""
-    classes = int(labels.max()) + 1
-    taken = _stratified(indices, labels, max(round(fraction * indices.size), classes), rng)
-    return np.setdiff1d(indices, taken), taken
-
-
-def _stratified(
-    indices: NDArray[np.int64], labels: NDArray[np.int64], count: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Draw ``count`` indices, sorted; class shares by largest remainder, at least one of each class."""
-    members = [indices[labels[indices] == label] for label in range(int(labels.max()) + 1)]
-    sizes = np.array([member.size for member in members])
-    exact = count * sizes / sizes.sum()
-    shares = np.maximum(np.floor(exact).astype(int), 1)
-    while shares.sum() != count:
-        step = 1 if shares.sum() < count else -1
-        movable = shares < sizes if step > 0 else shares > 1
-        surplus = np.where(movable, step * (exact - shares), -np.inf)
-        shares[int(np.argmax(surplus))] += step
-    chosen = [rng.permutation(member)[:share] for member, share in zip(members, shares, strict=True)]
-    return np.sort(np.concatenate(chosen))
-
-
-def _standardise(train: LabelledImages, validation: LabelledImages, test: LabelledImages) -> Split:
-    mean, deviation = train.images.mean(), train.images.std(correction=0)
-    if not deviation > 0:
-        raise ValueError("images must differ; all pixels of the training images are equal")
-    return Split(
-        *(replace(part, images=(part.images - mean) / deviation) for part in (train, validation, test))
-    )
+def _check_parts(labels: NDArray[np.integer], classes: int, test_from: int) -> None:
+    for part, found, least in (("training", labels[:test_from], 2), ("test", labels[test_from:], 1)):
+        counts = np.bincount(found.astype(np.int64), minlength=classes)
+        if counts.min() < least:
+            raise ValueError(
+                f"the {part} part must have at least {least} image(s) of every class; "
+                f"class {int(counts.argmin())} has {int(counts.min())}"
+            )

@@ -51,7 +51,7 @@ def evaluate(
     drawn is a plain one, from `vispa.harden`.  The draws depend on ``seed``; torch's default generator is left
     as it was.  Time: 1 + 2 samples forward passes.
     """
-    mean_network = accuracy(logits(model, test.images), test.labels)
+    mean_network = accuracy(logits(model, test), test.labels)
     if samples == 0:
         return Evaluation(mean_network, math.nan, math.nan, math.nan, 0)
     from vispa.nn import harden
@@ -59,8 +59,8 @@ def evaluate(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         networks = [harden(model, how="sample") for _ in range(samples)]
-    chosen_by = [accuracy(logits(network, validation.images), validation.labels) for network in networks]
-    scores = torch.stack([logits(network, test.images) for network in networks])
+    chosen_by = [accuracy(logits(network, validation), validation.labels) for network in networks]
+    scores = torch.stack([logits(network, test) for network in networks])
     accuracies = [accuracy(each, test.labels) for each in scores]
     best = max(range(samples), key=lambda draw: chosen_by[draw])
     return Evaluation(
@@ -79,17 +79,18 @@ def accuracy(scores: Tensor, labels: Tensor) -> float:
 
 def accuracy_and_loss(model: nn.Module, data: LabelledImages) -> tuple[float, float]:
     """Accuracy and mean cross-entropy of the fixed network."""
-    scores = logits(model, data.images)
+    scores = logits(model, data)
     return accuracy(scores, data.labels), float(cross_entropy(scores, data.labels))
 
 
-def logits(model: nn.Module, images: Tensor) -> Tensor:
+def logits(model: nn.Module, data: LabelledImages) -> Tensor:
     """Logits of the fixed network sgn(mean), in evaluation mode; every module's mode is restored."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.no_grad():
-            return torch.cat([model(batch) for batch in images.split(EVALUATION_BATCH)])
+            starts = range(0, len(data), EVALUATION_BATCH)
+            return torch.cat([model(data.inputs(slice(start, start + EVALUATION_BATCH))) for start in starts])
     finally:
         for module, training in modes.items():
             module.training = training

@@ -17,10 +17,11 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from vispa.training.data import LabelledImages, Split
+from vispa.training.data import LabelledImages
 from vispa.training.divergence import NonFiniteError, first_faulty_tensor, locate
 from vispa.training.evaluation import accuracy_and_loss
 from vispa.training.recipes import Recipe
+from vispa.training.split import Split
 
 
 class Stop(enum.Enum):
@@ -172,7 +173,7 @@ def batches(data: LabelledImages, size: int, seed: tuple[int, ...]) -> Iterator[
     order = np.random.default_rng(seed).permutation(len(data))
     for chosen in np.array_split(order, math.ceil(len(data) / size)):
         indices = torch.from_numpy(chosen)
-        yield data.images[indices], data.labels[indices]
+        yield data.inputs(indices), data.labels[indices]
 
 
 def _step(state: TrainingState, inputs: Tensor, labels: Tensor, epoch: int) -> float:

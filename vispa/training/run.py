@@ -17,11 +17,11 @@ from tqdm import tqdm
 
 from solvers import checks
 from vispa.training import checkpoint as checkpoints
-from vispa.training.data import Split
 from vispa.training.evaluation import Evaluation, evaluate
 from vispa.training.loop import Epoch, Stop, TrainingState, fit, make_optimizer
 from vispa.training.models import build
 from vispa.training.recipes import Recipe, apply_method
+from vispa.training.split import Split
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def train(
     Parameters
     ----------
     parts : Split
-        From `vispa.training.data.split`.
+        From `vispa.training.split.split`.
     recipe : Recipe
         From `vispa.training.recipes.recipe`.
     model : str, optional
@@ -108,7 +108,8 @@ def train(
 
     Examples
     --------
-    >>> from vispa.training.data import digits, split
+    >>> from vispa.training.data import digits
+    >>> from vispa.training.split import split
     >>> from vispa.training.recipes import recipe
     >>> run = train(split(digits(), seed=0, train_size=200), recipe("float", epochs=2))
     >>> run.result.stop.name, len(run.result.history)
