@@ -32,6 +32,7 @@ _HOME = {
     "Linear": "vispa.optim",
     "OptionSchedule": "vispa.optim",
     "Staircase": "vispa.optim",
+    "FlipTracker": "vispa.flips",
     "flip_rate": "vispa.optim",
     "sign_agreement": "vispa.optim",
     "split_parameters": "vispa.optim.groups",
