@@ -1,0 +1,22 @@
+"""The networks of the paper as plain torch modules, by name, with the layers that its recipes keep real."""
+
+from __future__ import annotations
+
+from vispa.networks.imagenet import alexnet, birealnet18, resnet18
+from vispa.networks.registry import NETWORKS, NamedNetwork, named_network
+from vispa.networks.resnet import REAL_SHORTCUTS, resnet18_1w1a, resnet18_1w32a
+from vispa.networks.vgg import vgg16, vgg_small
+
+__all__ = [
+    "NETWORKS",
+    "REAL_SHORTCUTS",
+    "NamedNetwork",
+    "alexnet",
+    "birealnet18",
+    "named_network",
+    "resnet18",
+    "resnet18_1w1a",
+    "resnet18_1w32a",
+    "vgg16",
+    "vgg_small",
+]
