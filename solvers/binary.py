@@ -56,7 +56,7 @@ def binary_form(problem: Problem) -> BinaryForm:
     problem = as_problem(problem)
     if isinstance(problem, BinaryQuadratic):
         return BinaryForm(problem.A, problem.b, problem.constant)
-    elliptope = problem.relaxation()
+    elliptope = problem.relaxation().unit()
     return BinaryForm(elliptope.cost, np.zeros(elliptope.size), elliptope.constant)
 
 

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
 from solvers.lanczos import Krylov, smallest_eigenpair, start_vector
-from solvers.problem import Cost, as_cost
+from solvers.problem import Cost, Elliptope, as_cost
 from solvers.sphere import row_products
 
 # Up to this order LAPACK's eigenvalues cost little and are accurate to rounding.
@@ -24,7 +24,7 @@ DENSE_ORDER = 200
 
 
 class DualBound(NamedTuple):
-    """A lower bound, the eigenvalue estimate behind it, and how far that estimate may be off."""
+    """A lower bound, the eigenvalue estimate behind it (at unit diagonal), and how far that may be off."""
 
     bound: float
     smallest_eigenvalue: float
@@ -52,9 +52,15 @@ def dual_vector(cost: Cost, factor: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def dual_bound(
-    cost: Cost, dual: NDArray[np.float64], *, rng: np.random.Generator | int | None = None
+    cost: Cost,
+    dual: NDArray[np.float64],
+    *,
+    diagonal: ArrayLike | None = None,
+    rng: np.random.Generator | int | None = None,
 ) -> DualBound:
     r"""Estimated lower bound :math:`1^T y + N \min(\lambda_{\min}(C - Diag(y)), 0)` on the elliptope.
+
+    With diag(Y) = a it is :math:`a^T y + N \min(\lambda_{\min}(D^{1/2} (C - Diag(y)) D^{1/2}), 0)`, D = Diag(a).
 
     Parameters
     ----------
@@ -62,6 +68,8 @@ def dual_bound(
         Symmetric C.
     dual : (N,) ndarray
         Any vector y.
+    diagonal : (N,) array_like, optional
+        The a > 0 of diag(Y) = a; ones by default.
     rng : numpy Generator or seed, optional
         For the start of the Lanczos recurrence, used above N = 200.
 
@@ -77,9 +85,9 @@ def dual_bound(
     >>> round(dual_bound(np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([-1.0, -1.0])).bound, 12)
     -2.0
     """
-    cost = as_cost("cost", cost)
-    order = cost.shape[0]
-    dual = checks.vector("dual", dual, length=order)
+    problem = Elliptope(cost, diagonal=diagonal)
+    cost, order = problem.unit().cost, problem.size
+    dual = problem.diagonal * checks.vector("dual", dual, length=order)
     if order <= DENSE_ORDER:
         slack = dense_slack(cost, dual)
         smallest = float(la.eigvalsh(slack, subset_by_index=[0, 0])[0])

@@ -25,9 +25,9 @@ TRIANGLE_VIOLATION = 1e-4
 def assert_certified(solution: Solution, tol: float = 1e-6) -> None:
     r"""Fail unless a solution is feasible, certified, and worth its certificate.
 
-    Recomputes from scratch, densely: unit rows, the value of the factor, the bound from the dual vector with a
-    dense eigenvalue (claim R3 of theory_checks, summed over connected components), and the gap between the
-    last two.
+    Recomputes from scratch, densely: the lengths of the rows, the value of the factor, the bound from the dual
+    vector with a dense eigenvalue (claim R3 of theory_checks, summed over connected components), and the gap
+    between the last two.
 
     Parameters
     ----------
@@ -73,19 +73,21 @@ class _Recomputed:
 
 def _recompute(solution: Solution) -> _Recomputed:
     elliptope = solution.problem.relaxation()
-    cost = dense_matrix("cost", elliptope.cost, limit=MAX_SIZE)
+    root = np.sqrt(elliptope.diagonal)
+    cost = dense_matrix("cost", elliptope.cost, limit=MAX_SIZE) * np.multiply.outer(root, root)
     largest = float(np.abs(cost).max())
     unit = cost / largest if largest > 0 else cost
-    value = float(np.sum((unit @ solution.factor) * solution.factor))
-    bound = _bound(cost, solution)
+    factor = solution.factor / root[:, None]
+    value = float(np.sum((unit @ factor) * factor))
+    bound = _bound(cost, elliptope.diagonal * solution.dual, solution)
     frobenius = largest * float(np.linalg.norm(unit))
     return _Recomputed(largest * value, bound, max(abs(largest * value), frobenius))
 
 
-def _bound(cost: NDArray[np.float64], solution: Solution) -> float:
+def _bound(cost: NDArray[np.float64], dual: NDArray[np.float64], solution: Solution) -> float:
     """Bound from the dual vector, component by component, on the cost with its triangle inequalities."""
-    slack = cost - np.diag(solution.dual)
-    total = math.fsum(solution.dual)
+    slack = cost - np.diag(dual)
+    total = math.fsum(dual)
     if isinstance(solution, TriangleSolution) and solution.triangles.count:
         slack -= solution.triangles.combine(solution.multipliers, cost.shape[0]).toarray()
         total -= math.fsum(solution.multipliers)
@@ -114,12 +116,16 @@ def _complaints(solution: Solution, true: _Recomputed, tol: float) -> list[str]:
     constant = solution.problem.relaxation().constant
     # Adding a large constant costs digits of what it is added to.
     rounding = ROUNDING * true.scale + 4 * np.finfo(np.float64).eps * abs(constant)
-    worst_row = float(np.abs(np.linalg.norm(solution.factor, axis=1) - 1.0).max())
+    root = np.sqrt(solution.problem.relaxation().diagonal)
+    worst_row = float(np.abs(np.linalg.norm(solution.factor, axis=1) / root - 1.0).max())
     gap = (true.value - true.bound) / true.scale if true.scale > 0 else 0.0
     reported = (solution.value - solution.lower_bound) / true.scale if true.scale > 0 else 0.0
     # Bound, value and gap as reported, each against what it should be.
     findings = [
-        (worst_row > ROUNDING, f"rows of the factor have norms off by up to {worst_row:.3g}"),
+        (
+            worst_row > ROUNDING,
+            f"rows of the factor have norms off by up to {worst_row:.3g}",
+        ),
         (
             not abs(solution.value - constant - true.value) <= rounding,
             f"value {solution.value!r} is not the factor's, {true.value + constant!r}",
@@ -149,7 +155,9 @@ def _triangle_complaints(solution: Solution) -> list[str]:
     complaints = []
     if solution.multipliers.min() < 0:
         complaints.append(f"a multiplier is negative: {solution.multipliers.min():.3g}")
-    violation = -1.0 - float(solution.triangles.values(solution.gram()).min())
+    scale = np.sqrt(solution.problem.relaxation().diagonal)
+    unit_gram = solution.gram() / np.multiply.outer(scale, scale)
+    violation = -1.0 - float(solution.triangles.values(unit_gram).min())
     if violation > TRIANGLE_VIOLATION:
         complaints.append(f"a triangle inequality is violated by {violation:.3g}")
     return complaints

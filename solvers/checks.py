@@ -76,6 +76,13 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     return value
 
 
+def boolean(name: str, value: Any) -> bool:
+    """Return ``value`` if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False; found {value!r}")
+    return bool(value)
+
+
 def function(name: str, value: Any) -> Any:
     """Return ``value`` if it is None or can be called."""
     if value is not None and not callable(value):

@@ -36,8 +36,8 @@ class LowRankSolver:
     by equalities (or constants), each about one entry.
 
     Returned are the value, the variable, the duals of all constraints in CVXPY's signs, and `solver_stats`,
-    whose `extra_stats` is the `Solution` of the problem with unit diagonal, ready for rounding.  The dual
-    objective is the certified bound.
+    whose `extra_stats` is the `Solution`, ready for rounding.  The dual objective is the
+    certified bound.
 
     Raises
     ------

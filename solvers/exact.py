@@ -75,7 +75,7 @@ def exact(
     triangle_inequalities : bool, optional
         Impose :math:`s_{ij}Y_{ij} + s_{ik}Y_{ik} + s_{jk}Y_{jk} \ge -1`.  Up to N = 20 all are handed over,
         above that the most violated in rounds: for N <= 40 until every one holds to 1e-6, beyond until every
-        one holds to 1e-4 or 40 rounds are spent.
+        one holds to 1e-4 or 40 rounds are spent.  Where the diagonal is not one they hold for Y scaled to one.
     tol : float, optional
         Relative gap at which the solution counts as certified.
     max_seconds : float, optional
@@ -106,7 +106,7 @@ def exact(
     if max_seconds is not None:
         max_seconds = checks.scalar("max_seconds", max_seconds, positive=True)
     elliptope = problem.relaxation()
-    scaled = _scale(elliptope)
+    scaled = _scale(elliptope.unit())
     budget = Budget(started, max_seconds)
     run = _with_triangles if triangle_inequalities else _without_triangles
     attempt = run(scaled.matrix, solver, tol, budget)
@@ -174,14 +174,15 @@ def _finish(
     value = float(np.sum((scaled.matrix @ factor) * factor))
     trace = float(scaled.diagonal.sum())
     full_value = scaled.scale * value + trace
-    gap = relative_gap(full_value, scaled.scale * bound + trace, frobenius_norm(elliptope.cost))
+    gap = relative_gap(full_value, scaled.scale * bound + trace, frobenius_norm(elliptope.unit().cost))
+    fixed = elliptope.diagonal
     fields: dict[str, Any] = {
         "problem": problem,
-        "factor": factor,
+        "factor": factor * np.sqrt(fixed)[:, None],
         "value": full_value + elliptope.constant,
         "lower_bound": scaled.scale * bound + trace + elliptope.constant,
         "gap": gap,
-        "dual": scaled.scale * dual + scaled.diagonal,
+        "dual": (scaled.scale * dual + scaled.diagonal) / fixed,
         "certificate": "estimate",
         "status": _status(attempt, gap <= tol),
         "iterations": attempt.iterations,

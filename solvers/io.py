@@ -95,10 +95,10 @@ def read_rudy(path: FilePath) -> MaxCut:
 
 
 def read_sdpa(path: FilePath) -> Elliptope:
-    r"""Read max <F_0, Y> over PSD Y with unit diagonal, from an SDPA sparse file.
+    r"""Read max <F_0, Y> over PSD Y with a fixed diagonal, from an SDPA sparse file.
 
     Of SDPA's programs, max <F_0, Y> subject to <F_i, Y> = c_i, those are accepted that have one block and
-    whose F_i = a_i E_pp, c_i = a_i fix each diagonal entry of Y to 1, once, in any order.
+    whose F_i = f_i E_pp fix each diagonal entry of Y to a positive number c_i / f_i, once, in any order.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def read_sdpa(path: FilePath) -> Elliptope:
     Returns
     -------
     Elliptope
-        With cost -F_0 and ``maximised=True``.
+        With cost -F_0 and ``maximised=True``; its `diagonal` holds the c_i / f_i, rounded to float64.
 
     Raises
     ------
@@ -155,10 +155,10 @@ def _parse_sdpa(name: str, lines: list[str]) -> Elliptope:
     entries = parse_entries(name, lines, occupied[4:], ("matrix", "block", "row", "column"), order)
     matrix, _block, row, column = entries.integers
     in_cost = matrix == 0
-    _check_unit_diagonal(name, entries, right_hand_side, occupied[3])
+    diagonal = _fixed_diagonal(name, entries, right_hand_side, occupied[3])
     of_cost = Entries(entries.integers[:, in_cost], entries.values[in_cost], entries.numbers[in_cost])
     cost = symmetric_matrix(name, of_cost, row[in_cost] - 1, column[in_cost] - 1, order, "entry of F_0")
-    return Elliptope(-cost, maximised=True)
+    return Elliptope(-cost, maximised=True, diagonal=diagonal)
 
 
 def _single_block(name: str, lines: list[str], occupied: list[int]) -> int:
@@ -176,13 +176,13 @@ def _single_block(name: str, lines: list[str], occupied: list[int]) -> int:
     return order
 
 
-def _check_unit_diagonal(
+def _fixed_diagonal(
     name: str, entries: Entries, right_hand_side: NDArray[np.float64], line: int
-) -> None:
-    """Refuse every constraint system but Y_pp = 1 for each p once."""
+) -> NDArray[np.float64]:
+    """The a of diag(Y) = a; every constraint system but Y_pp = a_p > 0 for each p once is refused."""
     matrix, _, row, column = entries.integers
     of_constraint = matrix > 0
-    remedy = "only problems whose constraints fix the diagonal of Y to 1 can be read"
+    remedy = "only problems whose constraints fix the diagonal of Y to positive numbers can be read"
     off = of_constraint & (row != column) & (entries.values != 0)
     refuse_first(name, entries, off, f"a constraint has an off-diagonal entry; {remedy}")
     used = np.flatnonzero(of_constraint & (row == column) & (entries.values != 0))
@@ -194,11 +194,15 @@ def _check_unit_diagonal(
     if used.shape[0] != right_hand_side.shape[0]:
         missing = np.setdiff1d(np.arange(1, right_hand_side.shape[0] + 1), matrix[used])
         refuse(name, None, f"constraint {missing[0]} has no entries; {remedy}")
-    fixed = right_hand_side[matrix[used] - 1] / entries.values[used]
-    wrong = np.flatnonzero(fixed != 1.0)
+    with np.errstate(over="ignore", under="ignore"):
+        fixed = right_hand_side[matrix[used] - 1] / entries.values[used]
+    wrong = np.flatnonzero(~((fixed > 0) & np.isfinite(fixed)))
     if wrong.shape[0]:
         which, found = matrix[used][wrong[0]], fixed[wrong[0]]
         refuse(name, line, f"constraint {which} fixes a diagonal entry to {found:g}; {remedy}")
+    diagonal = np.empty(fixed.shape[0])
+    diagonal[row[used] - 1] = fixed
+    return diagonal
 
 
 def _plain(line: str) -> str:

@@ -14,7 +14,7 @@ from solvers.binary import frobenius_norm
 from solvers.part_solver import PartSolver
 from solvers.parts import split_components, split_diagonal
 from solvers.problem import Cost, Elliptope, Problem, as_problem
-from solvers.rigorous import check_provable, rigorous_bound
+from solvers.rigorous import check_provable, prove
 from solvers.run import Run, Stop
 from solvers.scaling import binary_exponent, probe_operator, scale_by_power
 from solvers.solution import Iteration, Solution, Status, relative_gap
@@ -47,7 +47,8 @@ def low_rank(
     Parameters
     ----------
     problem : BinaryQuadratic, MaxCut or Elliptope
-        Dense, sparse, or given by a LinearOperator.
+        Dense, sparse, or given by a LinearOperator.  A fixed diagonal other than one is scaled to one at the
+        door, and the result scaled back.
     rank : int, optional
         Number of columns k to start with, 1 <= k <= N; escapes may add more.  By default about
         2 log2(N), never more than the Barvinok-Pataki rank needs.
@@ -140,10 +141,11 @@ class _Solve:
         self.relaxation = relaxation
         self.tol = tol
         self.generator = generator
-        self.exponent = binary_exponent(relaxation.cost)
-        self.cost = scale_by_power(relaxation.cost, -self.exponent)
-        hollow, self.diagonal = split_diagonal(self.cost)
-        self.frobenius = _frobenius(self.cost)
+        unit = relaxation.unit().cost
+        self.exponent = binary_exponent(unit)
+        cost = scale_by_power(unit, -self.exponent)
+        hollow, self.diagonal = split_diagonal(cost)
+        self.frobenius = _frobenius(cost)
         self.factor = factor
         self.parts = split_components(hollow)
         self.solvers = [PartSolver(part.cost, factor[part.rows], generator) for part in self.parts]
@@ -186,12 +188,10 @@ class _Solve:
     def solution(self, problem: Problem, status: Status, *, rigorous: bool) -> Solution:
         assert self.run_state is not None
         factor, dual = self._assemble()
+        fixed = self.relaxation.diagonal
         value = self.run_state.value
-        bound = self.run_state.bound
+        bound = self._proved_bound(dual) if rigorous else self.run_state.bound
         constant = self.relaxation.constant
-        if rigorous:
-            estimate = (bound - value) / self.relaxation.size
-            bound = rigorous_bound(self.cost, dual, smallest_eigenvalue=min(estimate, 0.0))
         gap = relative_gap(value, bound, self.frobenius)
         # by rounding the bound may pass the value a little; by more than that, something is wrong
         gap = max(gap, 0.0) if gap > -ROUNDING else np.nan
@@ -200,17 +200,23 @@ class _Solve:
         lower_bound = math.ldexp(bound, self.exponent) + constant
         return Solution(
             problem=problem,
-            factor=factor,
+            factor=factor * np.sqrt(fixed)[:, None],
             value=math.ldexp(value, self.exponent) + constant,
             lower_bound=math.nextafter(lower_bound, -math.inf) if rigorous else lower_bound,
             gap=gap,
-            dual=np.ldexp(dual, self.exponent),
+            dual=np.ldexp(dual, self.exponent) / fixed,
             certificate="rigorous" if rigorous else "estimate",
             status=status,
             iterations=self.run_state.iterations,
             seconds=self.run_state.seconds,
             history=tuple(self.run_state.history),
         )
+
+    def _proved_bound(self, dual: NDArray[np.float64]) -> float:
+        """A proof about the cost and the diagonal as they were given: scaling them to unit diagonal rounds."""
+        assert self.run_state is not None
+        estimate = (self.run_state.bound - self.run_state.value) / self.relaxation.size
+        return prove(self.relaxation, dual, self.exponent, min(estimate, 0.0))
 
     def _assemble(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Rows and multipliers of all parts in the order of the problem; escapes may have widened some."""

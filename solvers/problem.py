@@ -16,9 +16,20 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
+from solvers.cost import Cost, apply, as_cost, homogenise, scale_symmetrically, symmetrise
 
-# An ndarray, csr_array or LinearOperator, all float64; SciPy carries no types to say it with.
-Cost: TypeAlias = Any
+__all__ = [
+    "BinaryQuadratic",
+    "Cost",
+    "Elliptope",
+    "MaxCut",
+    "Problem",
+    "apply",
+    "as_cost",
+    "as_points",
+    "as_problem",
+    "symmetrise",
+]
 
 
 class BinaryQuadratic:
@@ -135,7 +146,7 @@ class MaxCut:
 
 @dataclass(frozen=True, eq=False)
 class Elliptope:
-    r"""Minimise :math:`\langle C, Y\rangle + \text{constant}` over PSD Y with unit diagonal.
+    r"""Minimise :math:`\langle C, Y\rangle + \text{constant}` over PSD Y with a fixed diagonal, of ones by default.
 
     Parameters
     ----------
@@ -147,35 +158,102 @@ class Elliptope:
         Whether row 0 stands for the constant 1 that carries a linear term.
     maximised : bool, optional
         Whether the user's objective is minus this one, so that reports flip the sign.
+    diagonal : (N,) array_like, optional
+        The a > 0 of diag(Y) = a; ones by default.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not of its kind.
+    ValueError
+        If the cost is empty, not square, not symmetric or not finite, if the diagonal does not fit or is not
+        positive, or if it gives the homogenising row another square than 1.
+
+    Notes
+    -----
+    With D = Diag(a) the matrices are :math:`Y = D^{1/2} Y' D^{1/2}`, Y' of unit diagonal, and the cost of Y' is
+    :math:`D^{1/2} C D^{1/2}`: `unit` poses that problem.  The binary points are :math:`s_i = \pm\sqrt{a_i}`;
+    where signs are asked for, they are the signs of s.
 
     Examples
     --------
     >>> Elliptope([[0.0, 1.0], [1.0, 0.0]]).size
     2
+    >>> Elliptope([[0.0, 1.0], [1.0, 0.0]], diagonal=[4.0, 1.0]).unit().cost
+    array([[0., 2.],
+           [2., 0.]])
     """
 
     cost: Cost
-    constant: float = 0.0
-    homogenised: bool = False
-    maximised: bool = False
+    constant: float
+    homogenised: bool
+    maximised: bool
+    diagonal: NDArray[np.float64]
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "cost", as_cost("cost", self.cost))
-        object.__setattr__(self, "constant", checks.scalar("constant", self.constant))
+    def __init__(
+        self,
+        cost: Any,
+        constant: float = 0.0,
+        homogenised: bool = False,
+        maximised: bool = False,
+        diagonal: ArrayLike | None = None,
+    ) -> None:
+        homogenised = checks.boolean("homogenised", homogenised)
+        cost = as_cost("cost", cost)
+        values = {
+            "cost": cost,
+            "constant": checks.scalar("constant", constant),
+            "homogenised": homogenised,
+            "maximised": checks.boolean("maximised", maximised),
+            "diagonal": _fixed_diagonal(diagonal, int(cost.shape[0]), homogenised),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @property
     def size(self) -> int:
         """N, the order of Y."""
         return int(self.cost.shape[0])
 
+    @property
+    def has_unit_diagonal(self) -> bool:
+        """Whether every diagonal entry is fixed to 1."""
+        return bool(np.all(self.diagonal == 1.0))
+
+    def unit(self) -> Elliptope:
+        """The same problem in Y' of unit diagonal; itself where the diagonal is 1 already.  Built once."""
+        return self if self.has_unit_diagonal else self._unit
+
+    @cached_property
+    def _unit(self) -> Elliptope:
+        scaled = scale_symmetrically(self.cost, np.sqrt(self.diagonal))
+        return Elliptope(scaled, self.constant, self.homogenised, self.maximised)
+
     def relaxation(self) -> Elliptope:
         """Return itself: it is its own relaxation."""
         return self
 
     def evaluate(self, signs: ArrayLike) -> NDArray[np.float64]:
-        """Objective <C, s s^T> + constant at one point (N,) or at each row, in the minimised sense."""
-        points = as_points(signs, self.size)
+        r"""Objective <C, s s^T> + constant at :math:`s_i = w_i\sqrt{a_i}`, for signs w (N,) or each row of them.
+
+        In the minimised sense.
+        """
+        points = np.sqrt(self.diagonal) * as_points(signs, self.size)
         return np.asarray(np.einsum("...i,...i->...", points, apply(self.cost, points)) + self.constant)
+
+
+def _fixed_diagonal(values: ArrayLike | None, order: int, homogenised: bool) -> NDArray[np.float64]:
+    if values is None:
+        return np.ones(order)
+    diagonal = checks.vector("diagonal", values, length=order)
+    if not np.all(diagonal > 0):
+        index = int(np.argmin(diagonal))
+        raise ValueError(f"diagonal must be positive; found {diagonal[index]} at index {index}")
+    if homogenised and diagonal[0] != 1.0:
+        raise ValueError(
+            f"diagonal must be 1 at index 0 of a homogenised problem, which stands for 1; found {diagonal[0]}"
+        )
+    return diagonal
 
 
 Problem: TypeAlias = BinaryQuadratic | MaxCut | Elliptope
@@ -189,78 +267,6 @@ def as_problem(problem: Any) -> Problem:
             "Wrap a matrix C as Elliptope(C)"
         )
     return problem
-
-
-def as_cost(name: str, values: Any) -> Cost:
-    """Validate a symmetric matrix and copy it; a LinearOperator is only checked for shape and dtype."""
-    if isinstance(values, LinearOperator):
-        if values.shape[0] != values.shape[1] or values.shape[0] == 0:
-            raise ValueError(f"{name} must be square and not empty; found shape {values.shape}")
-        if np.issubdtype(values.dtype, np.complexfloating):
-            raise TypeError(f"{name} must hold real numbers; found dtype {values.dtype}")
-        return values
-    if sp.issparse(values):
-        return checks.symmetric_sparse(name, values)
-    return checks.symmetric_dense(name, values)
-
-
-def symmetrise(matrix: Any) -> Any:
-    """(M + M^T)/2 of a dense or sparse matrix: the same quadratic form, and symmetric.
-
-    Raises
-    ------
-    TypeError
-        If the entries are not real numbers.
-    ValueError
-        If the matrix is empty, not square or not finite.
-
-    Examples
-    --------
-    >>> symmetrise([[0.0, 2.0], [0.0, 0.0]])
-    array([[0., 1.],
-           [1., 0.]])
-    """
-    if sp.issparse(matrix):
-        half = 0.5 * checks.square_sparse("matrix", matrix)
-        return sp.csr_array(half + half.T)
-    array = checks.square_dense("matrix", matrix)
-    return 0.5 * array + 0.5 * array.T
-
-
-def homogenise(A: Cost, b: NDArray[np.float64]) -> Cost:
-    """C = [[0, b^T/2], [b/2, A]], in the form that A has."""
-    half = 0.5 * b
-    if isinstance(A, LinearOperator):
-        return _HomogenisedOperator(A, half)
-    if sp.issparse(A):
-        column = sp.csr_array(half[:, None])
-        return sp.csr_array(sp.block_array([[None, column.T], [column, A]], format="csr"))
-    return np.block([[np.zeros((1, 1)), half[None, :]], [half[:, None], A]])
-
-
-class _HomogenisedOperator(LinearOperator):
-    """[[0, h^T], [h, A]] as an operator: A is applied, never formed."""
-
-    def __init__(self, A: LinearOperator, half: NDArray[np.float64]) -> None:
-        super().__init__(np.dtype(np.float64), (half.shape[0] + 1, half.shape[0] + 1))
-        self._inner = A
-        self._half = half
-
-    def _matmat(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        first = self._half @ X[1:]
-        return np.vstack([first[None, :], np.outer(self._half, X[0]) + self._inner.matmat(X[1:])])
-
-    def _matvec(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self._matmat(np.reshape(x, (-1, 1))).ravel()
-
-    def _adjoint(self) -> LinearOperator:
-        return self
-
-
-def apply(cost: Cost, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """C applied to each row of ``points`` (..., N); C is symmetric."""
-    flat = points.reshape(-1, points.shape[-1])
-    return np.asarray(cost @ flat.T).T.reshape(points.shape)
 
 
 def as_points(signs: ArrayLike, n: int) -> NDArray[np.float64]:

@@ -1,11 +1,13 @@
 """Proved lower bounds: a completed Cholesky factorisation with Rump's error bound, everything rounded outward.
 
-If floating-point Cholesky of S + delta I runs to completion, then lambda_min(S) >= -delta - epsilon, where
-epsilon bounds the backward error of the factorisation: at most gamma_{n+3} / (1 - gamma_{n+3}) times the trace
-(S. M. Rump, "Verification of positive definiteness", BIT 46, 2006, in the form that allows any order of
-summation and multiplication by rounded reciprocals).  A sum over y is taken without rounding and then rounded
-down.  Nothing here is estimated, so the bound holds as a theorem about the stored C, provided that the
-linear algebra library computes inner products by multiplying and adding.
+For any vector z, a^T z + (sum a) min(lambda_min(C - Diag(z)), 0) bounds <C, Y> from below over the PSD Y with
+diag(Y) = a.  If floating-point Cholesky of C - Diag(z) runs to completion, then that eigenvalue is at least
+-epsilon, where epsilon bounds the backward error of the factorisation: at most gamma_{n+3} / (1 - gamma_{n+3})
+times the trace (S. M. Rump, "Verification of positive definiteness", BIT 46, 2006, in the form that allows any
+order of summation and multiplication by rounded reciprocals).  So z is the user's y, lowered until the
+factorisation runs through.  Sums are taken without rounding and then rounded down.  Nothing here is estimated:
+the bound holds as a theorem about the stored C and a, provided that the linear algebra library computes inner
+products by multiplying and adding.
 """
 
 from __future__ import annotations
@@ -15,13 +17,16 @@ from itertools import count
 
 import numpy as np
 import scipy.linalg as la
-from numpy.typing import NDArray
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
 from solvers.certificate import dense_cost
 from solvers.parts import split_components, split_diagonal
-from solvers.problem import Cost, as_cost
+from solvers.problem import Cost, Elliptope
+
+Vector = NDArray[np.float64]
 
 # A dense factor of this order takes 800 MB and some ten seconds.
 MAX_ORDER = 10_000
@@ -30,36 +35,43 @@ MAX_ORDER = 10_000
 MEASURED_ORDER = 500
 
 UNIT_ROUNDOFF = 2.0**-53
+TINY = float(np.finfo(np.float64).tiny)
 # The first shifts grow little, because the estimate is usually nearly right and the bound pays for every excess.
 CAREFUL_GROWTH = 1.2
 CAREFUL_ATTEMPTS = 4
 GROWTH = 4.0
 
 
-def rigorous_bound(cost: Cost, dual: NDArray[np.float64], *, smallest_eigenvalue: float = 0.0) -> float:
+def rigorous_bound(
+    cost: Cost, dual: ArrayLike, *, diagonal: ArrayLike | None = None, smallest_eigenvalue: float = 0.0
+) -> float:
     r"""A proved lower bound on <C, Y> over the elliptope, from any dual vector y.
 
     Parameters
     ----------
     cost : (N, N) ndarray or sparse array
         Symmetric C, N <= 10,000.
-    dual : (N,) ndarray
+    dual : (N,) array_like
         Any finite vector; the bound is good where C - Diag(y) is nearly PSD.
+    diagonal : (N,) array_like, optional
+        The a > 0 of diag(Y) = a; ones by default.
     smallest_eigenvalue : float, optional
-        An estimate of the smallest eigenvalue of C - Diag(y): where to begin the search for a shift that makes
-        the factorisation run through, in components of more than 500 rows.  It cannot make the result wrong.
+        An estimate of the smallest eigenvalue of :math:`D^{1/2} (C - Diag(y)) D^{1/2}`, D = Diag(a): where to
+        begin the search for a shift :math:`\delta` that makes the factorisation of C - Diag(z),
+        :math:`z_i = y_i - \delta / a_i`, run through, in components of more than 500 rows.  It cannot make the
+        result wrong.
 
     Returns
     -------
     float
-        :math:`1^T y - N(\delta + \varepsilon)`, rounded down.
+        :math:`a^T z - (1^T a)\,\varepsilon`, rounded down: about :math:`a^T y - N\delta`.
 
     Raises
     ------
     TypeError
         For a LinearOperator, whose entries cannot be enclosed.
     ValueError
-        Above N = 10,000, and where cost or dual are not finite or do not fit.
+        Above N = 10,000, and where an argument is not finite or does not fit.
 
     Notes
     -----
@@ -72,18 +84,34 @@ def rigorous_bound(cost: Cost, dual: NDArray[np.float64], *, smallest_eigenvalue
     >>> -2.0 - 1e-13 < bound <= -2.0
     True
     """
-    cost = as_cost("cost", cost)
-    check_provable(cost)
-    dual = checks.vector("dual", dual, length=cost.shape[0])
-    hollow, diagonal = split_diagonal(cost)
-    alone = np.ones(cost.shape[0], dtype=bool)
-    bounds = []
-    for part in split_components(hollow):
-        alone[part.rows] = False
-        bounds.extend(_part_bound(part.cost, diagonal[part.rows], dual[part.rows], smallest_eigenvalue))
-    # a row that meets no other contributes its diagonal entry, exactly
-    bounds.extend(diagonal[alone])
-    return math.nextafter(math.fsum(bounds), -math.inf)
+    problem = Elliptope(cost, diagonal=diagonal)
+    check_provable(problem.cost)
+    dual = checks.vector("dual", dual, length=problem.size)
+    checks.scalar("smallest_eigenvalue", smallest_eigenvalue)
+    halves, _ = split_squares(problem.diagonal)
+    scaled = _Scaled(problem, dual, 2 * halves)
+    bound = scaled.bound(float(np.ldexp(smallest_eigenvalue, -scaled.exponent)))
+    # a subnormal result rounds once more
+    return math.nextafter(math.ldexp(bound, scaled.exponent), -math.inf)
+
+
+def prove(problem: Elliptope, unit_dual: Vector, exponent: int, smallest_eigenvalue: float) -> float:
+    """The same for the dual vector and the eigenvalue of the problem scaled to unit diagonal.
+
+    Dual, eigenvalue and result are in units of 2^exponent, so that what is near the ends of the range keeps its
+    digits.
+    """
+    _, squares = split_squares(problem.diagonal)
+    scaled = _Scaled(problem, unit_dual / squares, np.full(problem.size, exponent))
+    shift = scaled.exponent - exponent
+    bound = scaled.bound(float(np.ldexp(smallest_eigenvalue, -shift)))
+    return math.nextafter(math.ldexp(bound, shift), -math.inf) if shift else bound
+
+
+def split_squares(diagonal: Vector) -> tuple[NDArray[np.int64], Vector]:
+    """Integers k and numbers m, 1 <= m < 4, with a = 4^k m, exactly."""
+    halves = (np.frexp(diagonal)[1].astype(np.int64) - 1) // 2
+    return halves, np.ldexp(diagonal, -2 * halves)
 
 
 def check_provable(cost: Cost) -> None:
@@ -99,38 +127,108 @@ def check_provable(cost: Cost) -> None:
         )
 
 
-def _part_bound(
-    hollow: Cost, diagonal: NDArray[np.float64], dual: NDArray[np.float64], smallest_eigenvalue: float
-) -> list[float]:
-    """Terms whose sum is a proved bound on one part: its y, and what the factorisation may have missed."""
-    order = int(hollow.shape[0])
-    slack = dense_cost(hollow)
-    entries = np.diag_indices(order)
-    slack_diagonal = diagonal - dual
-    magnitude = float(np.abs(slack_diagonal).max())
-    slack[entries] = slack_diagonal
-    if order <= MEASURED_ORDER:
-        smallest_eigenvalue = float(la.eigvalsh(slack, subset_by_index=[0, 0])[0])
-    shift = max(-1.01 * smallest_eigenvalue, 0.0) + 2.0 * _backward_error(order, slack_diagonal)
-    for attempt in count():
-        slack[entries] = slack_diagonal + shift
-        if np.all(slack[entries] >= 0) and _factorises(slack):
-            break
-        growth = CAREFUL_GROWTH if attempt < CAREFUL_ATTEMPTS else GROWTH
-        shift = max(growth * shift, UNIT_ROUNDOFF * magnitude, np.finfo(float).tiny)
-    # forming c_ii - y_i and adding the shift each round once
-    forming = 2.0 * UNIT_ROUNDOFF * (magnitude + float(np.abs(slack[entries]).max()))
-    backward = _backward_error(order, slack[entries])
-    loss = order * (shift + backward + forming) * (1.0 + 16.0 * UNIT_ROUNDOFF)
-    return [*dual, -loss]
+class _Scaled:
+    """The problem with 1 <= a_i < 4 and entries below one, by powers of two, so that nothing rounds.
+
+    Entries that become subnormal, and they alone, may: by less than the smallest normal number, which
+    `_backward_error` allows for.  Everything is in units of 2^exponent.
+
+    Parameters
+    ----------
+    problem : Elliptope
+    dual : (N,) ndarray
+    powers : (N,) ndarray of integers
+        The multiplier of a_i = 4^k m in the scaled problem is dual * 2^powers.
+    """
+
+    def __init__(self, problem: Elliptope, dual: Vector, powers: NDArray[np.int64]) -> None:
+        halves, self.weights = split_squares(problem.diagonal)
+        self.size = problem.size
+        cost = problem.cost
+        if sp.issparse(cost):
+            rows = np.repeat(np.arange(problem.size), np.diff(cost.indptr))
+            shifts, entries = halves[rows] + halves[cost.indices], cost.data
+        else:
+            shifts, entries = np.add.outer(halves, halves), cost
+        exponents = np.frexp(entries)[1] + shifts
+        # with the dual's exponents in it, nothing overflows
+        largest = [exponents[entries != 0], (np.frexp(dual)[1] + powers)[dual != 0]]
+        self.exponent = max((int(some.max()) for some in largest if some.size), default=0)
+        entries = np.ldexp(entries, shifts - self.exponent)
+        self.cost: Cost = entries
+        if sp.issparse(cost):
+            self.cost = sp.csr_array((entries, cost.indices, cost.indptr), shape=cost.shape)
+        self.dual = np.ldexp(dual, powers - self.exponent)
+
+    def bound(self, smallest_eigenvalue: float) -> float:
+        """The sum over the parts, rounded down."""
+        # entries below four, and diagonal entries below eight, have no eigenvalue that is less
+        smallest_eigenvalue = max(smallest_eigenvalue, -8.0 * self.size)
+        hollow, entries = split_diagonal(self.cost)
+        alone = np.ones(self.size, dtype=bool)
+        terms: list[float] = []
+        for part in split_components(hollow):
+            alone[part.rows] = False
+            rows = _Part(part.cost, entries[part.rows], self.dual[part.rows], self.weights[part.rows])
+            terms.extend(rows.proved_terms(smallest_eigenvalue))
+        # a row that meets no other contributes its diagonal entry
+        terms.extend(_products_below(self.weights[alone], entries[alone]))
+        return math.nextafter(math.fsum(terms), -math.inf)
 
 
-def _backward_error(order: int, diagonal: NDArray[np.float64]) -> float:
+class _Part:
+    """One connected part: C without its diagonal, its diagonal, y, and a in [1, 4)."""
+
+    def __init__(self, hollow: Cost, diagonal: Vector, dual: Vector, weights: Vector) -> None:
+        self._slack = dense_cost(hollow)
+        self._diagonal = diagonal
+        self._dual = dual
+        self._weights = weights
+        self._order = int(dual.shape[0])
+
+    def proved_terms(self, smallest_eigenvalue: float) -> list[float]:
+        """Terms whose sum is a proved bound: a_i z_i, and what the factorisation may have missed."""
+        entries = np.diag_indices(self._order)
+        self._slack[entries] = self._diagonal - self._dual
+        measured = self._order <= MEASURED_ORDER
+        smallest_eigenvalue = self._smallest_eigenvalue() if measured else 1.01 * smallest_eigenvalue
+        magnitude = float(np.abs(self._slack[entries]).max())
+        margin = 2.0 * float(self._weights.max()) * _backward_error(self._slack[entries])
+        shift = max(-smallest_eigenvalue, 0.0) + margin
+        for attempt in count():
+            lowered = self._dual - shift / self._weights
+            slack_diagonal = self._diagonal - lowered
+            self._slack[entries] = slack_diagonal
+            if np.all(slack_diagonal >= 0) and _factorises(self._slack):
+                break
+            growth = CAREFUL_GROWTH if attempt < CAREFUL_ATTEMPTS else GROWTH
+            shift = max(growth * shift, UNIT_ROUNDOFF * magnitude, TINY)
+        # forming c_ii - z_i rounds once
+        forming = UNIT_ROUNDOFF * float(slack_diagonal.max()) + TINY
+        trace = math.fsum(self._weights) * (1.0 + 4.0 * UNIT_ROUNDOFF)
+        loss = trace * (_backward_error(slack_diagonal) + forming) * (1.0 + 16.0 * UNIT_ROUNDOFF)
+        return [*_products_below(self._weights, lowered), -loss]
+
+    def _smallest_eigenvalue(self) -> float:
+        root = np.sqrt(self._weights)
+        scaled = self._slack * np.multiply.outer(root, root)
+        return float(la.eigvalsh(scaled, subset_by_index=[0, 0])[0])
+
+
+def _products_below(weights: Vector, values: Vector) -> Vector:
+    """a_i z_i rounded down; exact where a_i = 1."""
+    with np.errstate(under="ignore"):
+        products = weights * values
+    return np.where(weights == 1.0, values, np.nextafter(products, -np.inf))
+
+
+def _backward_error(diagonal: Vector) -> float:
+    order = diagonal.shape[0]
     operations = (order + 3) * UNIT_ROUNDOFF
     gamma = operations / (1.0 - operations)
     trace = float(np.abs(diagonal).sum()) * (1.0 + 2.0 * order * UNIT_ROUNDOFF)
     # products may underflow, each by less than the smallest normal number
-    return 1.01 * gamma / (1.0 - gamma) * trace + order * order * float(np.finfo(float).tiny)
+    return 1.01 * gamma / (1.0 - gamma) * trace + order * order * TINY
 
 
 def _factorises(matrix: NDArray[np.float64]) -> bool:

@@ -16,6 +16,7 @@ from solvers.local_search import Search, one_flip, pair_search
 from solvers.local_search import local_search as prepare_local_search
 from solvers.problem import BinaryQuadratic, Cost, Elliptope
 from solvers.solution import Solution, relative_gap
+from solvers.sphere import normalise
 
 # Entries of one batch of samples, (batch, n) float64: 16 MB.
 _BATCH_ENTRIES = 1 << 21
@@ -105,7 +106,7 @@ def round_homogeneous(
     def draw(generator: np.random.Generator, count: int) -> NDArray[np.float64]:
         return generator.standard_normal((count, factor.shape[1]))
 
-    expected = expected_homogeneous_value(solution.problem.relaxation(), factor)
+    expected = expected_homogeneous_value(solution.problem.relaxation().unit(), normalise(factor))
     return _round(solution, draw, expected, samples, local_search, rng)
 
 
@@ -160,7 +161,8 @@ def round_fixed_mean(
 def expected_homogeneous_value(relaxation: Elliptope, factor: NDArray[np.float64]) -> float:
     r"""Expectation of homogeneous rounding, :math:`\tfrac{2}{\pi}\langle C, \arcsin(V V^T)\rangle` + constant.
 
-    O(nnz(C) k) time for sparse C, O(N^2 k) otherwise; memory O(nnz(C)) or a block of columns.
+    For unit diagonal and unit rows.  O(nnz(C) k) time for sparse C, O(N^2 k) otherwise; memory O(nnz(C)) or a
+    block of columns.
     """
     cost, order = relaxation.cost, relaxation.size
     if sp.issparse(cost):
@@ -210,7 +212,7 @@ def _round(
     """Draw directions, take signs, search, evaluate, batch by batch; keep the best point only."""
     samples = checks.integer("samples", samples, minimum=1)
     generator = np.random.default_rng(rng)
-    problem, relaxation = solution.problem, solution.problem.relaxation()
+    problem, relaxation = solution.problem, solution.problem.relaxation().unit()
     form = binary_form(problem)
     search = _prepare_search(local_search, form)
     batch = max(1, _BATCH_ENTRIES // form.n)

@@ -58,13 +58,14 @@ class Solution:
     problem : BinaryQuadratic, MaxCut or Elliptope
         What was solved.
     factor : (N, k) ndarray
-        Unit rows; Y = factor @ factor.T.  Row 0 belongs to the homogenising variable where there is one.
+        Rows of length sqrt(a_i), one unless a diagonal a was given; Y = factor @ factor.T.  Row 0 belongs to the
+        homogenising variable where there is one.
     value : float
         <C, Y> + constant.
     lower_bound : float
         A bound on every feasible value, and so on every binary value; -inf where none was computed.
     gap : float
-        (value - lower_bound) / max(\|value - constant\|, \|C\|_F); 0 for C = 0.
+        (value - lower_bound) / max(\|value - constant\|, \|C\|_F) with C scaled to unit diagonal; 0 for C = 0.
     dual : (N,) ndarray
         The vector y behind the bound (`solvers.certificate.dual_bound`).
     certificate : {"none", "estimate", "rigorous"}

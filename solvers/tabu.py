@@ -166,7 +166,7 @@ class _Search:
         bound, gap = None, None
         if self.solution is not None:
             bound = self.solution.lower_bound
-            norm = frobenius_norm(problem.relaxation().cost)
+            norm = frobenius_norm(problem.relaxation().unit().cost)
             gap = relative_gap(value - self.form.constant, bound - self.form.constant, norm)
         certificate: Certificate = "none" if self.solution is None else self.solution.certificate
         seconds = time.perf_counter() - self.started

@@ -61,6 +61,13 @@ def test_sdpa_becomes_minus_its_cost(tmp_path: Path) -> None:
         )
 
 
+def test_sdpa_may_fix_the_diagonal_to_other_numbers(tmp_path: Path) -> None:
+    """Constraint 3 is about entry 2: 4 Y_22 = 10."""
+    text = SDPA.replace("{1.0, 1.0, 1.0}", "{3.0, 1.0, 10.0}").replace("3 1 2 2 1.0", "3 1 2 2 4.0")
+    problem = read_problem(write(tmp_path, text))
+    np.testing.assert_array_equal(problem.diagonal, [3.0, 2.5, 1.0])
+
+
 def test_line_endings_and_blank_lines_do_not_matter(tmp_path: Path) -> None:
     plain = read_rudy(write(tmp_path, "2 1\n1 2 3\n")).graph.toarray()
     windows = read_rudy(write(tmp_path, "\r\n 2 1\r\n\r\n1 2 3\r\n")).graph.toarray()
@@ -121,8 +128,8 @@ SDPA_DAMAGE = {
     "short c": ("{1.0, 1.0, 1.0}", "{1.0, 1.0}", r"line 5: c must have 3 entries.*found 2"),
     "other right-hand side": (
         "{1.0, 1.0, 1.0}",
-        "{1.0, 2.0, 1.0}",
-        r"line 5: constraint 2 fixes a diagonal entry to 2",
+        "{1.0, -2.0, 1.0}",
+        r"line 5: constraint 2 fixes a diagonal entry to -2",
     ),
     "infinite c": ("{1.0, 1.0, 1.0}", "{1.0, inf, 1.0}", r"line 5: expected a finite number"),
     "off-diagonal constraint": (

@@ -27,7 +27,9 @@ SEARCH_SECONDS = 1.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
-    parser.add_argument("file", metavar="FILE", help="MaxCut graph (rudy) or unit-diagonal SDP (SDPA sparse)")
+    parser.add_argument(
+        "file", metavar="FILE", help="MaxCut graph (rudy) or fixed-diagonal SDP (SDPA sparse)"
+    )
     parser.add_argument(
         "--tol", type=float, default=1e-6, metavar="T", help="relative gap to reach (default 1e-6)"
     )
