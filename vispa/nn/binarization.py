@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from typing import TypeVar
 
@@ -11,19 +10,15 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from solvers import checks
-from vispa.nn.selection import Layer, refuse_wrapped, select_layers
-from vispa.nn.weights import (
-    BernoulliWeight,
-    BinaryWeight,
-    LowRankWeight,
-    ScaledBias,
-    StraightThroughWeight,
-)
+from vispa.nn.bias import ScaledBias
+from vispa.nn.binary_scopes import scopes_of
+from vispa.nn.posterior import PosteriorOptions, draw_mean, start_noise
+from vispa.nn.refusals import refuse_wrapped
+from vispa.nn.selection import LayerChoice, select_sites
+from vispa.nn.sites import Site
+from vispa.nn.weights import BinaryWeight, LowRankWeight
 
 __all__ = ["binarize"]
-
-METHODS = ("vispa", "ste", "bernoulli")
-PROJECTIONS = ("paper", "published")
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -32,16 +27,23 @@ def binarize(
     model: ModuleT,
     *,
     rank: int = 4,
-    keep: Collection[str] = ("first", "last"),
+    layers: LayerChoice = None,
+    keep: Collection[str] | None = None,
     scale: float = 100.0,
     projection: str = "paper",
     method: str = "vispa",
     noise_ratio: float | None = None,
+    channel_scale: str = "learned",
+    covariance: str = "layer",
+    residual: bool = False,
+    scopes: Collection[str] = (),
 ) -> ModuleT:
-    r"""Make the weights of Linear and Conv1d, 2d, 3d layers binary, in place, and return the model.
+    r"""Make the weights of a model binary, in place, and return the model.
 
-    A layer then computes ``alpha * (layer(inputs; w) + bias)`` with signs ``w = sgn(x)`` and one learned
-    ``alpha`` an output channel. In training every forward of a layer samples its signs once; in evaluation
+    Linear, convolutions and transposed convolutions of every dimension, groups, dilation and padding mode,
+    the projections of MultiheadAttention, and Embedding on request. A layer then computes
+    ``alpha * (layer(inputs; w) + bias)`` with signs ``w = sgn(x)`` and one ``alpha`` an output channel (a row,
+    in an Embedding). In training every forward of a layer samples its signs once; in evaluation
     they are ``sgn(mean)``, unless inside :func:`vispa.sampling`. Pass the optimizer, made before or after,
     to :func:`vispa.attach`; take a plain network with :func:`vispa.harden`.
 
@@ -51,11 +53,16 @@ def binarize(
         Any module tree. Its weights become the means, keep their identity, and are drawn anew.
     rank : int, default 4
         K >= 1, the number of columns of the factor; at most the number of weights of a layer. Only
-        ``method="vispa"`` has a factor: the others ignore ``rank``, ``scale``, ``projection`` and
-        ``noise_ratio``.
-    keep : collection of str, default ("first", "last")
-        What stays real: ``"first"`` and ``"last"`` eligible layer in the order of ``model.modules()``, and
-        names of modules, each standing for all layers in it.
+        ``method="vispa"`` has a factor: the others ignore ``rank``, ``scale``, ``projection``,
+        ``covariance``, ``residual`` and ``noise_ratio``.
+    layers : collection of str, or callable, optional
+        What becomes binary: names of modules, each standing for all layers in it, shell patterns of names
+        such as ``"features.*"``, or a predicate ``layers(name, module)``. By default all but Embeddings.
+        An Embedding needs a pattern that matches its own name, or a predicate.
+    keep : collection of str, optional
+        What stays real of these: ``"first"`` and ``"last"`` layer in the order of ``model.modules()``, and
+        names and patterns as in ``layers``. By default ``("first", "last")``, or nothing where ``layers``
+        is given.
     scale : float, default 100
         S > 0. The noise shared by a layer is ``r ~ N(0, I_K / S)``, and S preconditions the factor: in the
         coordinates ``factor / sqrt(S)`` a step of gradient descent is ``learning_rate / sqrt(S)`` times G.
@@ -63,15 +70,29 @@ def binarize(
         ``"paper"`` projects every row ``(mean_i, factor_i / sqrt(S))`` to the unit sphere, now and after
         every step of an attached optimizer. ``"published"`` leaves the stored parameters alone, as the
         published code does.
-    method : {"vispa", "ste", "bernoulli"}
+    method : {"vispa", "ste", "bernoulli", "bop"}
         ``"vispa"``: latents ``x = mean + r @ factor``, gradients ``grad_mean = G`` and
         ``grad_factor = sqrt(S) r outer G``. ``"ste"``: ``sgn(mean)`` with the identity as its gradient,
         means clipped to [-1, 1] after every step. ``"bernoulli"``: independent ``x ~ N(mean, 1 - mean^2)``,
-        identity gradient, the same clip.
+        identity gradient, the same clip. ``"bop"``: no latent weights, the parameters are the signs themselves,
+        for :class:`vispa.Bop` or :class:`vispa.Bop2ndOrder` (see :func:`vispa.split_parameters`).
     noise_ratio : float, optional
-        Root mean square of the noise over that of the mean at the start, positive. By default the published
-        initialisation gives ``sqrt(K (in + out) / (S in (out + K)))`` with the layer's numbers of channels
-        (``in`` counted in one group): a few per cent.
+        Root mean square of the noise over that of the mean at the start, positive: a sample then differs
+        from ``sgn(mean)`` in a share of about ``arctan(noise_ratio) / pi`` of its signs. By default the
+        published initialisation gives ``sqrt(K (in + out) / (S in (out + K)))`` with the layer's numbers of
+        channels (``in`` counted in one group): a few per cent. With ``residual`` read K + 1 for the first K.
+    channel_scale : {"learned", "mean", "none"}
+        ``alpha``: a parameter; ``mean |mean_i|`` over the channel, without a gradient; or 1. The bias adds
+        as it is unless alpha is learned.
+    covariance : {"layer", "channel"}
+        Whether one ``r`` is drawn for a layer, so that all its weights are correlated, or one for every
+        output channel, so that channels are independent.
+    residual : bool, default False
+        Whether every weight also has noise of its own, ``x_i += root_residual_i eps_i`` with
+        ``eps_i ~ N(0, 1 / S)``, learned like the factor and part of the row that is projected.
+    scopes : collection of str, default ()
+        Names or patterns of modules whose every forward is to use one sample throughout, such as a module
+        that unrolls a recurrent cell.
 
     Returns
     -------
@@ -88,15 +109,19 @@ def binarize(
 
     Notes
     -----
-    At the start ``mean`` is Xavier normal; the factor is normal; ``alpha = 1 / sqrt(fan_in)``, so that
-    inputs of unit variance give outputs of unit variance; the bias is divided by alpha, so that the layer
-    adds what it added before. All draws come from torch's default generator. Memory: K more weights a
-    layer. A forward adds K multiply-adds a weight, a backward K products a weight.
+    At the start ``mean`` is Xavier normal; the factor is normal; a learned ``alpha`` is one over the square
+    root of the number of products that an output adds up, so that inputs of unit variance give outputs of
+    unit variance (1 in an Embedding, whose ``padding_idx`` keeps alpha 0); the bias is divided by alpha, so
+    that the layer adds what it added before. All draws come from torch's default generator. Memory: K more
+    weights a layer, K + 1 with ``residual``. A forward adds as many multiply-adds a weight, a backward as
+    many products. To start from trained float weights instead, see :func:`vispa.load_float`.
 
-    Noise is drawn by hooks on the layer (on the MultiheadAttention, for its output projection). Code that
-    reads ``layer.weight`` without calling the layer sees ``alpha * sgn(mean)``; in a compiled region in
-    training it sees a sample of its own. A layer called twice in a forward samples twice, and so do
-    layers with tied weights.
+    Noise is drawn when a layer is called. Modules around a layer share one draw in each of their forwards
+    where the weight is read without calling the layer (MultiheadAttention), where tied weights are to be one
+    sample (the nearest module that holds all of them), and where ``scopes`` asks for it. With gradient
+    checkpointing the checkpointed region must call such a module, or the recomputation raises. Outside
+    any forward ``layer.weight`` is ``alpha * sgn(mean)``; in a compiled region in training, code that
+    reads it without calling the layer sees a sample of its own.
 
     References
     ----------
@@ -115,72 +140,73 @@ def binarize(
     True
     """
     refuse_wrapped(model, "binarized")
-    checks.choice("method", method, METHODS)
-    checks.choice("projection", projection, PROJECTIONS)
-    scale = checks.scalar("scale", scale, positive=True)
+    options = PosteriorOptions(method, rank, scale, projection, covariance, residual, channel_scale)
     if noise_ratio is not None:
         noise_ratio = checks.scalar("noise_ratio", noise_ratio, positive=True)
-    layers = select_layers(model, keep)
+    sites = select_sites(model, layers, keep)
     if method == "vispa":
-        _check_rank(rank, layers)
-    scopes = _scopes(model)
+        _check_rank(rank, sites)
+    if channel_scale != "learned":
+        _check_padding(sites)
+    around = scopes_of(model, sites, scopes)
     shared: dict[int, BinaryWeight] = {}
-    for layer in layers.values():
-        mean = layer.weight
-        if id(mean) not in shared:
-            weight = _new_weight(mean, method, rank, scale, projection == "paper")
-            _initialise(weight, mean, noise_ratio)
-            shared[id(mean)] = weight
-        _install(layer, shared[id(mean)], scopes.get(id(layer), layer))
+    for site in sites.values():
+        weights = []
+        for attribute in site.weights:
+            mean = getattr(site.module, attribute)
+            if id(mean) not in shared:
+                shared[id(mean)] = options.new_weight(mean, site.layout(attribute))
+                _initialise(shared[id(mean)], mean, site, attribute, noise_ratio)
+            weights.append(shared[id(mean)])
+        _install(site, weights, around[site.name])
     return model
 
 
-def _check_rank(rank: int, layers: dict[str, Layer]) -> None:
-    if checks.integer("rank", rank, minimum=0) == 0:
-        raise ValueError(
-            "rank must be at least 1 for method 'vispa'; found 0. Rank 0 without a factor is method "
-            "'bernoulli' (sampled) or 'ste' (deterministic)"
-        )
-    smallest = min(layers, key=lambda name: layers[name].weight.numel())
-    allowed = layers[smallest].weight.numel()
-    if rank > allowed:
-        raise ValueError(
-            f"rank must be at most the number of weights of a layer, {allowed} for {smallest!r}; found {rank}"
-        )
-
-
-def _scopes(model: nn.Module) -> dict[int, nn.Module]:
-    """Modules that use a layer's weight without calling the layer, by the layer's id."""
-    return {
-        id(module.out_proj): module for module in model.modules() if isinstance(module, nn.MultiheadAttention)
+def _check_rank(rank: int, sites: dict[str, Site]) -> None:
+    sizes = {
+        name: min(getattr(site.module, weight).numel() for weight in site.weights)
+        for name, site in sites.items()
     }
+    smallest = min(sizes, key=lambda name: sizes[name])
+    if rank > sizes[smallest]:
+        raise ValueError(
+            f"rank must be at most the number of weights of a layer, {sizes[smallest]} for {smallest!r}; "
+            f"found {rank}"
+        )
 
 
-def _new_weight(mean: Tensor, method: str, rank: int, scale: float, normalise: bool) -> BinaryWeight:
-    if method == "ste":
-        return StraightThroughWeight(mean)
-    if method == "bernoulli":
-        return BernoulliWeight(mean)
-    return LowRankWeight(mean, rank=rank, scale=scale, normalise=normalise)
+def _check_padding(sites: dict[str, Site]) -> None:
+    for site in sites.values():
+        if getattr(site.module, "padding_idx", None) is not None:
+            raise ValueError(
+                f"{site.label}: its padding_idx needs a row of zeros, which only channel_scale='learned' gives"
+            )
 
 
-def _initialise(weight: BinaryWeight, mean: Tensor, noise_ratio: float | None) -> None:
-    with torch.no_grad():
-        nn.init.xavier_normal_(mean)
-        if isinstance(weight, LowRankWeight):
-            out_channels, rank, fan_in = weight.factor.shape
-            if noise_ratio is None:
-                # Xavier's law for a tensor of shape (K, out_channels, ...), as the published layer stores it.
-                deviation = math.sqrt(2.0 / (fan_in * (out_channels + rank)))
-            else:
-                deviation = noise_ratio * math.sqrt(weight.scale / rank) * float(mean.square().mean().sqrt())
-            nn.init.normal_(weight.factor, std=deviation)
+def _initialise(
+    weight: BinaryWeight, mean: Tensor, site: Site, attribute: str, noise_ratio: float | None
+) -> None:
+    draw_mean(weight, mean)
+    if isinstance(weight, LowRankWeight):
+        start_noise(weight, mean, noise_ratio)
+    if weight.alpha is not None:
+        with torch.no_grad():
+            weight.alpha.fill_(site.terms(attribute) ** -0.5)
+            padding = getattr(site.module, "padding_idx", None)
+            if padding is not None:
+                # The row of zeros stays one: its gradient is zero, and so is that of its alpha.
+                weight.alpha[padding] = 0.0
     weight.project(mean)
 
 
-def _install(layer: Layer, weight: BinaryWeight, scope: nn.Module) -> None:
-    weight.train(layer.training)
-    parametrize.register_parametrization(layer, "weight", weight)
-    if layer.bias is not None:
-        parametrize.register_parametrization(layer, "bias", ScaledBias(weight))
-    weight.open_scope(scope)
+def _install(site: Site, weights: list[BinaryWeight], scopes: list[nn.Module]) -> None:
+    for attribute, weight in zip(site.weights, weights, strict=True):
+        weight.train(site.module.training)
+        parametrize.register_parametrization(site.module, attribute, weight)
+        weight.belongs_to(site.module.parametrizations[attribute])  # type: ignore[index, arg-type]
+        if site.is_called:
+            weight.open_layer(site.module)
+        for scope in scopes:
+            weight.open_scope(scope)
+    if site.bias is not None and weights[0].alpha is not None:
+        parametrize.register_parametrization(site.module, site.bias, ScaledBias(*weights))

@@ -1,4 +1,4 @@
-"""The three maps with hand-written gradients: correlated latents, the scaled sign, the binary activation.
+"""The maps with hand-written gradients: latents, the scaled sign, the binary activation.
 
 All of them are pure elementwise arithmetic (no matrix product), so autocast never lowers their precision.
 """
@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-__all__ = ["CorrelatedLatent", "ScaledSign", "SignWithQuadraticGradient", "working_dtype"]
+__all__ = [
+    "CorrelatedLatent",
+    "IndependentLatent",
+    "ScaledSign",
+    "SignWithQuadraticGradient",
+    "working_dtype",
+]
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -31,7 +37,7 @@ def per_channel(values: Tensor, like: Tensor) -> Tensor:
 
 
 class CorrelatedLatent(Function):
-    """``x = mean + noise @ factor`` for one shared noise vector; the backward is the VISPA estimator.
+    """``x = mean + noise @ factor``, one noise vector for all or one a row; the backward is the VISPA estimator.
 
     With ``G = dL/dx``: ``grad_mean = G`` and ``grad_factor = sqrt(scale) * noise outer G``. The factor is
     stored as sqrt(scale) times the factor of the covariance, so ``sqrt(scale) * noise`` is standard normal.
@@ -46,7 +52,7 @@ class CorrelatedLatent(Function):
         latent = mean.to(dtype).reshape(factor.shape[0], factor.shape[2])
         # One pass a column; not in place, which vmap cannot batch without a loop over samples.
         for k in range(factor.shape[1]):
-            latent = torch.addcmul(latent, factor[:, k].to(dtype), noise[k])
+            latent = torch.addcmul(latent, factor[:, k].to(dtype), noise[..., k].unsqueeze(-1))
         return latent.view(mean.shape)
 
     @staticmethod
@@ -65,8 +71,37 @@ class CorrelatedLatent(Function):
             grad_mean = grad.to(ctx.mean_dtype)
         if ctx.needs_input_grad[1]:
             direction = (noise * ctx.scale**0.5).to(ctx.factor_dtype)
-            grad_factor = grad.to(ctx.factor_dtype).flatten(1).unsqueeze(1) * direction.unsqueeze(1)
+            grad_factor = grad.to(ctx.factor_dtype).flatten(1).unsqueeze(1) * direction.unsqueeze(-1)
         return grad_mean, grad_factor, None, None
+
+
+class IndependentLatent(Function):
+    """``x = latent + root * noise``, entry by entry: noise of the weights' own, under the same estimator.
+
+    With ``G = dL/dx``: ``grad_latent = G`` and ``grad_root = sqrt(scale) * noise * G``, as for one more column
+    of the factor that no other weight shares.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(latent: Tensor, root: Tensor, noise: Tensor, scale: float) -> Tensor:
+        """Compute the value; see the class."""
+        return torch.addcmul(latent, root.to(latent.dtype), noise)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, float], output: Tensor) -> None:
+        """Keep what the backward needs."""
+        _, root, noise, scale = inputs
+        ctx.save_for_backward(noise)
+        ctx.scale, ctx.root_dtype = scale, root.dtype
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        """Return one gradient an input; see the class."""
+        (noise,) = ctx.saved_tensors
+        grad_root = (grad * (noise * ctx.scale**0.5)).to(ctx.root_dtype) if ctx.needs_input_grad[1] else None
+        return grad, grad_root, None, None
 
 
 class ScaledSign(Function):

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from solvers import checks
-from vispa.nn.selection import BinaryLayer, binary_layers, refuse_wrapped
+from vispa.nn.bias import ScaledBias
+from vispa.nn.refusals import refuse_wrapped
+from vispa.nn.selection import BinaryLayer, binary_layers
+from vispa.nn.weights import BinaryWeight
 
 __all__ = ["harden"]
 
@@ -67,24 +70,26 @@ def harden(model: nn.Module, *, how: str = "mean") -> nn.Module:
             if id(weight) not in weights:
                 values = weight.realise(found.mean, weight.draw() if how == "sample" else None)
                 weights[id(weight)] = _parameter(values, found.mean)
-        for found in layers:
-            _make_plain(found, weights[id(found.weight)])
+        for module in {id(found.layer): found.layer for found in layers}.values():
+            _make_plain(module, weights)
     return plain
 
 
-def _make_plain(found: BinaryLayer, weight: nn.Parameter) -> None:
+def _make_plain(module: nn.Module, weights: dict[int, nn.Parameter]) -> None:
     # `parametrize.remove_parametrizations` would take the property from a class that copies share.
-    layer = found.layer
-    chains: nn.ModuleDict = layer.parametrizations  # type: ignore[assignment]
-    plain = {"weight": weight}
-    if "bias" in chains:
-        bias = chains["bias"]
-        plain["bias"] = _parameter(bias(), bias.original)  # type: ignore[arg-type]
-    found.weight.close_scopes()
-    layer.__class__ = parametrize.type_before_parametrizations(layer)
-    del layer.parametrizations
+    plain: dict[str, nn.Parameter] = {}
+    chains: nn.ModuleDict = module.parametrizations  # type: ignore[assignment]
+    for attribute, chain in chains.items():
+        weight = chain[0]  # type: ignore[index]
+        if isinstance(weight, BinaryWeight):
+            plain[attribute] = weights[id(weight)]
+            weight.close_scopes()
+        else:
+            plain[attribute] = _parameter(chain(), chain.original)  # type: ignore[arg-type]
+    module.__class__ = parametrize.type_before_parametrizations(module)
+    del module.parametrizations
     for name, parameter in plain.items():
-        layer.register_parameter(name, parameter)
+        module.register_parameter(name, parameter)
 
 
 def _parameter(values: Tensor, like: Tensor) -> nn.Parameter:
@@ -94,8 +99,9 @@ def _parameter(values: Tensor, like: Tensor) -> nn.Parameter:
 def _refuse_further_parametrizations(layers: list[BinaryLayer]) -> None:
     for found in layers:
         chains: nn.ModuleDict = found.layer.parametrizations  # type: ignore[assignment]
-        if len(found.chain) > 1 or not set(chains) <= {"weight", "bias"}:
-            raise ValueError(
-                f"layer {found.name!r}: it was parametrized again after binarize; remove that "
-                "parametrization before harden"
-            )
+        for chain in chains.values():
+            if len(chain) > 1 or not isinstance(chain[0], (BinaryWeight, ScaledBias)):  # type: ignore[index, arg-type]
+                raise ValueError(
+                    f"layer {found.name!r}: it was parametrized again after binarize; remove that "
+                    "parametrization before harden"
+                )

@@ -1,40 +1,30 @@
-"""Which layers become binary, and which models are refused, with the order that works instead."""
+"""Which layers become binary, and which are."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from fnmatch import fnmatchcase
 from typing import NamedTuple, TypeAlias
 
-import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
+from vispa.nn.refusals import check_site, check_ties
+from vispa.nn.sites import KINDS, Site, find_sites
 from vispa.nn.weights import BinaryWeight
 
-__all__ = ["BinaryLayer", "Layer", "binary_layers", "refuse_wrapped", "select_layers"]
+__all__ = ["BinaryLayer", "LayerChoice", "binary_layers", "named_patterns", "select_sites"]
 
-Layer: TypeAlias = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
-ELIGIBLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-# Looked up by name among loaded modules: a wrapper exists only where its module was imported.
-_WRAPPERS = {
-    "torch._dynamo.eval_frame.OptimizedModule": "torch.compile",
-    "torch.nn.parallel.distributed.DistributedDataParallel": "DistributedDataParallel",
-    "torch.nn.parallel.data_parallel.DataParallel": "DataParallel",
-    "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel": "FullyShardedDataParallel",
-    "torch.jit._script.ScriptModule": "torch.jit",
-}
+LayerChoice: TypeAlias = Callable[[str, nn.Module], bool] | Collection[str] | None
 
 
 class BinaryLayer(NamedTuple):
-    """A layer with a binary weight: its name in the model, the module, what torch put behind ``weight``."""
+    """A binary weight: the name of its module in the model, the module, what torch put behind the attribute."""
 
     name: str
-    layer: Layer
+    layer: nn.Module
     chain: parametrize.ParametrizationList
+    attribute: str = "weight"
 
     @property
     def weight(self) -> BinaryWeight:
@@ -50,7 +40,7 @@ class BinaryLayer(NamedTuple):
 
 
 def binary_layers(model: nn.Module) -> list[BinaryLayer]:
-    """Return the binary layers of a model in the order of its modules; refuse a model without any."""
+    """Return the binary weights of a model in the order of its modules; refuse a model without any."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; found {type(model).__name__}")
     layers = list(_find_binary_layers(model))
@@ -61,133 +51,102 @@ def binary_layers(model: nn.Module) -> list[BinaryLayer]:
 
 def _find_binary_layers(model: nn.Module) -> Iterator[BinaryLayer]:
     for name, module in model.named_modules():
-        if not parametrize.is_parametrized(module, "weight"):
-            continue
-        chain = module.parametrizations["weight"]
-        if isinstance(chain[0], BinaryWeight):
-            yield BinaryLayer(name, module, chain)
+        if parametrize.is_parametrized(module):
+            for attribute, chain in module.parametrizations.items():
+                if isinstance(chain[0], BinaryWeight):
+                    yield BinaryLayer(name, module, chain, attribute)
 
 
-def refuse_wrapped(model: nn.Module, verb: str) -> None:
-    """Raise for anything but a plain module tree, naming the wrapper and the right order."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module; found {type(model).__name__}")
-    for name, module in model.named_modules():
-        where = f"its submodule {name!r}" if name else "it"
-        if getattr(module, "_compiled_call_impl", None) is not None:
-            raise TypeError(
-                f"model cannot be {verb}: {where} is compiled; it must be {verb} first, then compiled"
-            )
-        for path, wrapper in _WRAPPERS.items():
-            home, _, class_name = path.rpartition(".")
-            if home in sys.modules and isinstance(module, getattr(sys.modules[home], class_name, ())):
-                raise TypeError(
-                    f"model cannot be {verb}: {where} is wrapped by {wrapper}; the module inside must be "
-                    f"{verb} first, then wrapped"
-                )
-
-
-def select_layers(model: nn.Module, keep: Collection[str]) -> dict[str, Layer]:
-    """Return the layers to make binary by name: all eligible ones but those kept.
+def select_sites(model: nn.Module, layers: LayerChoice, keep: Collection[str] | None) -> dict[str, Site]:
+    """Return what becomes binary by name: what ``layers`` chooses but for what ``keep`` keeps.
 
     Raises
     ------
     TypeError
-        If ``keep`` is not a collection of names, or a weight is not a floating-point parameter in place.
+        If ``layers`` or ``keep`` is no collection of names, or a weight is not a floating-point parameter.
     ValueError
-        If a name in ``keep`` keeps nothing, no layer remains, or a weight cannot be parametrized.
+        If a name stands for nothing, nothing remains, or a weight cannot be parametrized.
     """
-    eligible: dict[str, Layer] = {
-        name: module for name, module in model.named_modules() if isinstance(module, ELIGIBLE)
-    }
+    sites = find_sites(model)
+    eligible = {name: site for name, site in sites.items() if layers is not None or not site.on_request}
     if not eligible:
-        raise ValueError(
-            "model has no layer that can be binary; allowed are Linear, Conv1d, Conv2d and Conv3d"
-        )
-    kept = _kept_names(list(eligible), keep)
-    selected = {name: layer for name, layer in eligible.items() if name not in kept}
+        raise ValueError(f"model has no layer that can be binary; allowed are {KINDS}")
+    chosen = eligible if layers is None else {name: eligible[name] for name in _chosen(eligible, layers)}
+    if keep is None:
+        keep = ("first", "last") if layers is None else ()
+    kept = _kept(list(chosen), keep)
+    selected = {name: site for name, site in chosen.items() if name not in kept}
     if not selected:
         raise ValueError(
-            f"keep={tuple(keep)!r} keeps every one of the {len(eligible)} layer(s) that could be binary; "
+            f"keep={tuple(keep)!r} keeps every one of the {len(chosen)} layer(s) that could be binary; "
             "keep fewer, for example keep=()"
         )
-    for name, layer in selected.items():
-        _check_layer(name, layer)
-    _check_ties(model, selected)
+    for site in selected.values():
+        check_site(site)
+    check_ties(model, selected)
     return selected
 
 
-def _kept_names(eligible: list[str], keep: Collection[str]) -> set[str]:
-    if isinstance(keep, str) or not isinstance(keep, Collection):
-        raise TypeError(f"keep must be a collection of names such as ('first', 'last'); found {keep!r}")
+def _matching(names: Collection[str], pattern: str) -> list[str]:
+    """Return the names that a pattern matches, or whose module it matches from further up."""
+    return [name for name in names if any(fnmatchcase(prefix, pattern) for prefix in _prefixes(name))]
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
+def _chosen(sites: dict[str, Site], layers: LayerChoice) -> list[str]:
+    if callable(layers):
+        chosen = [name for name, site in sites.items() if layers(name, site.module)]
+        if not chosen:
+            raise ValueError(f"layers chooses none of the {len(sites)} layer(s) that could be binary")
+        return chosen
+    found: set[str] = set()
+    for pattern in named_patterns("layers", layers):
+        # An embedding is not swept along by the name of a module around it.
+        own = [
+            name
+            for name in _matching(list(sites), pattern)
+            if not sites[name].on_request or fnmatchcase(name, pattern)
+        ]
+        if not own:
+            raise _no_match("layers", pattern, list(sites))
+        found.update(own)
+    if not found:
+        raise ValueError("layers must name at least one layer; found an empty collection")
+    return [name for name in sites if name in found]
+
+
+def _kept(names: list[str], keep: Collection[str]) -> set[str]:
     kept: set[str] = set()
-    for entry in keep:
-        if not isinstance(entry, str):
-            raise TypeError(f"keep must hold names of modules; found {entry!r}")
+    for entry in named_patterns("keep", keep):
         if entry in ("first", "last"):
-            found = {eligible[0 if entry == "first" else -1]}
+            found = [names[0 if entry == "first" else -1]]
         else:
-            found = {name for name in eligible if name == entry or name.startswith(f"{entry}.")}
+            found = _matching(names, entry)
         if not found:
-            raise ValueError(
-                f"keep names {entry!r}, which is or holds no layer that could be binary; "
-                f"allowed: 'first', 'last', the layers {', '.join(map(repr, eligible))}, or their parents"
-            )
-        kept |= found
+            raise _no_match("keep", entry, ["first", "last", *names])
+        kept.update(found)
     return kept
 
 
-def _check_layer(name: str, layer: Layer) -> None:
-    label = f"layer {name!r}" if name else "the model"
-    for attribute in ("weight", "bias"):
-        if parametrize.is_parametrized(layer, attribute):
-            raise ValueError(
-                f"{label}: its {attribute} is already parametrized; binarize first and add parametrizations "
-                "to other layers, or name this one in keep"
-            )
-        if attribute not in layer._parameters:
-            raise ValueError(
-                f"{label}: its {attribute} is not a parameter but computed by a hook (weight_norm, "
-                "spectral_norm, pruning); remove the hook before binarize, or name this layer in keep"
-            )
-        values = layer._parameters[attribute]
-        if values is not None:
-            _check_parameter(f"{label}: its {attribute}", values)
+def named_patterns(argument: str, values: object) -> Collection[str]:
+    """Return a collection of names or patterns; refuse anything else in the words of the argument."""
+    if isinstance(values, str) or not isinstance(values, Collection):
+        raise TypeError(
+            f"{argument} must be a collection of names such as ('first', 'last'); found {values!r}"
+        )
+    for entry in values:
+        if not isinstance(entry, str):
+            raise TypeError(f"{argument} must hold names of modules; found {entry!r}")
+    return values
 
 
-def _check_parameter(label: str, values: Tensor) -> None:
-    if is_lazy(values):
-        raise ValueError(f"{label} is not initialised yet (lazy module); run one forward, then binarize")
-    tensor_module = sys.modules.get("torch.distributed.tensor")
-    if tensor_module is not None and isinstance(values, tensor_module.DTensor):
-        raise TypeError(f"{label} is a DTensor; binarize first, then shard or parallelise")
-    if values.dtype not in FLOATING:
-        raise TypeError(f"{label} has dtype {values.dtype}; allowed are {', '.join(map(str, FLOATING))}")
-    if values.is_meta:
-        raise ValueError(f"{label} is on the meta device; materialise the model, then binarize")
-    if values.numel() == 0:
-        raise ValueError(f"{label} must not be empty; found shape {tuple(values.shape)}")
-    if not bool(torch.isfinite(values).all()):
-        raise ValueError(f"{label} must be finite; found NaN or infinite entries")
-
-
-def _check_ties(model: nn.Module, selected: dict[str, Layer]) -> None:
-    """Refuse weights that a layer outside the selection shares, and shared biases."""
-    owners: dict[int, list[str]] = {}
-    for prefix, module in model.named_modules():
-        for attribute, values in module._parameters.items():
-            if values is not None:
-                owners.setdefault(id(values), []).append(f"{prefix}.{attribute}".lstrip("."))
-    chosen = {f"{name}.weight".lstrip(".") for name in selected}
-    for name, layer in selected.items():
-        strangers = [other for other in owners[id(layer.weight)] if other not in chosen]
-        if strangers:
-            raise ValueError(
-                f"layer {name!r}: its weight is tied to {', '.join(map(repr, strangers))}, which would stay "
-                "real; untie them before binarize, or name this layer in keep"
-            )
-        if layer.bias is not None and len(owners[id(layer.bias)]) > 1:
-            raise ValueError(
-                f"layer {name!r}: its bias is shared, as {', '.join(map(repr, owners[id(layer.bias)]))}; "
-                "untie it before binarize, or name this layer in keep"
-            )
+def _no_match(argument: str, entry: str, allowed: list[str]) -> ValueError:
+    return ValueError(
+        f"{argument} names {entry!r}, which is or holds no layer that could be binary; "
+        f"allowed: {', '.join(map(repr, allowed))}, their parents, or patterns such as 'features.*'"
+    )

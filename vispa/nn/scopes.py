@@ -1,0 +1,103 @@
+"""Scopes of noise: one draw for every forward of one module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+__all__ = ["Noise", "ScopedNoise"]
+
+Noise: TypeAlias = Tensor | tuple[Tensor, ...]
+
+
+class ScopedNoise(nn.Module):
+    """Noise that is drawn when the forward of a scope starts and dropped when it ends.
+
+    Every read in between, and the recomputation of gradient checkpointing when it runs the scope again, see
+    one and the same noise. A scope is the layer itself, or a module around it that reads the weight without
+    calling the layer, or in whose forward several calls are to share one draw; the outermost one counts.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noise: Noise | None = None
+        self.sample_in_evaluation = False
+        self.depth = 0
+        self.has_outer_scope = False
+        self.handles: tuple[RemovableHandle, ...] = ()
+
+    def draw(self) -> Noise | None:
+        """Draw fresh noise from torch's default generator; None where there is none to draw."""
+        return None
+
+    @property
+    def samples(self) -> bool:
+        """Whether reads are samples now: in training, and in evaluation on request."""
+        return self.training or self.sample_in_evaluation
+
+    def current_noise(self) -> Noise | None:
+        """Return the noise bound to the scope; in a compiled layer without one around it, a fresh draw."""
+        if self.noise is None and torch.compiler.is_compiling() and self.samples:
+            return self.draw()
+        return self.noise
+
+    def open_layer(self, layer: nn.Module) -> None:
+        """Let every call of the layer that is not inside a scope draw its own noise."""
+        self._register(layer, self.begin_layer, self.end_layer)
+
+    def open_scope(self, scope: nn.Module) -> None:
+        """Let every forward of ``scope`` draw once for all that reads the weight in it."""
+        self.has_outer_scope = True
+        self._register(scope, self.begin_scope, self.end_scope)
+
+    def _register(self, module: nn.Module, begin: Callable[..., None], end: Callable[..., None]) -> None:
+        self.handles += (
+            module.register_forward_pre_hook(begin),
+            module.register_forward_hook(end, always_call=True),
+        )
+
+    def close_scopes(self) -> None:
+        """Remove the hooks."""
+        for handle in self.handles:
+            handle.remove()
+        self.handles = ()
+
+    def begin_layer(self, layer: nn.Module, inputs: Any) -> None:
+        """Forward pre-hook of the layer."""
+        # A checkpointed region inside a compiled one may not write attributes, so the layer's hooks stand
+        # aside there: `current_noise` draws where the weight is read.
+        if torch.compiler.is_compiling():
+            return
+        if self.has_outer_scope and self.depth == 0 and self.samples and _in_backward():
+            raise RuntimeError(
+                "a binary layer that shares its noise with a module around it is recomputed outside that "
+                "module, so its noise is lost: let the checkpointed region call the module whose forward is "
+                "the scope (of tied weights, the nearest module that holds all of them)"
+            )
+        self.begin_scope(layer, inputs)
+
+    def end_layer(self, layer: nn.Module, inputs: Any, output: Any) -> None:
+        """Forward hook of the layer, called after failures too."""
+        if not torch.compiler.is_compiling():
+            self.end_scope(layer, inputs, output)
+
+    def begin_scope(self, scope: nn.Module, inputs: Any) -> None:
+        """Forward pre-hook of a scope around the layer."""
+        self.depth += 1
+        if self.depth == 1 and self.samples:
+            self.noise = self.draw()
+
+    def end_scope(self, scope: nn.Module, inputs: Any, output: Any) -> None:
+        """Forward hook of a scope around the layer, called after failures too."""
+        self.depth = max(self.depth - 1, 0)
+        if self.depth == 0:
+            self.noise = None
+
+
+def _in_backward() -> bool:
+    graph_task: int = torch._C._current_graph_task_id()
+    return graph_task != -1
