@@ -25,8 +25,8 @@ BINARY_WEIGHTS = {
 # Small enough to train in a test, and not square where the network allows it.
 SMALL = dict.fromkeys(NETWORKS, ((3, 8, 12), 2)) | {
     "vgg16-1w32a": ((1, 32, 64), 1),
-    "imagenet-alexnet-1w1a": ((3, 63, 79), 1),
-    "imagenet-alexnet-1w32a": ((3, 63, 79), 1),
+    "imagenet-alexnet-1w1a": ((3, 63, 95), 2),
+    "imagenet-alexnet-1w32a": ((3, 63, 95), 2),
     "imagenet-birealnet18-1w1a": ((3, 32, 40), 2),
     "imagenet-resnet18-1w32a": ((3, 32, 40), 2),
 }
