@@ -7,57 +7,6 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 import vispa
-from vispa.nn import binary_layers
-
-LAYERS = {
-    "linear": (lambda: nn.Linear(6, 4), (3, 6)),
-    "linear-without-bias": (lambda: nn.Linear(6, 4, bias=False), (2, 3, 6)),
-    "conv1d-reflect": (lambda: nn.Conv1d(4, 6, 3, padding=2, padding_mode="reflect"), (2, 4, 9)),
-    "conv2d-groups": (lambda: nn.Conv2d(4, 6, (3, 2), groups=2, stride=2), (2, 4, 8, 8)),
-    "conv2d-depthwise": (lambda: nn.Conv2d(4, 4, 3, groups=4, padding="same"), (2, 4, 6, 6)),
-    "conv2d-dilated": (lambda: nn.Conv2d(3, 5, 3, dilation=2, padding=2, bias=False), (1, 3, 7, 7)),
-    "conv2d-circular": (lambda: nn.Conv2d(3, 5, 3, padding=1, padding_mode="circular"), (1, 3, 6, 6)),
-    "conv2d-replicate": (lambda: nn.Conv2d(3, 5, 3, padding=(2, 1), padding_mode="replicate"), (1, 3, 6, 6)),
-    "conv3d-groups": (lambda: nn.Conv3d(4, 4, (1, 2, 3), groups=2, dilation=(1, 1, 2)), (1, 4, 3, 4, 7)),
-    "conv3d-circular": (lambda: nn.Conv3d(2, 3, 3, padding=1, padding_mode="circular"), (1, 2, 4, 4, 4)),
-}
-
-
-@pytest.mark.parametrize("method", ["vispa", "ste", "bernoulli"])
-@pytest.mark.parametrize("name", LAYERS)
-def test_every_kind_of_layer_computes_with_alpha_times_signs(name, method):
-    make, shape = LAYERS[name]
-    torch.manual_seed(0)
-    plain, layer = make(), make()
-    keys = list(plain.state_dict())
-    vispa.binarize(layer, rank=2, keep=(), method=method, noise_ratio=1.0)
-    inputs = torch.randn(shape)
-    (found,) = binary_layers(layer)
-    mean, alpha = found.mean.detach(), found.weight.alpha.detach()
-    latent = mean
-    torch.manual_seed(1)
-    if method == "vispa":
-        noise = torch.randn(2) / 10
-        latent = mean + torch.einsum("k,okf->of", noise, found.weight.factor.detach()).view_as(mean)
-    if method == "bernoulli":
-        latent = mean + (1 - mean.square()).sqrt() * torch.randn(mean.shape)
-    with torch.no_grad():
-        channels = alpha.view(-1, *[1] * (mean.ndim - 1))
-        plain.weight.copy_(channels * torch.where(latent >= 0, 1.0, -1.0))
-        if plain.bias is not None:
-            plain.bias.copy_(alpha * layer.parametrizations["bias"].original)
-    torch.manual_seed(1)
-    torch.testing.assert_close(layer(inputs), plain(inputs))
-
-    torch.manual_seed(1)
-    sampled = vispa.harden(layer, how="sample")
-    torch.testing.assert_close(sampled(inputs), plain(inputs))
-    hardened = vispa.harden(layer.eval())
-    assert torch.equal(hardened(inputs), layer(inputs))
-    assert type(hardened) is type(plain)
-    assert list(hardened.state_dict()) == keys
-    plain.load_state_dict(hardened.state_dict())
-    assert torch.equal(plain(inputs), layer(inputs))
 
 
 def test_hardened_network_is_new_plain_and_ready_to_save(tmp_path):

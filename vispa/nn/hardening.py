@@ -88,7 +88,10 @@ def _make_plain(module: nn.Module, weights: dict[int, nn.Parameter]) -> None:
             plain[attribute] = _parameter(chain(), chain.original)  # type: ignore[arg-type]
     module.__class__ = parametrize.type_before_parametrizations(module)
     del module.parametrizations
-    for name, parameter in plain.items():
+    # Weights come first in a state_dict, as they did before.
+    remaining = dict(module._parameters)
+    module._parameters.clear()
+    for name, parameter in (plain | remaining).items():
         module.register_parameter(name, parameter)
 
 
