@@ -11,6 +11,8 @@ from scipy.sparse.linalg import LinearOperator
 
 from solvers.certificate import DENSE_ORDER, dense_slack
 from solvers.conjugate_gradient import ConjugateGradient
+from solvers.factored_sweep import FactoredSweep
+from solvers.gram import Gram
 from solvers.lanczos import Krylov, smallest_eigenpair, start_vector
 from solvers.method import Method
 from solvers.over_relaxation import OverRelaxation
@@ -123,9 +125,7 @@ class PartSolver:
         self.order = int(cost.shape[0])
         self.factor = np.ascontiguousarray(factor)
         self._generator = generator
-        self._method: Method = (
-            ConjugateGradient(cost) if isinstance(cost, LinearOperator) else OverRelaxation(cost)
-        )
+        self._method: Method = _first_method(cost)
         image = np.asarray(cost @ self.factor)
         self.value = float(np.vdot(image, self.factor))
         self.dual, self.bound = self._first_bound()
@@ -197,6 +197,9 @@ class PartSolver:
 
     def _first_bound(self) -> tuple[NDArray[np.float64], float]:
         """Gershgorin's: y_i = -sum_j |c_ij| makes C - Diag(y) diagonally dominant, before any work is done."""
+        if isinstance(self.cost, Gram):
+            dual = self.cost.dominated_dual()
+            return dual, float(dual.sum())
         if isinstance(self.cost, LinearOperator):
             return np.zeros(self.order), -np.inf
         absolute = np.asarray(abs(self.cost) @ np.ones(self.order))
@@ -259,6 +262,12 @@ class PartSolver:
         self.value = best_value
         self._method.restart()
         return True
+
+
+def _first_method(cost: Cost) -> Method:
+    if isinstance(cost, Gram):
+        return FactoredSweep(cost)
+    return ConjugateGradient(cost) if isinstance(cost, LinearOperator) else OverRelaxation(cost)
 
 
 def _principal_columns(factor: Factor) -> Factor:
