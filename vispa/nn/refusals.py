@@ -46,6 +46,7 @@ def refuse_wrapped(model: nn.Module, verb: str) -> None:
 
 def check_site(site: Site) -> None:
     """Raise unless the weights and the bias of a site can be parametrized."""
+    _check_embedding(site)
     for attribute in (*site.weights, site.bias):
         if attribute is None:
             continue
@@ -62,6 +63,20 @@ def check_site(site: Site) -> None:
         values = site.module._parameters[attribute]
         if values is not None:
             _check_parameter(f"{site.label}: its {attribute}", values)
+
+
+def _check_embedding(site: Site) -> None:
+    if not isinstance(site.module, nn.Embedding):
+        return
+    if site.module.max_norm is not None:
+        raise ValueError(
+            f"{site.label}: its max_norm rescales rows that have one length each when they are binary; set it "
+            "to None before binarize"
+        )
+    if site.module.sparse:
+        raise ValueError(
+            f"{site.label}: its gradients are sparse, which a factor's are not; set sparse=False before binarize"
+        )
 
 
 def _check_parameter(label: str, values: Tensor) -> None:
