@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 import vispa
+from vispa.training.batches import batches
 from vispa.training.compare import compare, paired_jobs
 from vispa.training.data import digits
 from vispa.training.divergence import NonFiniteError, locate
 from vispa.training.evaluation import accuracy, evaluate, logits
-from vispa.training.loop import TrainingState, batches, make_optimizer
+from vispa.training.loop import TrainingState, make_optimizer
 from vispa.training.recipes import METHODS, recipe
 from vispa.training.run import prepare, train
 from vispa.training.split import split
@@ -59,13 +60,15 @@ def test_same_seed_same_run_and_the_callers_generator_is_untouched(parts, method
 
 
 def test_batches_hold_every_image_once_and_depend_on_their_seed_alone(parts):
-    orders = [torch.cat([x for x, _ in batches(parts.train, 32, seed)]) for seed in ((0, 1), (0, 1), (0, 2))]
+    orders = [
+        torch.cat([x for x, _, _ in batches(parts.train, 32, seed)]) for seed in ((0, 1), (0, 1), (0, 2))
+    ]
     assert torch.equal(orders[0], orders[1])
     assert not torch.equal(orders[0], orders[2])
     assert torch.equal(orders[0].sum(dim=0), orders[2].sum(dim=0)) or torch.allclose(
         orders[0].sum(dim=0), orders[2].sum(dim=0), atol=1e-4
     )
-    assert [len(y) for _, y in batches(parts.train, 32, (0, 1))] == [30, 30]
+    assert [len(y) for _, y, _ in batches(parts.train, 32, (0, 1))] == [30, 30]
 
 
 def test_selection_keeps_the_best_epoch_and_breaks_ties_by_loss(parts):
@@ -141,7 +144,7 @@ def test_workers_change_nothing(parts):
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"method": "bop"}, ValueError),
+        ({"method": "sgd"}, ValueError),
         ({"learning_rate": 0.0}, ValueError),
         ({"learning_rate": math.nan}, ValueError),
         ({"momentum": -0.1}, ValueError),

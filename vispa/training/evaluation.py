@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from vispa.training.data import LabelledImages
+from vispa.training.generators import own_devices
+from vispa.training.processes import Processes
 
 EVALUATION_BATCH = 1024
 
@@ -43,24 +45,30 @@ class Evaluation:
 
 
 def evaluate(
-    model: nn.Module, validation: LabelledImages, test: LabelledImages, *, samples: int, seed: int
+    model: nn.Module,
+    validation: LabelledImages,
+    test: LabelledImages,
+    *,
+    samples: int,
+    seed: int,
+    processes: Processes | None = None,
 ) -> Evaluation:
     """Evaluate on the test images, choosing the best drawn network on the validation images.
 
     ``samples`` = 0 evaluates the fixed network alone; otherwise ``model`` has binary layers, and every network
     drawn is a plain one, from `vispa.harden`.  The draws depend on ``seed``; torch's default generator is left
-    as it was.  Time: 1 + 2 samples forward passes.
+    as it was.  Time: 1 + 2 samples forward passes, divided among the processes.
     """
-    mean_network = accuracy(logits(model, test), test.labels)
+    mean_network = accuracy(logits(model, test, processes), test.labels)
     if samples == 0:
         return Evaluation(mean_network, math.nan, math.nan, math.nan, 0)
     from vispa.nn import harden
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=own_devices(test.labels.device)):
         torch.manual_seed(seed)
         networks = [harden(model, how="sample") for _ in range(samples)]
-    chosen_by = [accuracy(logits(network, validation), validation.labels) for network in networks]
-    scores = torch.stack([logits(network, test) for network in networks])
+    chosen_by = [accuracy(logits(network, validation, processes), validation.labels) for network in networks]
+    scores = torch.stack([logits(network, test, processes) for network in networks])
     accuracies = [accuracy(each, test.labels) for each in scores]
     best = max(range(samples), key=lambda draw: chosen_by[draw])
     return Evaluation(
@@ -77,20 +85,31 @@ def accuracy(scores: Tensor, labels: Tensor) -> float:
     return float((scores.argmax(dim=1) == labels).double().mean())
 
 
-def accuracy_and_loss(model: nn.Module, data: LabelledImages) -> tuple[float, float]:
+def accuracy_and_loss(
+    model: nn.Module, data: LabelledImages, processes: Processes | None = None
+) -> tuple[float, float]:
     """Accuracy and mean cross-entropy of the fixed network."""
-    scores = logits(model, data)
+    scores = logits(model, data, processes)
     return accuracy(scores, data.labels), float(cross_entropy(scores, data.labels))
 
 
-def logits(model: nn.Module, data: LabelledImages) -> Tensor:
-    """Logits of the fixed network sgn(mean), in evaluation mode; every module's mode is restored."""
+def logits(model: nn.Module, data: LabelledImages, processes: Processes | None = None) -> Tensor:
+    """Logits of the fixed network sgn(mean), in evaluation mode; every module's mode is restored.
+
+    Several processes, with equal models, compute a share each and all return the whole.
+    """
+    processes = processes or Processes(data.labels.device)
+    share = processes.share_of(len(data))
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.no_grad():
-            starts = range(0, len(data), EVALUATION_BATCH)
-            return torch.cat([model(data.inputs(slice(start, start + EVALUATION_BATCH))) for start in starts])
+            starts = range(share.start, share.stop, EVALUATION_BATCH)
+            rows = [
+                model(data.inputs(slice(start, min(start + EVALUATION_BATCH, share.stop))))
+                for start in starts
+            ]
+            return processes.gather(torch.cat(rows), len(data))
     finally:
         for module, training in modes.items():
             module.training = training

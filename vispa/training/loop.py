@@ -6,20 +6,23 @@ import copy
 import enum
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from vispa.training.data import LabelledImages
+from vispa.optim import Bop, Bop2ndOrder, Linear, OptionSchedule
+from vispa.optim.groups import InStep, split_parameters
+from vispa.training import generators
+from vispa.training.batches import Batch, batches
 from vispa.training.divergence import NonFiniteError, first_faulty_tensor, locate
 from vispa.training.evaluation import accuracy_and_loss
+from vispa.training.execution import Execution
 from vispa.training.recipes import Recipe
 from vispa.training.split import Split
 
@@ -51,11 +54,11 @@ class Epoch(NamedTuple):
 
 @dataclass
 class TrainingState:
-    """All that a run carries from one epoch to the next, the default generator's state included."""
+    """All that a run carries from one epoch to the next, the default generators' states included."""
 
     model: nn.Module
-    optimizer: Optimizer
-    scheduler: LambdaLR
+    optimizer: Optimizer | InStep
+    scheduler: LambdaLR | InStep
     history: list[Epoch] = field(default_factory=list)
     best: Epoch | None = None
     best_model: dict[str, Tensor] = field(default_factory=dict)
@@ -64,6 +67,11 @@ class TrainingState:
     def epoch(self) -> int:
         """Number of finished epochs."""
         return len(self.history)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
 
     def record(self, epoch: Epoch) -> None:
         """Append an epoch and keep its network if it is the best so far on validation."""
@@ -81,18 +89,18 @@ class TrainingState:
             "history": [tuple(epoch) for epoch in self.history],
             "best": None if self.best is None else tuple(self.best),
             "best_model": self.best_model,
-            "generator": torch.get_rng_state(),
+            "generators": generators.capture(self.device),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Become the state that `snapshot` described, the default generator included."""
+        """Become the state that `snapshot` described, the default generators included."""
         self.model.load_state_dict(snapshot["model"])
         self.optimizer.load_state_dict(snapshot["optimizer"])
         self.scheduler.load_state_dict(snapshot["scheduler"])
         self.history = [Epoch(*epoch) for epoch in snapshot["history"]]
         self.best = None if snapshot["best"] is None else Epoch(*snapshot["best"])
         self.best_model = dict(snapshot["best_model"])
-        torch.set_rng_state(snapshot["generator"])
+        generators.restore(snapshot["generators"], self.device)
 
 
 def _merit(epoch: Epoch) -> tuple[float, float]:
@@ -100,8 +108,18 @@ def _merit(epoch: Epoch) -> tuple[float, float]:
     return epoch.validation_accuracy, -epoch.validation_loss
 
 
-def make_optimizer(model: nn.Module, settings: Recipe, training_images: int) -> tuple[Optimizer, LambdaLR]:
-    """SGD with momentum; the rate warms up linearly and falls to zero along a cosine, step by step."""
+def make_optimizer(
+    model: nn.Module, settings: Recipe, training_images: int
+) -> tuple[Optimizer | InStep, LambdaLR | InStep]:
+    """SGD with momentum, or flips beside Adam; the rate warms up linearly and falls to zero along a cosine."""
+    steps = math.ceil(training_images / settings.batch_size)
+    total, warmup = steps * settings.epochs, steps * settings.warmup_epochs
+
+    def rate(step: int) -> float:
+        return min(1.0, (step + 1) / (warmup + 1)) * 0.5 * (1 + math.cos(math.pi * min(step / total, 1.0)))
+
+    if settings.flips:
+        return _make_flipping(model, settings, rate, total)
     optimizer = SGD(
         model.parameters(),
         lr=settings.learning_rate,
@@ -112,13 +130,23 @@ def make_optimizer(model: nn.Module, settings: Recipe, training_images: int) -> 
         from vispa.nn import attach
 
         attach(optimizer, model)
-    steps = math.ceil(training_images / settings.batch_size)
-    total, warmup = steps * settings.epochs, steps * settings.warmup_epochs
-
-    def rate(step: int) -> float:
-        return min(1.0, (step + 1) / (warmup + 1)) * 0.5 * (1 + math.cos(math.pi * min(step / total, 1.0)))
-
     return optimizer, LambdaLR(optimizer, rate)
+
+
+def _make_flipping(
+    model: nn.Module, settings: Recipe, rate: Callable[[int], float], total: int
+) -> tuple[InStep, InStep]:
+    binary, real = split_parameters(model)
+    flipping: Optimizer
+    if settings.method == "bop":
+        flipping = Bop(binary, threshold=settings.threshold, gamma=settings.gamma)
+    else:
+        flipping = Bop2ndOrder(
+            binary, threshold=settings.threshold, gamma=settings.gamma, sigma=settings.sigma
+        )
+    adam = Adam(real, lr=settings.learning_rate)
+    slower = OptionSchedule(flipping, gamma=Linear(0.01 * settings.gamma, steps=total))
+    return InStep(flipping, adam), InStep(slower, LambdaLR(adam, rate))
 
 
 def fit(
@@ -127,19 +155,22 @@ def fit(
     settings: Recipe,
     *,
     seed: int,
+    execution: Execution | None = None,
     deadline: float = math.inf,
     after_epoch: Callable[[Epoch], None] | None = None,
 ) -> Stop:
-    """Run the epochs that ``state`` has not had yet; noise comes from torch's default generator.
+    """Run the epochs that ``state`` has not had yet; noise comes from torch's default generators.
 
     Parameters
     ----------
     state : TrainingState
         Changed in place.
     parts : Split
-        Its test part is not touched.
+        Where the model is.  Its test part is not touched.
     seed : int
-        Of the batch order, which it fixes together with the epoch's number.
+        Of the batch order and the augmentation, which it fixes together with the epoch's number.
+    execution : Execution, optional
+        One process on the CPU by default.
     deadline : float
         On the clock of `time.monotonic`.  Where it passes within an epoch, that epoch does not count.
     after_epoch : callable
@@ -150,15 +181,23 @@ def fit(
     NonFiniteError
         Naming the layer, when a loss, or after an epoch the network, is NaN or infinite.
     """
+    execution = execution or Execution()
+    processes, limited = execution.processes, deadline < math.inf
+    forward = execution.training_forward(state.model)
     while state.epoch < settings.epochs:
         number = state.epoch + 1
         losses = []
-        for inputs, labels in batches(parts.train, settings.batch_size, (seed, number)):
-            if time.monotonic() >= deadline:
+        for batch in batches(
+            parts.train, settings.batch_size, (seed, number),
+            crop_padding=settings.crop_padding, flip=settings.flip, processes=processes,
+        ):  # fmt: skip
+            # All processes must stop at the same step, whatever their clocks say.
+            if limited and processes.any(time.monotonic() >= deadline):
                 return Stop.TIME_LIMIT
-            losses.append(_step(state, inputs, labels, number))
+            losses.append(_step(state, forward, batch, number, execution))
+        processes.share_buffers(state.model)
         _check_network(state.model, number)
-        validation_accuracy, validation_loss = accuracy_and_loss(state.model, parts.validation)
+        validation_accuracy, validation_loss = accuracy_and_loss(state.model, parts.validation, processes)
         state.record(Epoch(number, sum(losses) / len(losses), validation_accuracy, validation_loss))
         if after_epoch is not None:
             try:
@@ -168,27 +207,22 @@ def fit(
     return Stop.FINISHED
 
 
-def batches(data: LabelledImages, size: int, seed: tuple[int, ...]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffle under ``seed`` alone, in batches of nearly equal sizes, at most ``size``; every image once."""
-    order = np.random.default_rng(seed).permutation(len(data))
-    for chosen in np.array_split(order, math.ceil(len(data) / size)):
-        indices = torch.from_numpy(chosen)
-        yield data.inputs(indices), data.labels[indices]
-
-
-def _step(state: TrainingState, inputs: Tensor, labels: Tensor, epoch: int) -> float:
+def _step(state: TrainingState, forward: nn.Module, batch: Batch, epoch: int, execution: Execution) -> float:
     state.model.train()
-    generator = torch.get_rng_state()
-    loss = cross_entropy(state.model(inputs), labels)
-    value = loss.item()
+    before = generators.capture(state.device)
+    with execution.autocast():
+        loss = batch.weight * cross_entropy(forward(batch.inputs), batch.labels)
+    value = execution.mean(loss)
     if not math.isfinite(value):
-        torch.set_rng_state(generator)  # the same noise again, to see the same fault
+        generators.restore(before, state.device)  # the same noise again, to see the same fault
+        with execution.autocast():
+            where = locate(state.model, batch.inputs)
         raise NonFiniteError(
-            f"the loss became {value} in epoch {epoch}; first not finite: {locate(state.model, inputs)}. "
+            f"the loss became {value} in epoch {epoch}; first not finite: {where}. "
             "Lower the learning rate, or look at the data"
         )
     state.optimizer.zero_grad()
-    loss.backward()
+    execution.processes.backward(loss)
     state.optimizer.step()
     state.scheduler.step()
     return value

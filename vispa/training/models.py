@@ -1,4 +1,4 @@
-"""Small plain torch networks.  `vispa.binarize` makes the middle layers binary; first and last stay float."""
+"""Networks by name: two small ones defined here, and those of `vispa.networks`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from solvers import checks
+from vispa.networks import NETWORKS
 from vispa.nn import SignActivation
 
 Activation = Callable[[], nn.Module]
@@ -70,19 +71,53 @@ def multilayer(shape: Shape, classes: int, activation: Activation, *, width: int
     )
 
 
-MODELS: dict[str, Callable[[Shape, int, Activation], nn.Module]] = {
-    "convolutional": convolutional,
-    "multilayer": multilayer,
-}
+SMALL: dict[str, Callable[..., nn.Module]] = {"convolutional": convolutional, "multilayer": multilayer}
+MODELS = (*SMALL, *NETWORKS)
 
 
 def build(name: str, shape: Shape, classes: int, *, binary_activations: bool) -> nn.Module:
-    """Build the model of the given name, initialised from torch's default generator.
+    """Build a model, initialised from torch's default generator.
+
+    Parameters
+    ----------
+    name : str
+        One of `MODELS`; ``"resnet18-1w1a:16"`` has 16 channels where the network has its own number.
+    shape : (channels, height, width)
+        Of one image.
+    classes : int
+        Number of logits.
+    binary_activations : bool
+        False leaves activations real; those of the 1W32A networks always are.
 
     Raises
     ------
     ValueError
-        If there is no model of that name.
+        If there is no model of that name, or the images are too small for it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> build("resnet18-1w1a:4", (3, 32, 32), 10, binary_activations=True)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
-    builder = MODELS[checks.choice("model", name, tuple(MODELS))]
-    return builder(shape, classes, SignActivation if binary_activations else nn.Hardtanh)
+    base, width = _parse(name)
+    options = {} if width is None else {"width": width}
+    if base in NETWORKS:
+        return NETWORKS[base].build(shape, classes, binary_activations=binary_activations, **options)
+    return SMALL[base](shape, classes, SignActivation if binary_activations else nn.Hardtanh, **options)
+
+
+def kept_real(name: str) -> tuple[str, ...]:
+    """Return what `vispa.binarize` is to keep real in the model of that name."""
+    base, _ = _parse(name)
+    return NETWORKS[base].keep if base in NETWORKS else ("first", "last")
+
+
+def _parse(name: str) -> tuple[str, int | None]:
+    base, colon, width = name.partition(":") if isinstance(name, str) else (name, "", "")
+    checks.choice("model", base, MODELS)
+    if not colon:
+        return base, None
+    if not (width.isascii() and width.isdigit() and int(width) >= 1):
+        raise ValueError(f"model must have a positive number after the colon, its width; found {name!r}")
+    return base, int(width)

@@ -18,8 +18,12 @@ from tqdm import tqdm
 from solvers import checks
 from vispa.training import checkpoint as checkpoints
 from vispa.training.evaluation import Evaluation, evaluate
+from vispa.training.execution import Execution
+from vispa.training.generators import own_devices
+from vispa.training.logs import Log
 from vispa.training.loop import Epoch, Stop, TrainingState, fit, make_optimizer
-from vispa.training.models import build
+from vispa.training.models import build, kept_real
+from vispa.training.processes import Processes
 from vispa.training.recipes import Recipe, apply_method
 from vispa.training.split import Split
 
@@ -70,14 +74,20 @@ def train(
     model: str = "convolutional",
     seed: int = 0,
     checkpoint: str | Path | None = None,
+    checkpoint_every: int = 1,
     max_seconds: float | None = None,
     callback: Callable[[Epoch], None] | None = None,
+    log: Log | None = None,
+    execution: Execution | None = None,
     progress: bool = False,
 ) -> Run:
     """Train one network; select its epoch on validation; evaluate it on the test images, once.
 
     One seed fixes initialisation, batch order and noise.  Methods under the same seed start from the same
     float weights and see the same batches.  torch's default generator is forked: the caller's is left alone.
+
+    In several processes, every one calls this with the same arguments and gets the same result; the first
+    alone writes the checkpoint and the log.
 
     Parameters
     ----------
@@ -90,12 +100,18 @@ def train(
     seed : int, optional
         At least 0.
     checkpoint : path, optional
-        Written after every epoch, atomically.  Where it exists, the run goes on from it and ends, on the CPU
-        with the same number of threads, bit for bit where an uninterrupted one would.
+        Written atomically.  Where it exists, the run goes on from it and ends, on the CPU with the same number
+        of threads and processes, bit for bit where an uninterrupted one would.
+    checkpoint_every : int, optional
+        Epochs between checkpoints; the last epoch always writes one.
     max_seconds : float, optional
         Time limit; a run that meets it is not evaluated on the test images.
     callback : callable, optional
         Called with each finished `Epoch`, after the checkpoint is written; StopIteration ends the run.
+    log : callable, optional
+        Called after each epoch with all epochs so far: `vispa.training.logs.CsvLog` or ``TensorBoardLog``.
+    execution : Execution, optional
+        Device, processes, precision, compilation; by default one process on the CPU in float32.
     progress : bool, optional
         Show a bar on standard error, if that is a terminal.
 
@@ -118,56 +134,66 @@ def train(
     started = time.monotonic()
     seed = checks.integer("seed", seed, minimum=0)
     limit = math.inf if max_seconds is None else checks.scalar("max_seconds", max_seconds, minimum=0.0)
+    every = checks.integer("checkpoint_every", checkpoint_every, minimum=1)
+    execution = execution or Execution()
+    processes = execution.processes
+    checks.integer("batch_size", recipe.batch_size, minimum=2 * processes.count)
     path = None if checkpoint is None else _checkpoint_path(checkpoint)
-    with torch.random.fork_rng(devices=[]):
+    stamp = _stamp(parts, recipe, model, seed, execution) if path is not None else {}
+    parts = parts.to(execution.device)
+    with torch.random.fork_rng(devices=own_devices(execution.device)):
         state = prepare(parts, recipe, model=model, seed=seed)
-        stamp = _stamp(parts, recipe, model, seed) if path is not None else {}
-        if path is not None and path.exists():
-            _resume(state, path, stamp)
+        if path is not None:
+            _resume(state, path, stamp, processes)
         with tqdm(
             desc=f"{recipe.method}, seed {seed}", total=recipe.epochs, initial=state.epoch, unit="epoch",
-            file=sys.stderr, leave=False, disable=None if progress else True,
+            file=sys.stderr, leave=False, disable=None if progress and processes.rank == 0 else True,
         ) as bar:  # fmt: skip
 
             def after_epoch(epoch: Epoch) -> None:
                 bar.set_postfix(validation=f"{epoch.validation_accuracy:.3f}", refresh=False)
                 bar.update()
-                if path is not None:
-                    checkpoints.save(path, stamp, state.snapshot())
+                if processes.rank == 0:
+                    if path is not None and (epoch.epoch % every == 0 or epoch.epoch == recipe.epochs):
+                        checkpoints.save(path, stamp, state.snapshot())
+                    if log is not None:
+                        log(state.history)
                 if callback is not None:
                     callback(epoch)
 
-            stop = fit(state, parts, recipe, seed=seed, deadline=started + limit, after_epoch=after_epoch)
-    return _conclude(state, parts, recipe, model, seed, stop, started)
+            stop = fit(
+                state, parts, recipe, seed=seed, execution=execution, deadline=started + limit,
+                after_epoch=after_epoch,
+            )  # fmt: skip
+    return _conclude(state, parts, recipe, model, seed, stop, started, processes)
 
 
 def prepare(parts: Split, recipe: Recipe, *, model: str = "convolutional", seed: int = 0) -> TrainingState:
     """Build the state before the first epoch; seeds torch's default generator, for the noise that follows."""
     torch.manual_seed(seed)
-    shape = parts.train.images.shape[1:]
     network = build(
-        model,
-        (int(shape[0]), int(shape[1]), int(shape[2])),
-        parts.train.classes,
-        binary_activations=recipe.method != "float",
+        model, parts.train.shape, parts.train.classes, binary_activations=recipe.method != "float"
     )
-    apply_method(network, recipe)
+    apply_method(network, recipe, keep=kept_real(model))
     # A fifth faster on small images; torch's annotations do not know of it.
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(parts.train.labels.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer, scheduler = make_optimizer(network, recipe, len(parts.train))
     return TrainingState(network, optimizer, scheduler)
 
 
 def _conclude(
-    state: TrainingState, parts: Split, recipe: Recipe, model: str, seed: int, stop: Stop, started: float
-) -> Run:
+    state: TrainingState, parts: Split, recipe: Recipe, model: str, seed: int, stop: Stop, started: float,
+    processes: Processes,
+) -> Run:  # fmt: skip
     if state.best is not None:
         state.model.load_state_dict(state.best_model)
     state.model.eval()
     evaluation = None
     if stop is Stop.FINISHED:
         samples = recipe.samples if recipe.sampled else 0
-        evaluation = evaluate(state.model, parts.validation, parts.test, samples=samples, seed=seed)
+        evaluation = evaluate(
+            state.model, parts.validation, parts.test, samples=samples, seed=seed, processes=processes
+        )
     result = Result(
         recipe, model, seed, len(parts.train), stop, tuple(state.history), state.best, evaluation,
         time.monotonic() - started,
@@ -184,18 +210,25 @@ def _checkpoint_path(checkpoint: str | Path) -> Path:
     return path
 
 
-def _resume(state: TrainingState, path: Path, stamp: dict[str, Any]) -> None:
-    snapshot = checkpoints.load(path, stamp)
+def _resume(state: TrainingState, path: Path, stamp: dict[str, Any], processes: Processes) -> None:
+    """Go on from the checkpoint, if there is one; the first process reads it for all."""
+    found = checkpoints.load(path, stamp) if processes.rank == 0 and path.exists() else None
+    snapshot = processes.from_first(found)
+    if snapshot is None:
+        return
     try:
         state.restore(snapshot)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not fit this version of the library: {error}") from error
 
 
-def _stamp(parts: Split, recipe: Recipe, model: str, seed: int) -> dict[str, Any]:
-    """Describe what makes two runs the same run."""
+def _stamp(parts: Split, recipe: Recipe, model: str, seed: int, execution: Execution) -> dict[str, Any]:
+    """Describe what makes two runs the same run; where they are computed does not."""
     digest = hashlib.sha256()
     for part in (parts.train, parts.validation):
         digest.update(part.images.contiguous().numpy().tobytes())
         digest.update(part.labels.numpy().tobytes())
-    return {**asdict(recipe), "model": model, "seed": seed, "data": digest.hexdigest()}
+    return {
+        **asdict(recipe), "model": model, "seed": seed, "precision": execution.precision,
+        "data": digest.hexdigest(),
+    }  # fmt: skip
