@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from vispa.nn.baselines import SignWeight
 from vispa.nn.selection import BinaryLayer, binary_layers
 
 __all__ = ["attach", "project"]
@@ -53,8 +54,9 @@ def attach(optimizer: OptimizerT, model: nn.Module) -> OptimizerT:
     TypeError
         If ``optimizer`` is not a torch optimizer.
     ValueError
-        If it holds no mean of the model, or is of a kind that prepares its state when it is built
-        (Adagrad) and lacks a factor: make such an optimizer after ``binarize``.
+        If it holds no mean of the model, or the signs of a layer of method ``bop``, or is of a kind that
+        prepares its state when it is built (Adagrad) and lacks a factor: make such an optimizer after
+        ``binarize``.
 
     Notes
     -----
@@ -79,6 +81,12 @@ def attach(optimizer: OptimizerT, model: nn.Module) -> OptimizerT:
             "optimizer holds no mean of the model's binary layers; make it from model.parameters(), and "
             "attach a copied optimizer to the model that was copied with it"
         )
+    for found in held:
+        if isinstance(found.weight, SignWeight):
+            raise ValueError(
+                f"layer {found.name!r} has method 'bop': its signs are flipped by vispa.Bop, its other parameters "
+                "trained by another optimizer; divide them with vispa.split_parameters, and attach nothing"
+            )
     names = {id(values): name for name, values in model.named_parameters()}
     for found in held:
         for values in found.weight.parameters():

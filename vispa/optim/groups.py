@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from torch import nn
@@ -58,9 +57,14 @@ def split_parameters(model: nn.Module) -> SplitParameters:
 class Stepping(Protocol):
     """An optimizer or a schedule, as far as a training loop and a checkpoint need it."""
 
-    step: Callable[..., Any]
-    state_dict: Callable[..., dict[str, Any]]
-    load_state_dict: Callable[..., Any]
+    def step(self) -> Any:
+        """Go one step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` takes."""
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Go on where `state_dict` was taken."""
 
 
 class InStep:
