@@ -6,6 +6,7 @@ from vispa.nn.binarization import binarize
 from vispa.nn.evaluation import ensemble, sampling
 from vispa.nn.hardening import harden
 from vispa.nn.selection import BinaryLayer, binary_layers
+from vispa.nn.warm_start import load_float
 
 __all__ = [
     "BinaryLayer",
@@ -15,6 +16,7 @@ __all__ = [
     "binary_layers",
     "ensemble",
     "harden",
+    "load_float",
     "project",
     "sampling",
 ]

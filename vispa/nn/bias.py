@@ -35,6 +35,11 @@ class ScaledBias(nn.Module):
             raise ValueError("the bias cannot be set where a channel's alpha is zero; set alpha first")
         return bias / alpha
 
+    def stored(self, bias: Tensor) -> Tensor:
+        """Return what to store so that the layer sees ``bias`` in all channels whose alpha is not zero."""
+        alpha = self._alpha()
+        return torch.where(alpha == 0, 0.0, bias / alpha)
+
     def _alpha(self) -> Tensor:
         alphas: list[Tensor] = [weight.alpha for weight in self._scaled_with if weight.alpha is not None]
         return alphas[0] if len(alphas) == 1 else torch.cat(alphas)

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from solvers import checks
 from vispa.nn.bias import ScaledBias
 from vispa.nn.binary_scopes import scopes_of
-from vispa.nn.posterior import PosteriorOptions, draw_mean, start_noise
+from vispa.nn.posterior import PosteriorOptions, draw_mean, published_noise_ratio, start_noise
 from vispa.nn.refusals import refuse_wrapped
 from vispa.nn.selection import LayerChoice, select_sites
 from vispa.nn.sites import Site
@@ -188,7 +188,7 @@ def _initialise(
 ) -> None:
     draw_mean(weight, mean)
     if isinstance(weight, LowRankWeight):
-        start_noise(weight, mean, noise_ratio)
+        start_noise(weight, mean, published_noise_ratio(weight) if noise_ratio is None else noise_ratio)
     if weight.alpha is not None:
         with torch.no_grad():
             weight.alpha.fill_(site.terms(attribute) ** -0.5)

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from solvers import checks
 from vispa.nn.baselines import BernoulliWeight, SignWeight, StraightThroughWeight
+from vispa.nn.functions import working_dtype
 from vispa.nn.layout import Layout
 from vispa.nn.weights import BinaryWeight, LowRankWeight
 
-__all__ = ["PosteriorOptions", "draw_mean", "start_noise"]
+__all__ = ["PosteriorOptions", "draw_mean", "published_noise_ratio", "start_noise"]
 
 METHODS = ("vispa", "ste", "bernoulli", "bop")
 PROJECTIONS = ("paper", "published")
@@ -76,17 +77,23 @@ def draw_mean(weight: BinaryWeight, mean: Tensor) -> None:
         nn.init.normal_(mean, std=math.sqrt(variance))
 
 
-def start_noise(weight: LowRankWeight, mean: Tensor, noise_ratio: float | None) -> None:
-    """Draw the factor, in place, for a ratio of noise to mean; by default as the published layer does."""
-    out_channels, rank, fan_in = weight.factor.shape
+def published_noise_ratio(weight: LowRankWeight) -> float:
+    """Return the ratio of noise to mean at which the published layer starts.
+
+    It draws the mean by Xavier's law and the factor by that for a tensor of shape (K, out_channels, ...).
+    """
+    layout, rank = weight.layout, weight.rank
+    columns = rank if weight.root_residual is None else rank + 1
+    fans = (layout.in_channels + layout.out_channels) / (layout.in_channels * (layout.out_channels + rank))
+    return math.sqrt(columns * fans / weight.scale)
+
+
+def start_noise(weight: LowRankWeight, mean: Tensor, noise_ratio: float) -> None:
+    """Draw the factor, in place, for a ratio of noise to mean, both root mean squares."""
+    columns = weight.rank if weight.root_residual is None else weight.rank + 1
     with torch.no_grad():
-        if noise_ratio is None:
-            # Xavier's law for a tensor of shape (K, out_channels, ...), as the published layer stores it.
-            deviation = math.sqrt(2.0 / (fan_in * (out_channels + rank)))
-        else:
-            columns = rank if weight.root_residual is None else rank + 1
-            root_mean_square = float(mean.square().mean().sqrt())
-            deviation = noise_ratio * math.sqrt(weight.scale / columns) * root_mean_square
+        root_mean_square = float(mean.to(working_dtype(mean.dtype)).square().mean().sqrt())
+        deviation = noise_ratio * math.sqrt(weight.scale / columns) * root_mean_square
         nn.init.normal_(weight.factor, std=deviation)
         if weight.root_residual is not None:
             weight.root_residual.fill_(deviation)
