@@ -11,6 +11,7 @@ __version__ = "0.1.0.dev0"
 _HOME = {
     "BinaryQuadratic": "solvers.problem",
     "Elliptope": "solvers.problem",
+    "Gram": "solvers.gram",
     "LowRankSolver": "solvers.cvxpy_solver",
     "MaxCut": "solvers.problem",
     "Solution": "solvers.solution",
@@ -25,6 +26,7 @@ _HOME = {
     "binarize": "vispa.nn",
     "ensemble": "vispa.nn",
     "harden": "vispa.nn",
+    "load_float": "vispa.nn",
     "sampling": "vispa.nn",
     "Bop": "vispa.optim",
     "Bop2ndOrder": "vispa.optim",
