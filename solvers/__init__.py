@@ -2,6 +2,7 @@
 
 from solvers.brute_force import brute_force
 from solvers.exact import exact
+from solvers.gram import Gram
 from solvers.io import read_problem, read_rudy, read_sdpa
 from solvers.local_search import one_flip, two_flip
 from solvers.low_rank import low_rank
@@ -14,6 +15,7 @@ from solvers.tabu import tabu_search
 __all__ = [
     "BinaryQuadratic",
     "Elliptope",
+    "Gram",
     "Iteration",
     "MaxCut",
     "Rounding",

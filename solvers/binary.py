@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
+from solvers.gram import Gram
 from solvers.problem import BinaryQuadratic, Cost, Problem, as_problem
 
 # Columns of the identity that an operator is applied to at a time: bounds memory, keeps products BLAS-sized.
@@ -79,7 +80,7 @@ def dense_matrix(name: str, cost: Cost, *, limit: int) -> NDArray[np.float64]:
 
 def diagonal(cost: Cost) -> NDArray[np.float64]:
     """Diagonal of a cost matrix; an operator is applied to the identity, a block of columns at a time."""
-    if not isinstance(cost, LinearOperator):
+    if not isinstance(cost, LinearOperator) or isinstance(cost, Gram):
         return np.asarray(cost.diagonal(), dtype=np.float64)
     order = int(cost.shape[0])
     blocks = [np.diagonal(_columns(cost, start), -start) for start in range(0, order, _BLOCK)]
@@ -88,6 +89,8 @@ def diagonal(cost: Cost) -> NDArray[np.float64]:
 
 def frobenius_norm(cost: Cost) -> float:
     r""":math:`\|C\|_F` without overflow or underflow; an operator is applied to the identity in blocks."""
+    if isinstance(cost, Gram):
+        return cost.frobenius_norm()
     if isinstance(cost, LinearOperator):
         order = int(cost.shape[0])
         return math.hypot(*(_safe_norm(_columns(cost, start)) for start in range(0, order, _BLOCK)))

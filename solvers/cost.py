@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
+from solvers.gram import Gram
 
 # An ndarray, csr_array or LinearOperator, all float64; SciPy carries no types to say it with.
 Cost: TypeAlias = Any
@@ -54,6 +55,8 @@ def symmetrise(matrix: Any) -> Any:
 def homogenise(A: Cost, b: NDArray[np.float64]) -> Cost:
     """C = [[0, b^T/2], [b/2, A]], in the form that A has."""
     half = 0.5 * b
+    if isinstance(A, Gram) and A.border is None:
+        return A.homogenised(half)
     if isinstance(A, LinearOperator):
         return _HomogenisedOperator(A, half)
     if sp.issparse(A):
@@ -95,6 +98,8 @@ def scale_symmetrically(cost: Cost, scale: NDArray[np.float64]) -> Cost:
     ValueError
         If the result leaves the range of float64.
     """
+    if isinstance(cost, Gram):
+        return cost.scaled(scale)
     if isinstance(cost, LinearOperator):
         return _ScaledOperator(cost, scale)
     with np.errstate(over="ignore", invalid="ignore"):

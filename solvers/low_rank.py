@@ -11,6 +11,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
 from solvers.binary import frobenius_norm
+from solvers.gram import Gram
 from solvers.part_solver import PartSolver
 from solvers.parts import split_components, split_diagonal
 from solvers.problem import Cost, Elliptope, Problem, as_problem
@@ -106,7 +107,7 @@ def low_rank(
     if max_seconds is not None:
         max_seconds = checks.scalar("max_seconds", max_seconds, positive=True)
     generator = checks.generator("rng", rng)
-    if isinstance(relaxation.cost, LinearOperator):
+    if isinstance(relaxation.cost, LinearOperator) and not isinstance(relaxation.cost, Gram):
         probe_operator("cost", relaxation.cost)
     factor = _start_factor(relaxation.size, rank, start, generator)
     rigorous = certificate == "rigorous"
@@ -142,6 +143,8 @@ class _Solve:
         self.tol = tol
         self.generator = generator
         unit = relaxation.unit().cost
+        if isinstance(unit, Gram):
+            unit = unit.economical()
         self.exponent = binary_exponent(unit)
         cost = scale_by_power(unit, -self.exponent)
         hollow, self.diagonal = split_diagonal(cost)
@@ -247,6 +250,7 @@ def _start_factor(
 
 
 def _frobenius(cost: Cost) -> float:
-    if isinstance(cost, LinearOperator) and cost.shape[0] > MEASURED_OPERATOR:
+    measured = not isinstance(cost, LinearOperator) or isinstance(cost, Gram)
+    if not measured and cost.shape[0] > MEASURED_OPERATOR:
         return 0.0
     return frobenius_norm(cost)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator
 
+from solvers.gram import Gram
 from solvers.problem import Cost
 
 # Components up to this order are solved together: a loop over thousands of pairs would cost more than it saves.
@@ -37,6 +38,8 @@ class Part:
 
 def split_diagonal(cost: Cost) -> tuple[Cost, NDArray[np.float64]]:
     """The cost without its diagonal, sparse where that is faster, and the diagonal; operators stay whole."""
+    if isinstance(cost, Gram):
+        return cost.hollow(), cost.diagonal()
     if isinstance(cost, LinearOperator):
         return cost, np.zeros(cost.shape[0])
     diagonal = np.asarray(cost.diagonal(), dtype=np.float64).copy()

@@ -17,6 +17,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
 from solvers.cost import Cost, apply, as_cost, homogenise, scale_symmetrically, symmetrise
+from solvers.gram import Gram
 
 __all__ = [
     "BinaryQuadratic",
@@ -39,6 +40,7 @@ class BinaryQuadratic:
     ----------
     A : (n, n) array_like, scipy sparse array, or LinearOperator
         Symmetric.  Copied; the caller's array is never changed.  A LinearOperator is trusted to be symmetric.
+        For A = X^T X that need not be formed there is `from_factor`.
     b : (n,) array_like, optional
         Linear term; zero by default.
     constant : float, optional
@@ -63,6 +65,56 @@ class BinaryQuadratic:
         self.n = int(self.A.shape[0])
         self.b = np.zeros(self.n) if b is None else checks.vector("b", b, length=self.n)
         self.constant = checks.scalar("constant", constant)
+
+    @classmethod
+    def from_factor(cls, X: Any, b: ArrayLike | None = None, constant: float = 0.0) -> BinaryQuadratic:
+        r"""Minimise :math:`|X w|^2 + b^T w + \text{constant}`: A = X^T X, kept as X (`solvers.Gram`).
+
+        Parameters
+        ----------
+        X : (m, n) array_like or scipy sparse array
+            Copied.
+        b, constant
+            As for the class.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for the class, about X.
+
+        Examples
+        --------
+        >>> problem = BinaryQuadratic.from_factor([[1.0, 2.0, 3.0]])
+        >>> float(problem.evaluate([1, 1, -1]))
+        0.0
+        """
+        return cls(Gram(X), b, constant)
+
+    @classmethod
+    def least_squares(cls, X: Any, target: ArrayLike) -> BinaryQuadratic:
+        r"""Minimise :math:`|X w - t|^2`, X kept as it is: binary regression, or quantisation of one neuron.
+
+        Parameters
+        ----------
+        X : (m, n) array_like or scipy sparse array
+            Copied.
+        target : (m,) array_like
+            t.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `from_factor`, and if the target does not fit.
+
+        Examples
+        --------
+        >>> problem = BinaryQuadratic.least_squares([[1.0, 2.0], [0.0, 1.0]], target=[-1.0, -1.0])
+        >>> float(problem.evaluate([1, -1]))
+        0.0
+        """
+        gram = Gram(X)
+        target = checks.vector("target", target, length=gram.vectors.shape[1])
+        return cls(gram, -2.0 * (gram.vectors @ target), float(target @ target))
 
     @property
     def has_linear_term(self) -> bool:

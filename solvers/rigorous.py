@@ -23,6 +23,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
 from solvers.certificate import dense_cost
+from solvers.gram import Gram
 from solvers.parts import split_components, split_diagonal
 from solvers.problem import Cost, Elliptope
 
@@ -39,6 +40,8 @@ TINY = float(np.finfo(np.float64).tiny)
 # The first shifts grow little, because the estimate is usually nearly right and the bound pays for every excess.
 CAREFUL_GROWTH = 1.2
 CAREFUL_ATTEMPTS = 4
+# Above every exponent of a float64.
+MOST = 1 << 20
 GROWTH = 4.0
 
 
@@ -49,8 +52,8 @@ def rigorous_bound(
 
     Parameters
     ----------
-    cost : (N, N) ndarray or sparse array
-        Symmetric C, N <= 10,000.
+    cost : (N, N) ndarray, sparse array or Gram
+        Symmetric C, N <= 10,000.  For a Gram the exact product of the stored X is meant.
     dual : (N,) array_like
         Any finite vector; the bound is good where C - Diag(y) is nearly PSD.
     diagonal : (N,) array_like, optional
@@ -69,7 +72,7 @@ def rigorous_bound(
     Raises
     ------
     TypeError
-        For a LinearOperator, whose entries cannot be enclosed.
+        For a LinearOperator, whose entries cannot be enclosed; a `Gram` can.
     ValueError
         Above N = 10,000, and where an argument is not finite or does not fit.
 
@@ -116,7 +119,7 @@ def split_squares(diagonal: Vector) -> tuple[NDArray[np.int64], Vector]:
 
 def check_provable(cost: Cost) -> None:
     """Refuse costs for which no rigorous bound is offered, before any work is done."""
-    if isinstance(cost, LinearOperator):
+    if isinstance(cost, LinearOperator) and not isinstance(cost, Gram):
         raise TypeError(
             "a rigorous certificate needs the entries of the cost; found a LinearOperator. "
             "Pass an array, or certificate='estimate'"
@@ -144,20 +147,9 @@ class _Scaled:
     def __init__(self, problem: Elliptope, dual: Vector, powers: NDArray[np.int64]) -> None:
         halves, self.weights = split_squares(problem.diagonal)
         self.size = problem.size
-        cost = problem.cost
-        if sp.issparse(cost):
-            rows = np.repeat(np.arange(problem.size), np.diff(cost.indptr))
-            shifts, entries = halves[rows] + halves[cost.indices], cost.data
-        else:
-            shifts, entries = np.add.outer(halves, halves), cost
-        exponents = np.frexp(entries)[1] + shifts
-        # with the dual's exponents in it, nothing overflows
-        largest = [exponents[entries != 0], (np.frexp(dual)[1] + powers)[dual != 0]]
-        self.exponent = max((int(some.max()) for some in largest if some.size), default=0)
-        entries = np.ldexp(entries, shifts - self.exponent)
-        self.cost: Cost = entries
-        if sp.issparse(cost):
-            self.cost = sp.csr_array((entries, cost.indices, cost.indptr), shape=cost.shape)
+        # of the dual, too, so that nothing overflows
+        needed = (np.frexp(dual)[1] + powers)[dual != 0].max(initial=-MOST)
+        self.exponent, self.cost, self.uncertainty = _scaled_cost(problem.cost, halves, int(needed))
         self.dual = np.ldexp(dual, powers - self.exponent)
 
     def bound(self, smallest_eigenvalue: float) -> float:
@@ -169,21 +161,47 @@ class _Scaled:
         terms: list[float] = []
         for part in split_components(hollow):
             alone[part.rows] = False
-            rows = _Part(part.cost, entries[part.rows], self.dual[part.rows], self.weights[part.rows])
+            rows = _Part(
+                part.cost, entries[part.rows], self.dual[part.rows], self.weights[part.rows], self.uncertainty
+            )
             terms.extend(rows.proved_terms(smallest_eigenvalue))
         # a row that meets no other contributes its diagonal entry
         terms.extend(_products_below(self.weights[alone], entries[alone]))
         return math.nextafter(math.fsum(terms), -math.inf)
 
 
-class _Part:
-    """One connected part: C without its diagonal, its diagonal, y, and a in [1, 4)."""
+def _scaled_cost(cost: Cost, halves: NDArray[np.int64], needed: int) -> tuple[int, Cost, float]:
+    """An exponent e, the c_ij 2^(k_i + k_j - e), all below one, and how far they may be off in spectral norm."""
+    if isinstance(cost, Gram):
+        largest = int((cost.binary_exponents() + halves).max())
+        half = max(largest, -(-needed // 2))
+        half = half if half > -MOST // 2 else 0
+        return 2 * half, *cost.scaled_by_powers(halves - half).enclosure()
+    if sp.issparse(cost):
+        rows = np.repeat(np.arange(cost.shape[0]), np.diff(cost.indptr))
+        shifts, entries = halves[rows] + halves[cost.indices], cost.data
+    else:
+        shifts, entries = np.add.outer(halves, halves), cost
+    exponents = np.frexp(entries)[1] + shifts
+    exponent = max(int(exponents[entries != 0].max(initial=-MOST)), needed)
+    exponent = exponent if exponent > -MOST else 0
+    entries = np.ldexp(entries, shifts - exponent)
+    if sp.issparse(cost):
+        entries = sp.csr_array((entries, cost.indices, cost.indptr), shape=cost.shape)
+    return exponent, entries, 0.0
 
-    def __init__(self, hollow: Cost, diagonal: Vector, dual: Vector, weights: Vector) -> None:
+
+class _Part:
+    """One connected part: C without its diagonal, its diagonal, y, a in [1, 4), and the uncertainty of C."""
+
+    def __init__(
+        self, hollow: Cost, diagonal: Vector, dual: Vector, weights: Vector, uncertainty: float
+    ) -> None:
         self._slack = dense_cost(hollow)
         self._diagonal = diagonal
         self._dual = dual
         self._weights = weights
+        self._uncertainty = uncertainty
         self._order = int(dual.shape[0])
 
     def proved_terms(self, smallest_eigenvalue: float) -> list[float]:
@@ -204,7 +222,7 @@ class _Part:
             growth = CAREFUL_GROWTH if attempt < CAREFUL_ATTEMPTS else GROWTH
             shift = max(growth * shift, UNIT_ROUNDOFF * magnitude, TINY)
         # forming c_ii - z_i rounds once
-        forming = UNIT_ROUNDOFF * float(slack_diagonal.max()) + TINY
+        forming = UNIT_ROUNDOFF * float(slack_diagonal.max()) + TINY + self._uncertainty
         trace = math.fsum(self._weights) * (1.0 + 4.0 * UNIT_ROUNDOFF)
         loss = trace * (_backward_error(slack_diagonal) + forming) * (1.0 + 16.0 * UNIT_ROUNDOFF)
         return [*_products_below(self._weights, lowered), -loss]

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
 
+from solvers.gram import Gram
 from solvers.problem import Cost
 
 # Of |x^T C z|: how far an operator may be from its adjoint by rounding.
@@ -13,13 +14,17 @@ ADJOINT_TOLERANCE = 1e-8
 
 
 def binary_exponent(cost: Cost) -> int:
-    """The least e with all entries below 2^e; 0 for an operator, whose entries are not at hand, and for zero.
+    """An e with all entries below 2^e; 0 for an operator, whose entries are not at hand, and for zero.
+
+    The least one for an array, an even one for a `Gram`.
 
     Examples
     --------
     >>> binary_exponent(np.array([[0.0, 3.0], [3.0, 0.0]]))
     2
     """
+    if isinstance(cost, Gram):
+        return 2 * int(cost.binary_exponents().max())
     if isinstance(cost, LinearOperator):
         return 0
     entries = cost.data if sp.issparse(cost) else cost
@@ -30,6 +35,8 @@ def scale_by_power(cost: Cost, exponent: int) -> Cost:
     """The cost times 2^exponent, without rounding unless entries become subnormal."""
     if exponent == 0:
         return cost
+    if isinstance(cost, Gram):
+        return cost.scaled_by_powers(np.full(cost.shape[0], exponent // 2))
     if sp.issparse(cost):
         return sp.csr_array((np.ldexp(cost.data, exponent), cost.indices, cost.indptr), shape=cost.shape)
     return np.ldexp(cost, exponent)

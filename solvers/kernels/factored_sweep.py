@@ -1,0 +1,109 @@
+"""Over-relaxed coordinate sweeps for the cost X^T S X, S diagonal, through the image U = S X V that they keep.
+
+With every other row fixed, row i is pulled by g_i = U^T x_i - (x_i^T S x_i) v_i (+ h_i v_0): no entry of X^T S X
+outside small diagonal blocks is ever needed.
+"""
+
+import numba
+import numpy as np
+
+from solvers.kernels.sweep import DELAY, relax_row
+
+compiled = numba.njit(cache=True, fastmath=True, error_model="numpy")
+
+
+@compiled
+def relax_border(border, factor, beta):
+    """Relax row 0, which meets every other row i through border[i - 1]; return the decrease."""
+    pull = np.zeros(factor.shape[1])
+    for row in range(border.shape[0]):
+        for column in range(pull.shape[0]):
+            pull[column] += border[row] * factor[row + 1, column]
+    return relax_row(factor, 0, pull, beta)
+
+
+@compiled
+def factored_sweep_dense(vectors, weights, blocks, border, image, factor, first, count):
+    """Run sweeps ``first`` .. ``first + count - 1`` in place; return the decrease in the last one and in all.
+
+    ``vectors`` (n, m) holds the columns of X, ``image`` (m, k) is S X V, and ``blocks`` (., size, size) holds the
+    diagonal blocks of X^T S X.  A block of rows shares its products with the image; within it, the rows that have
+    moved already are accounted for through the block.  ``border`` is empty where nothing was homogenised;
+    otherwise ``factor`` has a row 0 of its own.
+    """
+    rows = vectors.shape[0]
+    shift = factor.shape[0] - rows
+    width = factor.shape[1]
+    size = blocks.shape[1]
+    pull = np.empty(width)
+    pulls = np.empty((size, width))
+    moved = np.empty((size, width))
+    change = np.empty((vectors.shape[1], width))
+    decrease = 0.0
+    total = 0.0
+    for number in range(first, first + count):
+        beta = number / (number + DELAY)
+        decrease = relax_border(border, factor, beta) if shift > 0 else 0.0
+        for block in range(blocks.shape[0]):
+            start = block * size
+            stop = min(start + size, rows)
+            gram = blocks[block]
+            np.dot(vectors[start:stop], image, pulls[: stop - start])
+            for member in range(stop - start):
+                row = start + member + shift
+                for column in range(width):
+                    pull[column] = pulls[member, column] - gram[member, member] * factor[row, column]
+                    moved[member, column] = factor[row, column]
+                if shift > 0:
+                    weight = border[start + member]
+                    for column in range(width):
+                        pull[column] += weight * factor[0, column]
+                for earlier in range(member):
+                    weight = gram[member, earlier]
+                    for column in range(width):
+                        pull[column] += weight * moved[earlier, column]
+                decrease += relax_row(factor, row, pull, beta)
+                for column in range(width):
+                    moved[member, column] = factor[row, column] - moved[member, column]
+            np.dot(vectors[start:stop].T, moved[: stop - start], change)
+            for line in range(change.shape[0]):
+                for column in range(width):
+                    image[line, column] += weights[line] * change[line, column]
+        total += decrease
+    return decrease, total
+
+
+@compiled
+def factored_sweep_sparse(indptr, indices, values, weights, squares, border, image, factor, first, count):
+    """The same for sparse X, given as the CSR form of its transpose; ``squares`` holds x_i^T S x_i."""
+    rows = indptr.shape[0] - 1
+    shift = factor.shape[0] - rows
+    width = factor.shape[1]
+    pull = np.empty(width)
+    moved = np.empty(width)
+    decrease = 0.0
+    total = 0.0
+    for number in range(first, first + count):
+        beta = number / (number + DELAY)
+        decrease = relax_border(border, factor, beta) if shift > 0 else 0.0
+        for index in range(rows):
+            row = index + shift
+            weight = border[index] if shift > 0 else 0.0
+            for column in range(width):
+                moved[column] = factor[row, column]
+                pull[column] = weight * factor[0, column] - squares[index] * moved[column]
+            for position in range(indptr[index], indptr[index + 1]):
+                line = indices[position]
+                weight = values[position]
+                for column in range(width):
+                    pull[column] += weight * image[line, column]
+            decrease += relax_row(factor, row, pull, beta)
+            for column in range(width):
+                moved[column] = factor[row, column] - moved[column]
+            for position in range(indptr[index], indptr[index + 1]):
+                line = indices[position]
+                weight = weights[line] * values[position]
+                for column in range(width):
+                    image[line, column] += weight * moved[column]
+        total += decrease
+    return decrease, total
