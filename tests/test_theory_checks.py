@@ -161,5 +161,18 @@ def test_names_select_claims_and_families() -> None:
     assert [member.identifier for member in select(["v2", "gauge"])] == ["G1", "G2", "G3", "G4", "V2"]
     with pytest.raises(ValueError, match=r"one of G1, .*straight-through.*found 'Q9'"):
         select(["Q9"])
+    assert select("r3") == select(["R3"])
+    with pytest.raises(ValueError, match="at least one"):
+        run([])
     with pytest.raises(ValueError, match="seed"):
         run(["G1"], seed=-1)
+
+
+def test_a_slow_run_takes_more_samples_and_says_so() -> None:
+    usual, slow = run(["V4"], seed=0), run(["V4"], seed=0, slow=True)
+    assert slow.passed
+    assert slow.as_json()["slow"] is True
+    assert usual.as_json()["slow"] is False
+    # Eight times the samples: radii nearly sqrt(8) times smaller.
+    ratio = usual.outcomes[0].measurements[0].bound / slow.outcomes[0].measurements[0].bound
+    assert 2.5 < ratio < 3.2

@@ -47,7 +47,7 @@ def _given_noise(posterior: SignGaussian) -> tuple[Array, Array]:
 def bounds(trial: Trial) -> Iterator[Measurement]:
     """Try to reverse the inequalities, and attain the second."""
     first, second, attained, error = math.inf, math.inf, 0.0, 0.0
-    for _ in range(6):
+    for _ in range(trial.count(6)):
         posterior = instances.posterior(trial.rng, SIZE, 1)
         probabilities, conditional = posterior.probabilities(), posterior.conditional_entropy().value
         components, weights = _given_noise(posterior)
@@ -98,7 +98,7 @@ def _mixture_gap(rng: np.random.Generator) -> float:
 def independence(trial: Trial) -> Iterator[Measurement]:
     """Measure the mutual information with and without a factor."""
     gap, information = 0.0, math.inf
-    for _ in range(10):
+    for _ in range(trial.count(10)):
         mean, residual = trial.rng.uniform(-1, 1, SIZE), trial.rng.uniform(0.2, 1.0, SIZE)
         for factor in (None, np.zeros((SIZE, 1))):
             independent = SignGaussian(mean, factor, residual)
@@ -205,7 +205,7 @@ def _families(rng: np.random.Generator) -> list[SignGaussian]:
 )
 def semi_implicit(trial: Trial) -> Iterator[Measurement]:
     """Compare Monte Carlo estimates with exact values at M = 0, 1 and with the order at M = 30."""
-    n, samples = 4, 60_000
+    n, samples = 4, trial.count(60_000)
     slope = trial.rng.choice([-1.0, 1.0], size=(n, 1)) * trial.rng.uniform(1.8, 2.2, size=(n, 1))
     posterior = SignGaussian(trial.rng.uniform(-0.2, 0.2, size=n), slope, np.ones(n))
     components, weights = _given_noise(posterior)

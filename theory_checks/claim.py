@@ -91,11 +91,38 @@ def at_least(quantity: str, measured: Any, bound: float, *, error_probability: f
     return Measurement(quantity, float(measured), ">=", float(bound), error_probability)
 
 
+# How many times as many instances and samples a slow run takes.
+_SLOW = 8
+
+
 @dataclass(frozen=True)
 class Trial:
-    """What a check may draw on: a generator of its own, so that company does not change its numbers."""
+    """What a check may draw on: a generator of its own, so that company does not change its numbers.
+
+    Attributes
+    ----------
+    rng : numpy.random.Generator
+        Source of every instance and sample.
+    slow : bool
+        Whether there is time for more instances, more samples and larger problems.
+    """
 
     rng: np.random.Generator
+    slow: bool = False
+
+    def count(self, usual: int) -> int:
+        """Number of instances or samples: eight times the usual one in a slow run.
+
+        Examples
+        --------
+        >>> Trial(np.random.default_rng(0), slow=True).count(100)
+        800
+        """
+        return _SLOW * usual if self.slow else usual
+
+    def size(self, usual: int, slow: int) -> int:
+        """Size of a problem, which no rule of thumb makes larger: both are said."""
+        return slow if self.slow else usual
 
 
 Measure = Callable[[Trial], Iterable[Measurement]]

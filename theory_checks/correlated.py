@@ -89,7 +89,7 @@ def vertices(trial: Trial) -> Iterator[Measurement]:
     def extension(points: Array) -> Array:
         return np.asarray(loss.values(torch.from_numpy(points)).numpy())
 
-    interior = trial.rng.uniform(-1.0, 1.0, size=(300, SIZE))
+    interior = trial.rng.uniform(-1.0, 1.0, size=(trial.count(300), SIZE))
     plus = 0.5 * (1.0 + interior)
     weights = np.where(cube(SIZE) > 0, plus[:, None, :], 1.0 - plus[:, None, :]).prod(axis=-1)
     expected = weights @ problem.evaluate(cube(SIZE))
@@ -123,7 +123,7 @@ def vertices(trial: Trial) -> Iterator[Measurement]:
 def conditional_gradient(trial: Trial) -> Iterator[Measurement]:
     """Differentiate the exact expectation, and condition the exact law."""
     error, dropped, independent = 0.0, 0.0, 0.0
-    for slope in (1.0, 1.0, 0.0):
+    for slope in [1.0, 1.0, 0.0] * trial.count(1):
         family = instances.posterior(trial.rng, SIZE, 1)
         family = SignGaussian(family.mean, slope * family.factor, family.residual)
         loss = Polynomial(trial.rng, SIZE)
@@ -179,7 +179,7 @@ def _given_zero(family: SignGaussian, i: int) -> SignGaussian:
 def price(trial: Trial) -> Iterator[Measurement]:
     """Differentiate the sign moment of random pairs."""
     worst = 0.0
-    for _ in range(12):
+    for _ in range(trial.count(12)):
         mean, deviation = trial.rng.normal(size=2), trial.rng.uniform(0.5, 2.0, size=2)
         covariance = np.outer(deviation, deviation)
         covariance[0, 1] = covariance[1, 0] = trial.rng.uniform(-0.8, 0.8) * covariance[0, 1]
@@ -207,15 +207,15 @@ def price(trial: Trial) -> Iterator[Measurement]:
 )
 def zero_temperature(trial: Trial) -> Iterator[Measurement]:
     """Try to go below the minimum; attain it at every rank; then watch the latent objective pass it."""
-    below, missed, relaxed = math.inf, 0.0, 0.0
+    below, missed, relaxed, n = math.inf, 0.0, 0.0, trial.size(9, 16)
     for _ in range(3):
-        problem = instances.quadratic(trial.rng, 9)
+        problem = instances.quadratic(trial.rng, n)
         best = vispa.brute_force(problem)
         solution = vispa.low_rank(problem, rng=trial.rng)
-        families = [instances.posterior(trial.rng, 9, rank, noise=0.0) for rank in (1, 2, 3)]
+        families = [instances.posterior(trial.rng, n, rank, noise=0.0) for rank in (1, 2, 3)]
         families.append(SignGaussian.from_solution(solution))
         below = min(below, *(_expected_loss(problem, family) - best.value for family in families))
-        corners = [SignGaussian(best.point, np.zeros((9, rank))) for rank in range(4)]
+        corners = [SignGaussian(best.point, np.zeros((n, rank))) for rank in range(4)]
         missed = max(missed, *(abs(_expected_loss(problem, vertex) - best.value) for vertex in corners))
         latent = (
             float((np.asarray(problem.relaxation().cost) * families[-1].elliptope()).sum()) + problem.constant

@@ -36,7 +36,7 @@ RANKS = (0, 1, 3, SIZE)
 def gauge(trial: Trial) -> Iterator[Measurement]:
     """Compare a family with its rescaled and its projected versions."""
     change, moment_error, distance_error = 0.0, 0.0, 0.0
-    for rank in RANKS:
+    for rank in RANKS * trial.count(1):
         original = instances.posterior(trial.rng, SIZE, rank)
         scale = 10.0 ** trial.rng.uniform(-3, 3, size=SIZE)
         rescaled = SignGaussian(
@@ -149,7 +149,7 @@ def _pair_errors(posterior: SignGaussian) -> Iterator[float]:
 )
 def box(trial: Trial) -> Iterator[Measurement]:
     """Try to miss a point of the box, and to leave it."""
-    interior = trial.rng.uniform(-1.0, 1.0, size=(200, SIZE))
+    interior = trial.rng.uniform(-1.0, 1.0, size=(trial.count(200), SIZE))
     edges = np.where(trial.rng.random(interior.shape) < 0.5, np.sign(interior), interior)
     targets = np.concatenate([interior, edges, cube(SIZE), np.zeros((1, SIZE))])
     missed = max(float(np.abs(SignGaussian.factorised(t).projected().mean - t).max()) for t in targets)
@@ -163,7 +163,7 @@ def box(trial: Trial) -> Iterator[Measurement]:
     )
     yield at_most("largest |E[w] - target| over the interior", sign_missed, 1e-12)
 
-    families = [instances.posterior(trial.rng, SIZE, rank) for rank in RANKS for _ in range(50)]
+    families = [instances.posterior(trial.rng, SIZE, rank) for rank in RANKS for _ in range(trial.count(50))]
     largest = max(float(np.abs(family.projected().mean).max()) for family in families)
     yield at_most("largest |mu_i| of a projected family", largest, 1.0)
     projected = SignGaussian([0.9], None, [1.0]).projected().mean[0]

@@ -22,7 +22,6 @@ from vispa.gaussian import SignGaussian
 Array = NDArray[np.float64]
 
 SIZE = 9
-SAMPLES = 40_000
 
 
 @claim(
@@ -43,19 +42,20 @@ def rounding_law(trial: Trial) -> Iterator[Measurement]:
     problem = instances.quadratic(trial.rng, SIZE)
     solution = vispa.low_rank(problem, rng=trial.rng)
     values = problem.evaluate(cube(SIZE))
-    radius = hoeffding_radius(float(values.max() - values.min()), SAMPLES)
+    samples = trial.count(40_000)
+    radius = hoeffding_radius(float(values.max() - values.min()), samples)
     for name, method in (
         ("homogeneous", rounding.round_homogeneous),
         ("fixed mean", rounding.round_fixed_mean),
     ):
-        drawn = method(solution, samples=SAMPLES, local_search=False, rng=trial.rng)
+        drawn = method(solution, samples=samples, local_search=False, rng=trial.rng)
         exact = _fixed_mean_value(problem, solution) if drawn.expected_value is None else drawn.expected_value
         error = abs(float(drawn.values.mean()) - exact)
         yield at_most(
             f"{name}: |sample mean - expectation|", error, radius, error_probability=ERROR_PROBABILITY
         )
 
-    cuts, forms = _ratios(trial.rng)
+    cuts, forms = _ratios(trial.rng, trial.count(5))
     guarantee = optimize.minimize_scalar(
         lambda t: 2.0 / math.pi * t / (1.0 - math.cos(t)), bounds=(1.0, 3.1), method="bounded"
     )
@@ -84,10 +84,10 @@ def _fixed_mean_value(problem: BinaryQuadratic, solution: Solution) -> float:
     return quadratic + float(problem.b @ posterior.mean_signs()) + problem.constant
 
 
-def _ratios(rng: np.random.Generator) -> tuple[float, float]:
+def _ratios(rng: np.random.Generator, count: int) -> tuple[float, float]:
     """Smallest expected value over SDP value: cuts of graphs (odd cycles among them), PSD forms."""
     cycle = np.roll(np.eye(5), 1, axis=1)
-    graphs = [MaxCut(cycle + cycle.T), *(instances.graph(rng, SIZE) for _ in range(5))]
+    graphs = [MaxCut(cycle + cycle.T), *(instances.graph(rng, SIZE) for _ in range(count))]
     halves = [rng.normal(size=(SIZE, rank)) for rank in (1, 2, 4, 9)]
     forms = [Elliptope(-half @ half.T, maximised=True) for half in halves]
     return _smallest_ratio(graphs, rng), _smallest_ratio(forms, rng)

@@ -29,10 +29,13 @@ class Report:
         The seed of the run.
     outcomes : tuple of Outcome
         One a claim.
+    slow : bool
+        Whether it took more samples and larger problems.
     """
 
     seed: int
     outcomes: tuple[Outcome, ...]
+    slow: bool = False
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
@@ -53,6 +56,7 @@ class Report:
         """Plain values, each claim under its identifier."""
         return {
             "seed": self.seed,
+            "slow": self.slow,
             "passed": self.passed,
             "error_probability": self.error_probability,
             "error_budget": ERROR_BUDGET,
@@ -67,7 +71,7 @@ def select(names: Iterable[str] | None = None) -> tuple[Claim, ...]:
     Raises
     ------
     ValueError
-        If a name is neither, with the list of those that are.
+        If a name is neither, with the list of those that are, and if there is no name at all.
 
     Examples
     --------
@@ -76,6 +80,9 @@ def select(names: Iterable[str] | None = None) -> tuple[Claim, ...]:
     """
     if names is None:
         return tuple(CLAIMS.values())
+    names = [names] if isinstance(names, str) else list(names)
+    if not names:
+        raise ValueError("only must name at least one claim or family; found none")
     wanted: set[str] = set()
     for name in names:
         if name.upper() in CLAIMS:
@@ -88,7 +95,7 @@ def select(names: Iterable[str] | None = None) -> tuple[Claim, ...]:
     return tuple(claim for identifier, claim in CLAIMS.items() if identifier in wanted)
 
 
-def run(only: Iterable[str] | None = None, *, seed: int = 0) -> Report:
+def run(only: Iterable[str] | None = None, *, seed: int = 0, slow: bool = False) -> Report:
     """Check claims and report what was measured.
 
     Parameters
@@ -97,6 +104,8 @@ def run(only: Iterable[str] | None = None, *, seed: int = 0) -> Report:
         Identifiers or families, as in `select`; every claim by default.
     seed : int, optional
         A claim's numbers depend on the seed and its own identifier, not on the company it runs in.
+    slow : bool, optional
+        Whether to take more instances, more samples and larger problems; minutes instead of a minute.
 
     Returns
     -------
@@ -106,7 +115,7 @@ def run(only: Iterable[str] | None = None, *, seed: int = 0) -> Report:
     Raises
     ------
     ValueError
-        If a name is unknown or the seed negative.
+        If a name is unknown, there is none, or the seed is negative.
 
     Examples
     --------
@@ -118,8 +127,8 @@ def run(only: Iterable[str] | None = None, *, seed: int = 0) -> Report:
     outcomes = []
     for claim in progress:
         progress.set_description(claim.identifier)
-        trial = Trial(np.random.default_rng([seed, *claim.identifier.encode()]))
+        trial = Trial(np.random.default_rng([seed, *claim.identifier.encode()]), slow)
         began = time.perf_counter()
         outcome = claim.check(trial)
         outcomes.append(dataclasses.replace(outcome, seconds=time.perf_counter() - began))
-    return Report(seed, tuple(outcomes))
+    return Report(seed, tuple(outcomes), slow)

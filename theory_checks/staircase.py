@@ -42,7 +42,7 @@ TOLERANCE = 1e-6
 )
 def staircase(trial: Trial) -> Iterator[Measurement]:
     """Solve from random and from spurious starts; differentiate at a failed certificate."""
-    problems = [Elliptope(instances.symmetric(trial.rng, SIZE)) for _ in range(4)]
+    problems = [Elliptope(instances.symmetric(trial.rng, SIZE)) for _ in range(trial.count(4))]
     descents = [_descend(problem, trial.rng) for problem in problems for _ in range(2)]
     solved = [vispa.low_rank(problem, rank=WIDTH, tol=TOLERANCE, rng=trial.rng) for problem in problems]
     spurious = [_spurious_start(problem) for problem in problems]

@@ -38,8 +38,8 @@ NOISES = ("uniform", "triangular", "logistic", "gaussian")
 )
 def slope(trial: Trial) -> Iterator[Measurement]:
     """Differentiate the means numerically."""
-    mean = np.append(trial.rng.uniform(-0.9, 0.9, size=30), 0.0)
-    sigma = np.append(10.0 ** trial.rng.uniform(-0.5, 0.5, size=30), 1.0)
+    mean = np.append(trial.rng.uniform(-0.9, 0.9, size=trial.count(30)), 0.0)
+    sigma = np.append(10.0 ** trial.rng.uniform(-0.5, 0.5, size=trial.count(30)), 1.0)
     closed = special.erf(mean / sigma / np.sqrt(2.0))
     yield at_most(
         "largest |E[w_i] - (2 Phi(mu/sigma) - 1)|",
@@ -125,7 +125,7 @@ def preconditioning(trial: Trial) -> Iterator[Measurement]:
     """Take exact means of the estimators, and differentiate the enumerated expectation."""
     errors = dict.fromkeys(("gaussian", "rao_blackwell", "score", "straight_through"), 0.0)
     wrong_signs = 0
-    for _ in range(3):
+    for _ in range(trial.count(3)):
         loss = Polynomial(trial.rng, SIZE)
         plus = trial.rng.integers(1, LEVELS, size=SIZE) / LEVELS
         u, s = special.ndtri(plus), trial.rng.uniform(0.3, 2.0, size=SIZE)

@@ -16,6 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a claim (such as R3) or a family (such as relaxation), shown in full; may be repeated",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the run (default: 0)")
+    parser.add_argument(
+        "--slow", action="store_true", help="more instances, more samples and larger problems; minutes"
+    )
     parser.add_argument("--json", action="store_true", help="write one JSON object to standard output")
 
 
@@ -24,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     from theory_checks.runner import run as run_claims
     from theory_checks.table import format_report
 
-    report = run_claims(arguments.only, seed=arguments.seed)
+    report = run_claims(arguments.only, seed=arguments.seed, slow=arguments.slow)
     if arguments.json:
         text = json.dumps(report.as_json(), indent=2, allow_nan=False)
     else:
