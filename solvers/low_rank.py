@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,7 +37,7 @@ def low_rank(
     *,
     rank: int | None = None,
     tol: float = 1e-6,
-    start: ArrayLike | None = None,
+    start: ArrayLike | FactorSource | None = None,
     certificate: str = "estimate",
     max_iterations: int = 1_000_000,
     max_seconds: float | None = None,
@@ -55,8 +56,9 @@ def low_rank(
         2 log2(N), never more than the Barvinok-Pataki rank needs.
     tol : float, optional
         Relative gap at which the result counts as certified, > 0.
-    start : (N, k) array_like, optional
-        Rows to start from, normalised first; replaces `rank`.
+    start : (N, k) array_like or object with a method `to_factor`, optional
+        Rows to start from, normalised first; replaces `rank`.  A `vispa.SignGaussian` gives its mean, its factor
+        and, in about the default number of columns, its residual.
     certificate : {"estimate", "rigorous"}, optional
         Whether the final bound rests on a floating-point eigenvalue or is proved with error bounds.
     max_iterations : int, optional
@@ -109,7 +111,7 @@ def low_rank(
     generator = checks.generator("rng", rng)
     if isinstance(relaxation.cost, LinearOperator) and not isinstance(relaxation.cost, Gram):
         probe_operator("cost", relaxation.cost)
-    factor = _start_factor(relaxation.size, rank, start, generator)
+    factor = _start_factor(relaxation, rank, start, generator)
     rigorous = certificate == "rigorous"
     solve = _Solve(relaxation, factor, tol, generator)
     status = solve.run(max_iterations, max_seconds, callback, target=PROOF_SHARE * tol if rigorous else tol)
@@ -128,6 +130,13 @@ def default_rank(order: int) -> int:
     # multiples of 8 fill vector registers
     narrow = 8 * int(np.ceil(2 * np.log2(max(order, 2)) / 8))
     return min(order, barvinok_pataki, narrow)
+
+
+class FactorSource(Protocol):
+    """Whatever can stand for a start point, such as `vispa.SignGaussian`."""
+
+    def to_factor(self, *, homogenised: bool, width: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """About ``width`` columns; with a row 0 for the constant 1 where the problem is homogenised."""
 
 
 class _Solve:
@@ -235,11 +244,19 @@ class _Solve:
 
 
 def _start_factor(
-    order: int, rank: int | None, start: ArrayLike | None, generator: np.random.Generator
+    relaxation: Elliptope,
+    rank: int | None,
+    start: ArrayLike | FactorSource | None,
+    generator: np.random.Generator,
 ) -> NDArray[np.float64]:
+    order = relaxation.size
     if start is not None:
         if rank is not None:
             raise ValueError("start already fixes the rank; pass rank or start, not both")
+        if hasattr(start, "to_factor"):
+            start = start.to_factor(
+                homogenised=relaxation.homogenised, width=default_rank(order), rng=generator
+            )
         rows = checks.real_array("start", start, dimensions=2)
         if rows.shape[0] != order or rows.shape[1] == 0:
             raise ValueError(f"start must have shape ({order}, k) with k >= 1; found {rows.shape}")

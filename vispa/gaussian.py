@@ -209,7 +209,7 @@ class SignGaussian:
         np.fill_diagonal(gram, 1.0)
         return np.asarray(gram)
 
-    def to_factor(self, *, homogenised: bool = True) -> Array:
+    def to_factor(self, *, homogenised: bool = True, width: int | None = None, rng: Seed = None) -> Array:
         """Return unit rows V with V V^T = `elliptope`, a start for `solvers.low_rank`.
 
         Parameters
@@ -217,16 +217,36 @@ class SignGaussian:
         homogenised : bool, optional
             Whether row 0, e_1, stands for the constant 1 of a linear term.  Without it only the n rows of the
             weights are returned, which suits a problem without a linear term.
+        width : int, optional
+            The number of columns wanted, at least 1.  Where the residuals would need more, they share what the
+            mean and the factor leave (one column at least), each in a random direction of its own: Y is then met
+            on the diagonal exactly, elsewhere on average.
+        rng : numpy Generator or seed, optional
+            For these directions.
 
         Returns
         -------
         (n + 1, k) or (n, k) ndarray
-            k = 1 + K, and one column more for each weight with a positive residual.
+            k = 1 + K, and for the residuals one column more for each that is positive, or what `width` leaves.
+
+        Examples
+        --------
+        >>> independent = SignGaussian.factorised(np.zeros(100))
+        >>> independent.to_factor().shape, independent.to_factor(width=8, rng=0).shape
+        ((101, 101), (101, 8))
         """
         unit = self.projected()
         noisy = np.flatnonzero(unit.residual > 0)
         own = np.zeros((self.n, noisy.size))
-        own[noisy, np.arange(noisy.size)] = np.sqrt(unit.residual[noisy])
+        if width is not None:
+            left = max(checks.integer("width", width, minimum=1) - 1 - self.rank, 1)
+            own = own[:, :left]
+        if own.shape[1] < noisy.size:
+            directions = checks.generator("rng", rng).standard_normal((noisy.size, own.shape[1]))
+            directions /= _row_norms(directions)[:, None]
+        else:
+            directions = np.eye(noisy.size)
+        own[noisy] = np.sqrt(unit.residual[noisy])[:, None] * directions
         rows = np.column_stack([unit.mean, unit.factor, own])
         if not homogenised:
             return rows
