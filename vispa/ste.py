@@ -185,6 +185,26 @@ _REFUSED = {
 }
 
 
+def kernel_named(name: str) -> Kernel:
+    """Kernel of this module by its name.
+
+    Raises
+    ------
+    ValueError
+        For any but "hard-tanh", "bi-real", "tanh", "gaussian", "identity" and "swish-sign".
+
+    Examples
+    --------
+    >>> kernel_named("bi-real") is bireal_kernel
+    True
+    """
+    if name not in _NAMES:
+        raise ValueError(
+            f"kernel must be one of {', '.join(map(repr, _NAMES))}, or a function; found {name!r}"
+        )
+    return _NAMES[name]
+
+
 def ste_kernel(noise: str | NoiseLaw) -> Kernel:
     """Kernel that is exact for the noise: 2 f(-x), twice its density.
 

@@ -5,6 +5,7 @@ All of them are pure elementwise arithmetic (no matrix product), so autocast nev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ __all__ = [
     "CorrelatedLatent",
     "IndependentLatent",
     "ScaledSign",
+    "SignWithKernel",
     "SignWithQuadraticGradient",
     "working_dtype",
 ]
@@ -161,3 +163,26 @@ class SignWithQuadraticGradient(Function):
         """Return one gradient an input; see the class."""
         (inputs,) = ctx.saved_tensors
         return grad * (2 - 2 * inputs.abs()).clamp_min(0)
+
+
+class SignWithKernel(Function):
+    """``sgn(x)``, its gradient scaled by a kernel of x."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(inputs: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
+        """Compute the value; see the class."""
+        return sign(inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Callable[[Tensor], Tensor]], output: Tensor) -> None:
+        """Keep what the backward needs."""
+        values, ctx.kernel = inputs
+        ctx.save_for_backward(values)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Return one gradient an input; see the class."""
+        (inputs,) = ctx.saved_tensors
+        return grad * ctx.kernel(inputs), None
