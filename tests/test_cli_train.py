@@ -1,6 +1,9 @@
 """`vispa train`: one JSON object on standard output, words on standard error, exit statuses."""
 
 import json
+import sys
+import types
+import typing
 
 import numpy as np
 import pytest
@@ -83,6 +86,81 @@ def test_checkpoints_are_taken_up_and_give_the_same_numbers(capsys, stripes, tmp
     assert first == second
 
 
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder of 8 x 8 images: reddish or bluish noise, with a test part of its own."""
+    from PIL import Image
+
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("pictures")
+    for part, count in (("train", 20), ("test", 6)):
+        for channel, name in ((0, "red"), (2, "blue")):
+            (folder / part / name).mkdir(parents=True)
+            for index in range(count):
+                pixels = rng.integers(0, 100, (8, 8, 3), dtype=np.uint8)
+                pixels[..., channel] += 100
+                Image.fromarray(pixels).save(folder / part / name / f"{index:02}.png")
+    return str(folder)
+
+
+def test_a_published_recipe_trains_a_narrow_network_on_a_folder_of_images(
+    capsys, pictures, tmp_path, monkeypatch
+):
+    from vispa.training import published
+
+    name, settings = "cifar10-resnet18-1w1a", published.PUBLISHED["cifar10-resnet18-1w1a"].recipe
+    assert settings.samples == 40
+    fewer = settings.__class__(
+        **{**vars(settings), "samples": 2}
+    )  # hundreds of passes are not what is tested
+    monkeypatch.setitem(published.PUBLISHED, name, published.Published("resnet18-1w1a", fewer))
+    content, _ = run_json(
+        capsys, "--dataset", pictures, "--recipe", name, "--model", "resnet18-1w1a:4",
+        "--epochs", "3", "--precision", "bfloat16", "--log", str(tmp_path / "logs"),
+    )  # fmt: skip
+    (run,) = content["runs"]
+    assert run["model"] == "resnet18-1w1a:4"
+    assert run["training_images"] == 36
+    settings = run["recipe"]
+    assert (settings["rank"], settings["learning_rate"], settings["weight_decay"]) == (4, 0.5, 1e-5)
+    assert (settings["crop_padding"], settings["flip"]) == (4, True)
+    lines = (tmp_path / "logs" / "vispa-all-seed0.csv").read_text().splitlines()
+    assert lines[0] == "epoch,training_loss,validation_accuracy,validation_loss"
+    assert [float(value) for value in lines[3].split(",")] == list(run["epochs"][2].values())
+
+
+def test_colours_are_learnt_under_augmentation(capsys, pictures):
+    content, _ = run_json(
+        capsys, "--dataset", pictures, "--recipe", "cifar10-resnet18-1w1a", "--model", "convolutional:8",
+        "--method", "ste", "--epochs", "12",
+    )  # fmt: skip
+    assert content["summary"]["ste"]["mean_network"]["mean"] == 1.0
+
+
+def test_tensorboard_is_asked_for_by_name(capsys, stripes, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    arguments = ["train", "--dataset", stripes, "--log", str(tmp_path), "--log-format", "tensorboard"]
+    assert main(arguments) == 2
+    assert "install tensorboard, or log as csv" in capsys.readouterr().err
+
+    class Writer:
+        scalars: typing.ClassVar[list] = []
+
+        def __init__(self, folder):
+            self.folder = folder
+
+        def add_scalar(self, name, value, step):
+            self.scalars.append((self.folder, name, step))
+
+        def flush(self):
+            pass
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
+    assert main([*arguments, "--method", "ste", "--epochs", "2"]) == 0
+    folder = str(tmp_path / "ste-all-seed0")
+    names = ("training_loss", "validation_accuracy", "validation_loss")
+    assert Writer.scalars == [(folder, name, step) for step in (1, 2) for name in names]
+
+
 def test_table_names_every_method_and_explains_itself(capsys, stripes):
     assert main(["train", "--dataset", stripes, "--method", "bernoulli", "float", "--epochs", "2"]) == 0
     output = capsys.readouterr().out
@@ -114,7 +192,7 @@ def test_diverging_run_exits_with_one_and_names_the_layer(capsys, stripes, monke
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--method", "bop"], "method"),
+        (["--method", "sgd"], "method"),
         (["--method", "ste", "ste"], "method"),
         (["--model", "resnet"], "model"),
         (["--rank", "0"], "rank"),
@@ -130,6 +208,16 @@ def test_diverging_run_exits_with_one_and_names_the_layer(capsys, stripes, monke
         (["--dataset", "mnist"], "dataset"),
         (["--dataset", "absent.npz"], "absent.npz"),
         (["--checkpoint", __file__], "checkpoint"),
+        (["--checkpoint-every", "0"], "checkpoint_every"),
+        (["--log", __file__], "log"),
+        (["--log", "logs", "--log-format", "xml"], "log_format"),
+        (["--recipe", "cifar10"], "recipe"),
+        (["--recipe", "cifar10-resnet18-1w1a", "--model", "resnet18-1w1a:0"], "colon"),
+        (["--recipe", "cifar10-vgg16-1w32a"], "shape"),  # digits are too small
+        (["--image-size", "8"], "image_size"),
+        (["--device", "tpu"], "device"),
+        (["--device", "cuda:99"], "device 'cuda:99' is not here"),
+        (["--precision", "int8"], "precision"),
     ],
 )
 def test_bad_arguments_exit_with_two_and_are_named(capsys, arguments, named):

@@ -18,8 +18,8 @@ COMMANDS = {
 }
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser with one subparser a command."""
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The parser with one subparser a command; with ``only``, that command alone gets its arguments."""
     parser = argparse.ArgumentParser(
         prog="vispa", description="Train and certify binary-weight models: Gaussian VI and low-rank SDP."
     )
@@ -27,19 +27,22 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
-        importlib.import_module(f"vispa.commands.{name}").add_arguments(subparser)
+        # `train` needs torch to name its models, and `solve` must not wait for torch.
+        if only in (None, name):
+            importlib.import_module(f"vispa.commands.{name}").add_arguments(subparser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 2 for bad input, 130 when interrupted, otherwise the command's own exit status."""
-    arguments = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    arguments = build_parser(next((word for word in words if word in COMMANDS), None)).parse_args(words)
     command = importlib.import_module(f"vispa.commands.{arguments.command}")
     try:
         return int(command.run(arguments))
     except LinAlgError:
         raise  # a ValueError to NumPy, but the fault is ours: the traceback is wanted
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"vispa {arguments.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

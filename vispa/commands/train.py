@@ -6,12 +6,20 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vispa.training.recipes import METHODS, recipe
+from vispa.training.models import MODELS
+from vispa.training.published import PUBLISHED, published
+from vispa.training.recipes import METHODS, Recipe, recipe
+
+if TYPE_CHECKING:
+    from vispa.training.run import Result
 
 EPILOGUE = """\
 Seeds are paired: under one seed every method has the same split, the same initial signs and the same order
 of batches. The epoch is chosen on the validation images; the test images are looked at once, at the end.
+Under torchrun (torchrun --nproc-per-node 4 -m vispa train ...) all processes train one network together, each on
+its share of every batch; with --checkpoint, torchrun --max-restarts takes a run up again after a failure.
 """
 
 
@@ -22,10 +30,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dataset",
         default="digits",
         metavar="digits|PATH",
-        help="digits (scikit-learn's, the default), or an .npz file with arrays images (N, H, W) or "
-        "(N, 1, H, W) and labels (N,)",
+        help="digits (scikit-learn's, the default); a folder of images, or a tar of one, with a folder a class, "
+        "and train beside test or val if there are parts; an .npz file with arrays images (N, H, W) or "
+        "(N, C, H, W) and labels (N,); or torchvision:CIFAR10 and the like, where torchvision is installed",
     )
-    parser.add_argument("--model", default="convolutional", help="convolutional (the default) or multilayer")
+    parser.add_argument(
+        "--image-size", type=int, metavar="N", help="resize and cut the images of a folder or tar to N x N"
+    )
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help=f"model and settings of the paper: one of {', '.join(PUBLISHED)}",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME[:WIDTH]",
+        help=f"one of {', '.join(MODELS)} (default: the recipe's, or convolutional); a number after a colon "
+        "makes it narrower or wider",
+    )
     parser.add_argument(
         "--method",
         nargs="+",
@@ -48,40 +70,81 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="folder for a checkpoint a run, made if missing; runs found there go on",
     )
+    parser.add_argument(
+        "--checkpoint-every", type=int, default=1, metavar="N", help="epochs between checkpoints (default: 1)"
+    )
+    parser.add_argument(
+        "--log", type=Path, metavar="PATH", help="folder for a log of the epochs of each run, made if missing"
+    )
+    parser.add_argument("--log-format", default="csv", help="csv (the default) or tensorboard")
+    parser.add_argument("--device", default="cpu", help="cpu (the default), cuda or cuda:N")
+    parser.add_argument(
+        "--precision", default="float32", help="float32 (the default) or bfloat16, in training"
+    )
+    parser.add_argument("--compile", action="store_true", help="compile the network with torch.compile")
     parser.add_argument("--max-seconds", type=float, metavar="S", help="time limit of all runs together")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, then print the table or the JSON object; 1 if a run diverged or the time limit stopped one."""
-    from solvers import checks
     from vispa.training.compare import compare, paired_jobs
     from vispa.training.data import load
     from vispa.training.divergence import NonFiniteError
-    from vispa.training.loop import Stop
+    from vispa.training.execution import Execution
+    from vispa.training.processes import from_environment
+
+    seeds, (model, recipes) = _seeds(arguments), _recipes(arguments)
+    execution = Execution(from_environment(arguments.device), arguments.precision, arguments.compile)
+    first = execution.processes.rank == 0
+    try:
+        results = compare(
+            load(arguments.dataset, image_size=arguments.image_size, progress=first),
+            paired_jobs(
+                recipes, seeds, arguments.train_size, arguments.checkpoint,
+                arguments.log if first else None, arguments.log_format,
+            ),
+            model=model,
+            max_seconds=arguments.max_seconds,
+            execution=execution,
+            checkpoint_every=arguments.checkpoint_every,
+            progress=True,
+        )  # fmt: skip
+    except NonFiniteError as error:
+        sys.stderr.write(f"vispa train: {error}\n")
+        return 1
+    return _report(results, arguments, speaks=first)
+
+
+def _seeds(arguments: argparse.Namespace) -> range:
+    from solvers import checks
 
     count = checks.integer("seeds", arguments.seeds, minimum=1)
     first = checks.integer("seed", arguments.seed, minimum=0, maximum=2**63 - 1 - count)
+    return range(first, first + count)
+
+
+def _recipes(arguments: argparse.Namespace) -> tuple[str, list[Recipe]]:
+    """Return the model's name and one recipe a method."""
     if len(set(arguments.method)) < len(arguments.method):
         raise ValueError(f"method must not name one twice; found {' '.join(arguments.method)}")
     if arguments.rank is not None and "vispa" not in arguments.method:
         raise ValueError(f"rank belongs to the method vispa; found {' '.join(arguments.method)}")
     changes = {name: getattr(arguments, name) for name in ("rank", "epochs")}
     given = {name: value for name, value in changes.items() if value is not None}
-    recipes = [recipe(method, **given) for method in arguments.method]
-    try:
-        results = compare(
-            load(arguments.dataset),
-            paired_jobs(recipes, range(first, first + count), arguments.train_size, arguments.checkpoint),
-            model=arguments.model,
-            max_seconds=arguments.max_seconds,
-            progress=True,
-        )
-    except NonFiniteError as error:
-        sys.stderr.write(f"vispa train: {error}\n")
-        return 1
-    from vispa.training import report
+    if arguments.recipe is None:
+        return arguments.model or "convolutional", [recipe(method, **given) for method in arguments.method]
+    chosen = [published(arguments.recipe, method, **given) for method in arguments.method]
+    return arguments.model or chosen[0].model, [found.recipe for found in chosen]
 
+
+def _report(results: list[Result], arguments: argparse.Namespace, *, speaks: bool) -> int:
+    from vispa.training import report
+    from vispa.training.loop import Stop
+
+    unfinished = [result for result in results if result.stop is not Stop.FINISHED]
+    if not speaks:
+        return 1 if unfinished else 0
     if arguments.json:
         content = {"dataset": str(arguments.dataset), **report.as_json(results)}
         sys.stdout.write(json.dumps(content, allow_nan=False) + "\n")
@@ -89,7 +152,6 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(
             f"{report.table(results)}\n\n{report.EXPLANATION.format(first=arguments.method[0])}\n"
         )
-    unfinished = [result for result in results if result.stop is not Stop.FINISHED]
     if unfinished:
         sys.stderr.write(
             f"vispa train: {len(unfinished)} of {len(results)} runs did not finish: {unfinished[0].stop.message}\n"

@@ -39,7 +39,8 @@ def save(path: str | Path, settings: dict[str, Any], state: dict[str, Any]) -> N
     buffer = io.BytesIO()
     torch.save({"settings": settings, "state": state}, buffer)
     payload = buffer.getvalue()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Always the same name: what a killed process leaves behind, the next write takes over.
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(MAGIC + hashlib.sha256(payload).digest() + payload)

@@ -6,8 +6,9 @@ import math
 import multiprocessing
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,18 +17,21 @@ from tqdm import tqdm
 
 from solvers import checks
 from vispa.training.data import LabelledImages
+from vispa.training.execution import Execution
+from vispa.training.logs import Log, open_log
 from vispa.training.recipes import Recipe
 from vispa.training.run import Result, train
 from vispa.training.split import split
 
 
 class Job(NamedTuple):
-    """One run of a comparison; with a checkpoint it goes on from there, and writes there."""
+    """One run of a comparison; with a checkpoint it goes on from there, and writes there; it may keep a log."""
 
     recipe: Recipe
     seed: int
     train_size: int | None = None
     checkpoint: Path | None = None
+    log: Log | None = None
 
 
 def compare(
@@ -37,6 +41,8 @@ def compare(
     model: str = "convolutional",
     max_seconds: float | None = None,
     workers: int = 1,
+    execution: Execution | None = None,
+    checkpoint_every: int = 1,
     progress: bool = False,
 ) -> list[Result]:
     """Run all jobs and return their results in the order of the jobs.
@@ -52,26 +58,40 @@ def compare(
     max_seconds : float, optional
         Time limit of all runs together.
     workers : int, optional
-        Processes; each uses one thread.  1 stays in this process, with its threads.
+        Runs at a time, each in a process with one thread.  1 stays in this process, with its threads.
+    execution : Execution, optional
+        Of every run; with several workers they are plain ones, on the CPU.
+    checkpoint_every : int, optional
+        Epochs between the checkpoints of a run.
     progress : bool, optional
         Show bars on standard error, if that is a terminal.
 
     Raises
     ------
     ValueError, TypeError
-        As `train`, and if there are no jobs.
+        As `train`, and if there are no jobs, or both ``workers`` and ``execution`` are given.
     NonFiniteError
         When a loss of any run is NaN or infinite.
     """
     if not jobs:
         raise ValueError("jobs must not be empty")
     workers = checks.integer("workers", workers, minimum=1)
+    if workers > 1 and execution is not None:
+        raise ValueError(f"workers must be 1 where execution is given; found {workers}")
     limit = math.inf if max_seconds is None else checks.scalar("max_seconds", max_seconds, minimum=0.0)
     deadline = time.monotonic() + limit
     results: dict[int, Result] = {}
-    finished = _parallel if workers > 1 else _in_turn
-    with tqdm(total=len(jobs), unit="run", file=sys.stderr, disable=None if progress else True) as bar:
-        for index, result in finished(data, jobs, model, deadline, workers):
+    execution = execution or Execution()
+    run = partial(run_job, data, model=model, deadline=deadline, checkpoint_every=checkpoint_every)
+    if workers > 1:
+        finished = _parallel(run, jobs, workers)
+    else:
+        finished = (
+            (index, run(job, execution=execution, progress=progress)) for index, job in enumerate(jobs)
+        )
+    shown = progress and execution.processes.rank == 0
+    with tqdm(total=len(jobs), unit="run", file=sys.stderr, disable=None if shown else True) as bar:
+        for index, result in finished:
             results[index] = result
             bar.update()
     return [results[index] for index in range(len(jobs))]
@@ -82,23 +102,35 @@ def paired_jobs(
     seeds: Sequence[int],
     train_size: int | None = None,
     checkpoints: str | Path | None = None,
+    logs: str | Path | None = None,
+    log_format: str = "csv",
 ) -> list[Job]:
     """Every recipe under every seed, recipes outermost.
 
-    ``checkpoints`` is a folder, made if missing, for one checkpoint a job, named after method, number of
-    training images and seed.  A ValueError says so where it is a file.
+    ``checkpoints`` and ``logs`` are folders, made if missing, for one checkpoint and one log (``"csv"`` or
+    ``"tensorboard"``) a job, named after method, number of training images and seed.  A ValueError says so where
+    one is a file.
     """
     folder = None if checkpoints is None else _folder(Path(checkpoints))
     size = "all" if train_size is None else train_size
-    return [
-        Job(recipe, seed, train_size, folder and folder / f"{recipe.method}-{size}-seed{seed}.checkpoint")
-        for recipe in recipes
-        for seed in seeds
-    ]
+    jobs = []
+    for recipe in recipes:
+        for seed in seeds:
+            name = f"{recipe.method}-{size}-seed{seed}"
+            log = None if logs is None else open_log(log_format, Path(logs), name)
+            jobs.append(Job(recipe, seed, train_size, folder and folder / f"{name}.checkpoint", log))
+    return jobs
 
 
 def run_job(
-    data: LabelledImages, job: Job, model: str, deadline: float = math.inf, *, progress: bool = False
+    data: LabelledImages,
+    job: Job,
+    *,
+    model: str,
+    deadline: float = math.inf,
+    checkpoint_every: int = 1,
+    execution: Execution | None = None,
+    progress: bool = False,
 ) -> Result:
     """Split, train and evaluate one job."""
     parts = split(data, seed=job.seed, train_size=job.train_size)
@@ -108,27 +140,23 @@ def run_job(
         model=model,
         seed=job.seed,
         checkpoint=job.checkpoint,
+        checkpoint_every=checkpoint_every,
         max_seconds=_remaining(deadline),
+        log=job.log,
+        execution=execution,
         progress=progress,
     ).result
 
 
-def _in_turn(
-    data: LabelledImages, jobs: Sequence[Job], model: str, deadline: float, _workers: int
-) -> Iterator[tuple[int, Result]]:
-    for index, job in enumerate(jobs):
-        yield index, run_job(data, job, model, deadline, progress=True)
-
-
 def _parallel(
-    data: LabelledImages, jobs: Sequence[Job], model: str, deadline: float, workers: int
+    run: Callable[[Job], Result], jobs: Sequence[Job], workers: int
 ) -> Iterator[tuple[int, Result]]:
     # Spawned, not forked: a fork of a process whose thread pools have started may hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         min(workers, len(jobs)), context, initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        futures = {pool.submit(run_job, data, job, model, deadline): index for index, job in enumerate(jobs)}
+        futures = {pool.submit(run, job): index for index, job in enumerate(jobs)}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()

@@ -64,18 +64,20 @@ def evaluate(
         return Evaluation(mean_network, math.nan, math.nan, math.nan, 0)
     from vispa.nn import harden
 
+    chosen_by, scores = [], []
     with torch.random.fork_rng(devices=own_devices(test.labels.device)):
         torch.manual_seed(seed)
-        networks = [harden(model, how="sample") for _ in range(samples)]
-    chosen_by = [accuracy(logits(network, validation, processes), validation.labels) for network in networks]
-    scores = torch.stack([logits(network, test, processes) for network in networks])
+        for _ in range(samples):  # one network at a time in memory
+            network = harden(model, how="sample")
+            chosen_by.append(accuracy(logits(network, validation, processes), validation.labels))
+            scores.append(logits(network, test, processes))
     accuracies = [accuracy(each, test.labels) for each in scores]
     best = max(range(samples), key=lambda draw: chosen_by[draw])
     return Evaluation(
         mean_network,
         accuracies[best],
         sum(accuracies) / samples,
-        accuracy(scores.mean(dim=0), test.labels),
+        accuracy(torch.stack(scores).mean(dim=0), test.labels),
         samples,
     )
 

@@ -50,7 +50,7 @@ class Execution:
         """Return the context of the forward pass in training."""
         if self.precision == "float32":
             return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)  # type: ignore[return-value]
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def mean(self, value: Tensor) -> float:
         """Mean over processes as a number."""
