@@ -56,6 +56,7 @@ def test_a_checkpoint_goes_on_exactly(make):
             values.grad = torch.randn(values.shape, generator=generator)
         optimizer.step()
     assert all(torch.equal(a, b) for a, b in zip(expected, first, strict=True))
+    assert optimizer.state_dict()["param_groups"] == make(first).state_dict()["param_groups"]
     assert any(
         (values != start).any() for values, start in zip(expected, [signs_of(4, 3), signs_of(5)], strict=True)
     )
@@ -110,6 +111,8 @@ def test_a_copied_optimizer_moves_the_copied_parameters():
     optimizer.step()
     assert copied.tolist() == [-1.0, -1.0]
     assert values.tolist() == [1.0, 1.0]
+    optimizer.add_param_group({"params": [nn.Parameter(torch.ones(1))]})
+    assert optimizer.param_groups[1]["gamma"] == 1.0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,10 @@ from theory_checks import (
     bound,
     correlated,
     duality,
+    flips,
     gauge,
+    low_rank_estimator,
+    optimisers,
     relaxation,
     rounding_law,
     staircase,
@@ -17,8 +20,9 @@ from theory_checks.claim import Claim
 FAMILIES: dict[str, tuple[Claim, ...]] = {
     "gauge": gauge.CLAIMS,
     "relaxation": (*relaxation.CLAIMS, *duality.CLAIMS, *staircase.CLAIMS, *rounding_law.CLAIMS),
-    "straight-through": (*straight_through.CLAIMS, *correlated.STRAIGHT_THROUGH),
+    "straight-through": (*straight_through.CLAIMS, *correlated.STRAIGHT_THROUGH, *low_rank_estimator.CLAIMS),
     "bound": (*bound.CLAIMS, *correlated.BOUND),
+    "optimiser": (*optimisers.CLAIMS, *flips.CLAIMS),
 }
 
 CLAIMS: dict[str, Claim] = {

@@ -19,6 +19,7 @@ _HOME = {
     "brute_force": "solvers.brute_force",
     "exact": "solvers.exact",
     "low_rank": "solvers.low_rank",
+    "solve_many": "solvers.many",
     "SignGaussian": "vispa.gaussian",
     "minimize": "vispa.inference",
     "SignActivation": "vispa.nn",
@@ -36,6 +37,7 @@ _HOME = {
     "Staircase": "vispa.optim",
     "FlipTracker": "vispa.flips",
     "flip_rate": "vispa.optim",
+    "sigma_points": "vispa.cubature",
     "sign_agreement": "vispa.optim",
     "split_parameters": "vispa.optim.groups",
 }

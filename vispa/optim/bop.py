@@ -17,6 +17,8 @@ __all__ = ["Bop", "Bop2ndOrder"]
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
 _RATES = ("gamma", "sigma")
+# torch adds options of its own to the defaults of an optimizer that was copied or loaded.
+_OPTIONS = frozenset({"threshold", "eps", "form", *_RATES})
 
 
 def checked_option(name: str, value: Any) -> Any:
@@ -52,7 +54,7 @@ class SignOptimizer(Optimizer):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         try:
-            for name in self.defaults:
+            for name in _OPTIONS & set(self.defaults):
                 group[name] = checked_option(name, group[name])
             for values in group["params"]:
                 _check_signs(values)
@@ -64,8 +66,8 @@ class SignOptimizer(Optimizer):
         """Restore a checkpoint; options that it does not know take their defaults."""
         super().__setstate__(state)
         for group in self.param_groups:
-            for name, value in self.defaults.items():
-                group.setdefault(name, value)
+            for name in _OPTIONS & set(self.defaults):
+                group.setdefault(name, self.defaults[name])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]

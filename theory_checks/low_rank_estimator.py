@@ -1,0 +1,241 @@
+"""S7 and S9: what the low-rank straight-through estimator follows, and the points that integrate quadratics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import special
+
+import vispa
+from solvers.problem import BinaryQuadratic
+from theory_checks import instances
+from theory_checks.claim import Claim, Measurement, Trial, at_least, at_most, claim
+from theory_checks.oracles import central_difference, normal_grid
+from vispa import estimators, losses
+from vispa.gaussian import SignGaussian
+from vispa.nn.functions import CorrelatedLatent
+
+Array = NDArray[np.float64]
+
+SIZE = 5
+
+
+@claim(
+    "S7",
+    title="the low-rank straight-through estimator follows the SDP's objective",
+    statement="grad_mu = grad L(w), grad_Z = grad L(w) g^T. At x instead of w it is exact for E[L(x)] "
+    "(Bonnet, Price). With the sign E[w_i g] = (2 phi(mu_i/sigma_i)/sigma_i) z_i, so for a quadratic E[grad_Z] = "
+    "2 A Diag(2 phi(mu/sigma)/sigma) Z: at mu = 0, sigma = 1, sqrt(2/pi) times the Burer-Monteiro gradient, not "
+    "that of E[L(w)]; A_ii biases it when mu is not 0.",
+    source="Bussgang (1952); Bonnet (1964); Price (1958). Derived.",
+    computed="Exact means of `straight_through`: for K = 1, and for K = 2 at mu = 0, the signs are constant on "
+    "intervals or sectors of g, each with its probability and centre. The layer's `CorrelatedLatent` under "
+    "quadrature, L = cos(a x), against closed forms.",
+    falsified_by="A mean off the closed form, or one that is the gradient of E[L(w)].",
+)
+def low_rank(trial: Trial) -> Iterator[Measurement]:
+    """Take exact means of the estimator and compare them with three candidate gradients."""
+    problem = instances.quadratic(trial.rng, SIZE)
+    A, b = np.asarray(problem.A), problem.b
+    rows = instances.unit_rows(trial.rng, SIZE, 2)
+    found = _mean_gradient(problem, rows, *_intervals(rows))
+    family = SignGaussian(rows[:, 0], rows[:, 1:])
+    slope = estimators.gaussian_kernel(torch.from_numpy(family.ratios())).numpy() / np.abs(rows[:, 1])
+    expected = np.column_stack([2.0 * A @ family.mean_signs() + b, 2.0 * A @ (slope * rows[:, 1])])
+    yield at_most(
+        "K = 1: largest |mean - (2 A m + b, 2 A Diag(2 phi/sigma) Z)|", np.abs(found - expected).max(), 1e-12
+    )
+
+    centred = instances.quadratic(trial.rng, SIZE, linear=False)
+    V = instances.unit_rows(trial.rng, SIZE, 2)
+    flat = np.column_stack([np.zeros(SIZE), V])
+    mean = _mean_gradient(centred, flat, *_sectors(V))[:, 1:]
+    burer_monteiro = 2.0 * np.asarray(centred.relaxation().cost @ V)
+    relaxed = math.sqrt(2.0 / math.pi) * burer_monteiro
+    yield at_most(
+        "mu = 0: largest |mean - sqrt(2/pi) Burer-Monteiro gradient|", np.abs(mean - relaxed).max(), 1e-12
+    )
+    true = _slopes_of_expected_loss(centred, V)
+    apart = np.abs(_tangent(mean, V) - true).max() / np.abs(true).max()
+    yield at_least("the same: its distance from the gradient of E[L(w)], relative", apart, 1e-2)
+
+    bias = found - _mean_gradient(_without_diagonal(problem), rows, *_intervals(rows))
+    flat_bias = mean - _mean_gradient(_without_diagonal(centred), flat, *_sectors(V))[:, 1:]
+    yield at_most(
+        "mu = 0: largest part of A_ii's bias along the sphere", np.abs(_tangent(flat_bias, V)).max(), 1e-12
+    )
+    yield at_least("mu not 0: the same", np.abs(_tangent(bias, rows)).max(), 1e-3)
+    yield at_most(
+        "at x: largest |mean of the layer's gradient - closed form|", _latent_error(trial.rng), 1e-12
+    )
+
+
+def _mean_gradient(problem: BinaryQuadratic, rows: Array, points: Array, probabilities: Array) -> Array:
+    """Return the exact mean of the estimator, linear in g where no sign changes: (n, K + 1)."""
+    A, b = torch.from_numpy(np.asarray(problem.A)), torch.from_numpy(problem.b)
+    loss = losses.CallableLoss(lambda w: ((w @ A) * w).sum(dim=1) + w @ b)
+    own = torch.zeros((1, SIZE), dtype=torch.float64)
+    total = np.zeros(rows.shape)
+    for point, probability in zip(points, probabilities, strict=True):
+        draw = estimators.Draw(torch.from_numpy(point[None, :].copy()), own)
+        total += (
+            probability * estimators.straight_through(loss, torch.from_numpy(rows), draw).gradient.numpy()
+        )
+    return total
+
+
+def _intervals(rows: Array) -> tuple[Array, Array]:
+    """K = 1: E[g | interval] and P(interval) between the points where a sign changes."""
+    edges = np.concatenate([[-np.inf], np.sort(-rows[:, 0] / rows[:, 1]), [np.inf]])
+    probability = np.where(
+        edges[1:] > 0, special.ndtr(-edges[:-1]) - special.ndtr(-edges[1:]), np.diff(special.ndtr(edges))
+    )
+    density = np.exp(-0.5 * edges**2) / math.sqrt(2.0 * math.pi)
+    likely = probability > 1e-12
+    centre = (density[:-1] - density[1:])[likely] / probability[likely]
+    return np.clip(centre, edges[:-1][likely], edges[1:][likely])[:, None], probability[likely]
+
+
+def _sectors(V: Array) -> tuple[Array, Array]:
+    """K = 2, mu = 0: E[g | sector] and P(sector) between the angles where a sign changes."""
+    angles = np.arctan2(V[:, 1], V[:, 0])
+    edges = np.sort(np.concatenate([angles + 0.5 * math.pi, angles - 0.5 * math.pi]) % (2.0 * math.pi))
+    edges = np.append(edges, edges[0] + 2.0 * math.pi)
+    width = np.diff(edges)
+    moved = np.column_stack([np.diff(np.sin(edges)), -np.diff(np.cos(edges))])
+    return math.sqrt(0.5 * math.pi) * moved / width[:, None], width / (2.0 * math.pi)
+
+
+def _tangent(gradient: Array, rows: Array) -> Array:
+    return np.asarray(gradient - (gradient * rows).sum(axis=1, keepdims=True) * rows)
+
+
+def _without_diagonal(problem: BinaryQuadratic) -> BinaryQuadratic:
+    A = np.asarray(problem.A)
+    return BinaryQuadratic(A - np.diag(np.diag(A)), problem.b if problem.has_linear_term else None)
+
+
+def _slopes_of_expected_loss(problem: BinaryQuadratic, V: Array) -> Array:
+    """Differentiate E[L(w)] of the family mu = 0, Z = V; along the sphere, since the law ignores lengths."""
+    A = np.asarray(problem.A)
+    slopes = np.zeros(V.shape)
+    for i, k in np.ndindex(V.shape):
+
+        def expected(t: float, i: int = i, k: int = k) -> Array:
+            moved = V.copy()
+            moved[i, k] += t
+            return np.array([float((A * SignGaussian(np.zeros(SIZE), moved).second_moments()).sum())])
+
+        slopes[i, k] = central_difference(expected, 1e-4)[0]
+    return slopes
+
+
+def _latent_error(rng: np.random.Generator) -> float:
+    """Compare the layer's mean gradient with that of E[cos(a x)] = cos(a mu) exp(-|a Z|^2 / 2)."""
+    scale = 100.0
+    mean, Z, a = rng.normal(size=3), 0.5 * rng.normal(size=(3, 2)), rng.normal(size=3)
+    nodes, weights = normal_grid(2, step=0.25)
+    count = len(nodes)
+    means = torch.from_numpy(np.tile(mean, (count, 1))).requires_grad_()
+    factors = torch.from_numpy(np.tile(math.sqrt(scale) * Z.T, (count, 1, 1))).requires_grad_()
+    # One row a node: the layer takes noise of its own for every output channel.
+    latent = CorrelatedLatent.apply(means, factors, torch.from_numpy(nodes) / math.sqrt(scale), scale)
+    (torch.cos(latent @ torch.from_numpy(a)) @ torch.from_numpy(weights)).backward()
+    assert means.grad is not None
+    assert factors.grad is not None
+    decay = math.exp(-0.5 * float((a @ Z) @ (a @ Z)))
+    by_mean = -math.sin(float(a @ mean)) * decay * a
+    by_factor = -math.cos(float(a @ mean)) * decay * np.outer(a, a @ Z)
+    errors = (
+        means.grad.numpy().sum(axis=0) - by_mean,
+        factors.grad.numpy().sum(axis=0).T - by_factor,
+    )
+    return max(float(np.abs(error).max()) for error in errors)
+
+
+@claim(
+    "S9",
+    title="2 K points integrate quadratics in the factor noise exactly",
+    statement="The points +-sqrt(K) e_k with weights 1/(2K) give E[L(mu + Z g)] and its gradients exactly for "
+    "quadratic L, K >= 1, d = 0; degree 3 too, degree 4 not.",
+    source="Second moments K / (2K) (1 + 1) = 1; odd moments vanish. McNamee and Stenger (1967). Derived.",
+    computed="`sigma_points`, K = 1..6: means of random quadratics against <A, Z Z^T + mu mu^T> + b^T mu; the mean "
+    "of `CorrelatedLatent`'s gradients; all moments of degree 1 to 4 against those of the normal law.",
+    falsified_by="A quadratic or a moment up to degree 3 with an error, or K = 0 accepted.",
+)
+def sigma_point_rule(trial: Trial) -> Iterator[Measurement]:
+    """Integrate quadratics and monomials."""
+    value_error, gradient_error, moment_error, fourth = 0.0, 0.0, 0.0, math.inf
+    for rank in range(1, 7):
+        points = vispa.sigma_points(rank)
+        problem = instances.quadratic(trial.rng, SIZE)
+        A, b = np.asarray(problem.A), problem.b
+        mean, Z = trial.rng.normal(size=SIZE), trial.rng.normal(size=(SIZE, rank))
+        latent = mean + points.numpy() @ Z.T
+        found = float((((latent @ A) * latent).sum(axis=1) + latent @ b).mean())
+        exact = float((A * (Z @ Z.T + np.outer(mean, mean))).sum() + b @ mean)
+        size = float(np.abs(A).sum() + np.abs(b).sum()) * (1.0 + float((Z**2).sum() + (mean**2).sum()))
+        value_error = max(value_error, abs(found - exact) / size)
+        gradient_error = max(gradient_error, _quadratic_gradient_error(A, b, mean, Z, points) / size)
+        first, second, third, last = _moments(points.numpy())
+        moment_error = max(
+            moment_error, np.abs(first).max(), np.abs(second - np.eye(rank)).max(), np.abs(third).max()
+        )
+        normal = _normal_fourth(rank)
+        fourth = min(fourth, float(np.abs(last - normal).max()))
+    yield at_most("largest |mean over points - E[L]|, relative", value_error, 1e-14)
+    yield at_most("largest error of the layer's gradient, relative", gradient_error, 1e-14)
+    yield at_most("largest error of a moment of degree 1 to 3", moment_error, 1e-14)
+    yield at_least("smallest over K of the largest error of a moment of degree 4", fourth, 0.5)
+    yield at_most("K = 0 accepted", _accepts_rank_zero(), 0)
+
+
+def _quadratic_gradient_error(A: Array, b: Array, mean: Array, Z: Array, points: torch.Tensor) -> float:
+    count = points.shape[0]
+    means = torch.from_numpy(np.tile(mean, (count, 1))).requires_grad_()
+    factors = torch.from_numpy(np.tile(Z.T, (count, 1, 1))).requires_grad_()
+    latent = CorrelatedLatent.apply(means, factors, points, 1.0)
+    cost = torch.from_numpy(A)
+    (((latent @ cost) * latent).sum(dim=1) + latent @ torch.from_numpy(b)).mean().backward()
+    assert means.grad is not None
+    assert factors.grad is not None
+    errors = (
+        means.grad.numpy().sum(axis=0) - 2.0 * A @ mean - b,
+        factors.grad.numpy().sum(axis=0).T - 2.0 * A @ Z,
+    )
+    return max(float(np.abs(error).max()) for error in errors)
+
+
+def _moments(points: Array) -> list[Array]:
+    count = len(points)
+    return [
+        np.asarray(
+            np.einsum(
+                ",".join(f"n{letter}" for letter in "ijkl"[:degree]) + "->" + "ijkl"[:degree],
+                *[points] * degree,
+            )
+            / count
+        )
+        for degree in (1, 2, 3, 4)
+    ]
+
+
+def _normal_fourth(rank: int) -> Array:
+    unit = np.eye(rank)
+    pairs = ("ij,kl->ijkl", "ik,jl->ijkl", "il,jk->ijkl")
+    return np.asarray(sum(np.einsum(pair, unit, unit) for pair in pairs))
+
+
+def _accepts_rank_zero() -> bool:
+    try:
+        vispa.sigma_points(0)
+    except ValueError:
+        return False
+    return True
+
+
+CLAIMS: tuple[Claim, ...] = (low_rank, sigma_point_rule)
