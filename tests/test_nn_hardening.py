@@ -117,7 +117,7 @@ def parametrized_again() -> nn.Module:
     [
         (lambda: vispa.harden(nn.Linear(2, 2)), ValueError, "no binary layer; call vispa.binarize"),
         (lambda: vispa.harden("model"), TypeError, "model must be a torch.nn.Module; found str"),
-        (lambda: vispa.harden(network(), how="best"), ValueError, "how must be one of 'mean', 'sample'"),
+        (lambda: vispa.harden(network(), how="best"), ValueError, "how must be one of 'mean', 'sample', 'best_of'"),
         (
             lambda: vispa.harden(torch.compile(network(), backend="eager")),
             TypeError,

@@ -1,0 +1,113 @@
+"""What a plain network is chosen and corrected by: mean loss and BatchNorm statistics on calibration batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+__all__ = ["Batches", "check_batches", "evaluating", "mean_loss", "reestimate_batch_norm"]
+
+Batches: TypeAlias = Iterable[Any]
+LossFunction: TypeAlias = Callable[[Any, Any], Tensor]
+
+
+def check_batches(calibration: object, *, needed_by: str) -> None:
+    """Refuse what cannot be iterated, or only once."""
+    if calibration is None:
+        raise ValueError(f"calibration must be given for {needed_by}: a loader of batches")
+    if not isinstance(calibration, Iterable):
+        raise TypeError(f"calibration must be a loader of batches; found {type(calibration).__name__}")
+    if isinstance(calibration, Iterator):
+        raise TypeError(
+            "calibration must be iterable more than once, such as a DataLoader or a list of batches; found "
+            f"the iterator {type(calibration).__name__}"
+        )
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode without gradients, and every module back into its mode."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        with torch.no_grad():
+            model.eval()
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def mean_loss(network: nn.Module, calibration: Batches, loss: LossFunction) -> float:
+    """Return the mean over examples of a loss that averages over a batch of (inputs, targets).
+
+    Raises
+    ------
+    ValueError
+        If there is no batch, or a batch is no pair.
+    """
+    total, count = 0.0, 0
+    with evaluating(network):
+        for inputs, targets in _pairs(calibration, _device(network)):
+            size = len(inputs) if isinstance(inputs, Tensor) and inputs.ndim else 1
+            total += size * float(loss(network(inputs), targets))
+            count += size
+    if count == 0:
+        raise ValueError("calibration must hold at least one batch; found none")
+    return total / count
+
+
+def reestimate_batch_norm(network: nn.Module, calibration: Batches) -> None:
+    """Replace the running statistics of BatchNorm, in place, by averages over the calibration batches.
+
+    Everything else, dropout for one, stays in evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        If the network has no BatchNorm with running statistics, or there is no batch.
+    """
+    norms = [
+        module
+        for module in network.modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats
+    ]
+    if not norms:
+        raise ValueError("batch_norm must be False for a model without BatchNorm running statistics")
+    momenta = [norm.momentum for norm in norms]
+    device, count = _device(network), 0
+    with evaluating(network):
+        try:
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # an average over all batches, not a moving one
+                norm.training = True
+            for batch in calibration:
+                network(_to(batch[0] if isinstance(batch, (tuple, list)) else batch, device))
+                count += 1
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
+    if count == 0:
+        raise ValueError("calibration must hold at least one batch; found none")
+
+
+def _pairs(calibration: Batches, device: torch.device) -> Iterator[tuple[Any, Any]]:
+    for batch in calibration:
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            raise ValueError(
+                f"calibration must hold pairs (inputs, targets); found a batch of type {type(batch).__name__}"
+            )
+        yield _to(batch[0], device), _to(batch[1], device)
+
+
+def _to(values: Any, device: torch.device) -> Any:
+    return values.to(device) if isinstance(values, Tensor) else values
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
