@@ -118,7 +118,7 @@ def make_optimizer(
     def rate(step: int) -> float:
         return min(1.0, (step + 1) / (warmup + 1)) * 0.5 * (1 + math.cos(math.pi * min(step / total, 1.0)))
 
-    if settings.flips:
+    if settings.latent_free:
         return _make_flipping(model, settings, rate, total)
     optimizer = SGD(
         model.parameters(),
