@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
@@ -64,7 +65,7 @@ def sweep_compiled(costs: Tensor, factors: Tensor, betas: Tensor) -> Tensor:
     else:
         bounds = [factors.shape[0] * part // threads for part in range(threads + 1)]
         with ThreadPoolExecutor(threads) as pool:
-            shares = [slice(*pair) for pair in zip(bounds[:-1], bounds[1:], strict=True)]
+            shares = [slice(*pair) for pair in itertools.pairwise(bounds)]
             # the list makes sure that an exception in a thread is raised here
             list(pool.map(lambda share: sweep_batch(*(array[share] for array in arrays)), shares))
     return torch.from_numpy(decreases).to(factors.dtype)

@@ -1,0 +1,279 @@
+"""The loop of a batch: sweep, certify, escape, and let finished problems go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from solvers.solution import Status
+from solvers.tensors import batch_certificate as certificate
+from solvers.tensors.batch_costs import BatchCosts, frobenius, hollow
+from solvers.tensors.batch_escape import escape, principal_columns
+from solvers.tensors.batch_group import Group
+from solvers.tensors.batch_interior import interior
+from solvers.tensors.sweepers import Sweeper
+
+STATUSES = tuple(Status)
+# Sweeps between looks: only there does the processor wait for the device.
+BLOCK = 10
+# The first look measures every problem, so that its gap has a scale.
+FIRST_CHECK = 20
+# A failed certificate is followed by this many times the sweeps so far before the next.
+PATIENCE = 1.25
+# Converged: the foretold error is this small a part of what is allowed, so that only an escape can help.
+CONVERGED = 1e-3
+# Nor can sweeps in float32 help below this share of the value.
+FLOOR = 1e-12
+# An escape that lowers the value by a smaller part of what is allowed has only found rounding.
+WORTHWHILE = 0.01
+# The dual problem is worth polishing where the factor's own error is within this share of the gap allowed.
+NEARLY_OPTIMAL = 0.5
+# Problems that are not certified after this many sweeps, and this many a row, go to the interior point method.
+MIN_SWEEPS = 200
+SWEEPS_A_ROW = 4
+
+
+class BatchMoment(NamedTuple):
+    """One recorded moment of a batch, for callbacks: sweeps of the problems under way, and how many are done."""
+
+    iteration: int
+    finished: int
+    total: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop, whoever asks."""
+
+    tol: float
+    max_iterations: int
+    max_seconds: float | None
+    callback: Callable[[BatchMoment], None] | None
+
+
+class Stop(Exception):  # a request, as StopIteration is, not an error
+    """Raised inside a run to end it with the best points so far."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status.name)
+        self.status = status
+
+
+class BatchRun:
+    """A batch on its way; every result tensor is valid at any moment.
+
+    Parameters
+    ----------
+    costs : BatchCosts
+    factors : (B, N, k) Tensor
+        Unit rows to start from.
+    sweep : Sweeper
+    limits : Limits
+    piece_bytes : float
+        Memory for the costs of the problems under way; and for the matrices of a certificate.
+
+    Attributes
+    ----------
+    value, bound : (B,) float64 Tensor
+        Of the scaled problems.
+    dual : (B, N) float64 Tensor
+    status : (B,) Tensor
+        Places in `STATUSES`; -1 for problems not finished.
+    """
+
+    def __init__(
+        self, costs: BatchCosts, factors: Tensor, sweep: Sweeper, limits: Limits, piece_bytes: float
+    ) -> None:
+        self.costs = costs
+        self.factors = factors
+        self._sweep = sweep
+        self._limits = limits
+        self._piece = max(1, int(piece_bytes / (4 * costs.order**2)))
+        self._certificate_piece = max(1, int(piece_bytes / (64 * costs.order**2)))
+        count = factors.shape[0]
+        self.value = torch.full((count,), torch.nan, dtype=torch.float64, device=costs.device)
+        self.bound = torch.full_like(self.value, -torch.inf)
+        self.dual = torch.zeros(count, costs.order, dtype=torch.float64, device=costs.device)
+        self.norm = torch.full_like(self.value, torch.nan)
+        self.iterations = torch.zeros(count, dtype=torch.int64, device=costs.device)
+        self.status = torch.full_like(self.iterations, -1)
+        self.status[~costs.solvable] = STATUSES.index(Status.FAILED)
+        self._started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time since the start."""
+        return time.perf_counter() - self._started
+
+    @property
+    def scale(self) -> Tensor:
+        """What the gaps of the scaled problems are relative to, (B,)."""
+        return torch.maximum(self.value.abs(), self.norm)
+
+    def run(self) -> None:
+        """Solve piece after piece until all are finished or a limit is reached."""
+        reason = Status.INTERRUPTED
+        try:
+            for piece in self.costs.solvable.nonzero()[:, 0].split(self._piece):
+                self._solve(piece)
+        except Stop as stop:
+            reason = stop.status
+        except KeyboardInterrupt:
+            pass
+        for piece in (self.status == -1).nonzero()[:, 0].split(self._certificate_piece):
+            self._settle(piece, reason)
+
+    def _solve(self, which: Tensor) -> None:
+        """Work on these problems until each is finished; float32 rounds a value by its square near an optimum."""
+        assembled = self.costs.assemble(which, torch.float32)
+        parts = assembled.split(self._certificate_piece)
+        self.norm[which] = torch.cat([frobenius(part.double()) for part in parts])
+        group = Group(which, hollow(assembled), self.factors[which].float(), self.iterations[which])
+        group.next_check += group.iterations + FIRST_CHECK
+        try:
+            while group.which.numel():
+                foretold = group.advance(self._sweep, BLOCK)
+                due = group.alive & (group.iterations >= group.next_check)
+                for places in due.nonzero()[:, 0].split(self._certificate_piece):
+                    self._look(group, places, foretold[places])
+                self._heed_limits(group)
+                group.compact()
+        finally:
+            self._keep(group, group.alive.nonzero()[:, 0])
+
+    def _heed_limits(self, group: Group) -> None:
+        """Stop where a limit is reached; problems at their own limit are settled and leave."""
+        limits = self._limits
+        spent = (group.alive & (group.iterations >= limits.max_iterations)).nonzero()[:, 0]
+        if spent.numel():
+            self._keep(group, spent)
+            for piece in group.which[spent].split(self._certificate_piece):
+                self._settle(piece, Status.ITERATION_LIMIT)
+            group.leave(spent)
+        if limits.callback is not None:
+            sweeps = int(group.iterations.max())
+            finished = int((self.status >= 0).sum())
+            try:
+                limits.callback(BatchMoment(sweeps, finished, self.status.shape[0], self.seconds))
+            except StopIteration:
+                raise Stop(Status.INTERRUPTED) from None
+        if limits.max_seconds is not None and self.seconds >= limits.max_seconds:
+            raise Stop(Status.TIME_LIMIT)
+
+    def _look(self, group: Group, places: Tensor, foretold: Tensor) -> None:
+        """Measure these problems; certify, polish, or escape, as each needs."""
+        which = group.which[places]
+        costs = self.costs.assemble(which, torch.float64)
+        rows = certificate.normalised(group.factors[places])
+        dual = certificate.multipliers(costs, rows)
+        self.value[which] = dual.sum(dim=1)
+        allowed = self._limits.tol * self.scale[which]
+        floor = FLOOR * self.value[which].abs()
+        converged = foretold <= torch.maximum(CONVERGED * allowed, floor)
+        worth_it = (foretold <= certificate.SHARE * allowed).nonzero()[:, 0]
+        done = self._certify(worth_it, which, costs, dual, allowed)
+        # polishing costs about as much as a sweep a row
+        patient = (group.iterations[places] >= self.costs.order) | converged
+        ready = patient & (foretold <= NEARLY_OPTIMAL * allowed) & ~done
+        done |= self._polish(ready.nonzero()[:, 0], which, costs, dual, allowed)
+        self._finish(group, places[done], Status.CERTIFIED)
+        group.next_check[places] = (PATIENCE * group.iterations[places]).long()
+        stuck = (converged & ~done).nonzero()[:, 0]
+        if stuck.numel():
+            moved = self._escape(group, places[stuck], costs[stuck], rows[stuck], allowed[stuck])
+            done[stuck[moved]] = True
+        late = group.iterations[places] >= max(MIN_SWEEPS, SWEEPS_A_ROW * self.costs.order)
+        last = ((converged | late) & ~done).nonzero()[:, 0]
+        if last.numel():
+            self._interior(group, places[last], costs[last], dual[last], allowed[last])
+
+    def _certify(self, places: Tensor, which: Tensor, costs: Tensor, dual: Tensor, allowed: Tensor) -> Tensor:
+        """Try the multipliers themselves at ``places``; return where they suffice, among all of ``which``."""
+        done = torch.zeros_like(allowed, dtype=torch.bool)
+        proved, bound = certificate.certify(costs[places], dual[places], allowed[places])
+        done[places] = proved
+        self._raise_bounds(which[places[proved]], bound[proved], dual[places[proved]])
+        return done
+
+    def _polish(self, places: Tensor, which: Tensor, costs: Tensor, dual: Tensor, allowed: Tensor) -> Tensor:
+        """The same after steps on the dual problem, for those whose multipliers did not suffice."""
+        done = torch.zeros_like(allowed, dtype=torch.bool)
+        if places.numel():
+            chosen, value = which[places], self.value[which[places]]
+            start = certificate.climb(costs[places], dual[places], allowed[places] / self.costs.order)
+            found = certificate.polish(costs[places], start, value, allowed[places])
+            self._raise_bounds(chosen, found.bound, found.dual)
+            done[places] = value - self.bound[chosen] <= allowed[places]
+        return done
+
+    def _escape(self, group: Group, places: Tensor, costs: Tensor, rows: Tensor, allowed: Tensor) -> Tensor:
+        """Give converged factors that are not optimal a new direction; return (b,) where one was found."""
+        rotated, spare = principal_columns(rows)
+        if not bool(spare.all()):
+            group.widen()
+            missing = group.factors.shape[2] - rows.shape[2]
+            rotated, _ = principal_columns(torch.nn.functional.pad(rows, (0, missing)))
+        away = escape(costs, rotated, WORTHWHILE * allowed)
+        moved = places[away.found]
+        group.factors[moved] = away.factors[away.found].to(group.factors.dtype)
+        group.age[moved] = 0
+        group.next_check[moved] = group.iterations[moved] + FIRST_CHECK
+        return away.found
+
+    def _interior(self, group: Group, places: Tensor, costs: Tensor, dual: Tensor, allowed: Tensor) -> None:
+        """Finish these problems, one way or the other, by the interior point method."""
+        which = group.which[places]
+        start = certificate.climb(costs, dual, allowed / self.costs.order)
+        found = interior(costs, start, certificate.normalised(group.factors[places]), allowed)
+        used = int((found.factors != 0.0).any(dim=1).sum(dim=1).max())
+        group.widen(used)
+        group.factors[places] = 0.0
+        group.factors[places, :, :used] = found.factors[:, :, :used].to(group.factors.dtype)
+        rows = certificate.normalised(group.factors[places])
+        self.value[which] = certificate.multipliers(costs, rows).sum(dim=1)
+        self._raise_bounds(which, found.bound.bound, found.bound.dual)
+        done = self.value[which] - self.bound[which] <= self._limits.tol * self.scale[which]
+        self._finish(group, places[done], Status.CERTIFIED)
+        self._finish(group, places[~done], Status.STALLED)
+
+    def _raise_bounds(self, which: Tensor, bound: Tensor, dual: Tensor) -> None:
+        better = bound > self.bound[which]
+        self.bound[which[better]], self.dual[which[better]] = bound[better], dual[better]
+
+    def _finish(self, group: Group, places: Tensor, status: Status) -> None:
+        self._keep(group, places)
+        self.status[group.which[places]] = STATUSES.index(status)
+        group.leave(places)
+
+    def _keep(self, group: Group, places: Tensor) -> None:
+        """Store what a group has for these problems."""
+        missing = group.factors.shape[2] - self.factors.shape[2]
+        if missing > 0:
+            self.factors = torch.nn.functional.pad(self.factors, (0, missing))
+        which = group.which[places]
+        self.factors[which, :, : group.factors.shape[2]] = group.factors[places].to(self.factors.dtype)
+        self.iterations[which] = group.iterations[places]
+
+    def _settle(self, which: Tensor, reason: Status) -> None:
+        """Value and bound at the present factors, for problems that a limit has ended."""
+        costs = self.costs.assemble(which, torch.float64)
+        self.norm[which] = frobenius(costs)
+        dual = certificate.multipliers(costs, certificate.normalised(self.factors[which]))
+        self.value[which] = dual.sum(dim=1)
+        allowed = self._limits.tol * self.scale[which]
+        gershgorin = -hollow(costs.abs()).sum(dim=2) + costs.diagonal(dim1=1, dim2=2)
+        self._raise_bounds(which, gershgorin.sum(dim=1), gershgorin)
+        touched = (self.iterations[which] > 0).nonzero()[:, 0]
+        if touched.numel():
+            found = certificate.climb(costs[touched], dual[touched], allowed[touched] / self.costs.order)
+            self._raise_bounds(which[touched], found.bound, found.dual)
+        certified = self.value[which] - self.bound[which] <= allowed
+        self.status[which] = torch.where(
+            certified, STATUSES.index(Status.CERTIFIED), STATUSES.index(reason)
+        ).to(self.status.dtype)
