@@ -15,7 +15,7 @@ from solvers.problem import BinaryQuadratic, Elliptope, homogenise
 from theory_checks.claim import Verdict
 from theory_checks.registry import CLAIMS
 from theory_checks.runner import run
-from vispa import estimators
+from vispa import estimators, heuristics
 from vispa.entropy import Estimate
 from vispa.gaussian import SignGaussian
 
@@ -85,8 +85,16 @@ GAUSSIAN = "vispa.gaussian:SignGaussian"
 ESTIMATORS = "vispa.estimators"
 LOW_RANK = "solvers.low_rank:low_rank"
 EXACT = "solvers.exact:exact"
+LOW_RANK_WEIGHT = "vispa.nn.weights:LowRankWeight"
+CORRELATED = "vispa.nn.functions:CorrelatedLatent"
 DUAL_BOUND = "solvers.certificate:dual_bound"
 DUAL_VECTOR = "solvers.certificate:dual_vector"
+
+
+def halved_mean(weight: Any, mean: torch.Tensor) -> None:
+    """A projection that moves the published layer's parameters."""
+    with torch.no_grad():
+        mean.mul_(0.5)
 
 
 def bound_of(change: Callable[[float, float, int], float]) -> Callable[[Any], Any]:
@@ -278,6 +286,42 @@ MUTANTS = [
         lambda f: lambda self, points: f(self, points) + points.square().sum(dim=1),
     ),
     Mutant("S5", "second best", "solvers.brute_force:brute_force", fields(value=lambda s: s.value + 1e-6)),
+    Mutant(
+        "S3",
+        "one-sided noise mirrored",
+        f"{ESTIMATORS}:noise_of",
+        lambda f: lambda k: f((lambda x: k(-x)) if callable(k) and f(k).name == "custom" else k),
+    ),
+    Mutant("S3", "constant", "vispa.ste:EdeKernel.__call__", result(lambda k: 1.01 * k)),
+    Mutant(
+        "S6",
+        "condition dropped",
+        f"{ESTIMATORS}:conditional",
+        instead(lambda loss, rows, draw: heuristics.marginal(loss, rows, draw)),
+    ),
+    Mutant(
+        "S6",
+        "kernel's constant",
+        "vispa.exact_gradient:exact_gradient",
+        result(lambda g: g._replace(mean=1.001 * g.mean)),
+    ),
+    Mutant("S10", "sign dropped", "vispa.heuristics:deterministic", instead(heuristics.at_mean)),
+    Mutant("S10", "sign", "vispa.heuristics:deterministic", fields(gradient=lambda g: -g.gradient)),
+    Mutant("S10", "slope", "vispa.heuristics:at_mean", fields(gradient=lambda g: 1.01 * g.gradient)),
+    Mutant("P1", "sign smoothed", "vispa.nn.functions:sign", instead(torch.tanh)),
+    Mutant("P1", "published rows projected", f"{LOW_RANK_WEIGHT}.project", instead(halved_mean)),
+    Mutant("P2", "sqrt(S) dropped", f"{CORRELATED}.backward", result(lambda g: (g[0], 0.1 * g[1], *g[2:]))),
+    Mutant("P2", "sign", f"{CORRELATED}.backward", result(lambda g: (-g[0], *g[1:]))),
+    Mutant("P3", "variance", f"{LOW_RANK_WEIGHT}.draw", result(lambda r: 2.0 * r)),
+    Mutant("P3", "exponent of S", f"{CORRELATED}.backward", result(lambda g: (g[0], 10.0 * g[1], *g[2:]))),
+    Mutant("P4", "projection dropped", f"{LOW_RANK_WEIGHT}.project", instead(lambda self, mean: None)),
+    Mutant("P5", "sign", "vispa.nn.activation:SignActivation.forward", result(lambda y: -y)),
+    Mutant(
+        "P5",
+        "constant",
+        "vispa.nn.activation:SignActivation.forward",
+        result(lambda y: 0.5 * y + 0.5 * y.detach()),
+    ),
 ]
 
 

@@ -10,17 +10,25 @@ from theory_checks import (
     gauge,
     low_rank_estimator,
     optimisers,
+    published_layer,
     relaxation,
     rounding_law,
     staircase,
     straight_through,
+    wrong_signs,
 )
 from theory_checks.claim import Claim
 
 FAMILIES: dict[str, tuple[Claim, ...]] = {
     "gauge": gauge.CLAIMS,
     "relaxation": (*relaxation.CLAIMS, *duality.CLAIMS, *staircase.CLAIMS, *rounding_law.CLAIMS),
-    "straight-through": (*straight_through.CLAIMS, *correlated.STRAIGHT_THROUGH, *low_rank_estimator.CLAIMS),
+    "straight-through": (
+        *straight_through.CLAIMS,
+        *correlated.STRAIGHT_THROUGH,
+        *low_rank_estimator.CLAIMS,
+        *wrong_signs.CLAIMS,
+    ),
+    "layer": published_layer.CLAIMS,
     "bound": (*bound.CLAIMS, *correlated.BOUND),
     "optimiser": (*optimisers.CLAIMS, *flips.CLAIMS),
 }

@@ -163,10 +163,11 @@ def _every_noise() -> estimators.Draw:
 @claim(
     "S3",
     title="a kernel is exact for some noise iff it is twice a density",
-    statement="For w = sgn(mu + e), e ~ f symmetric: dE[L]/dmu_i = 2 f(mu_i) dL^/dm_i. Uniform noise gives "
-    "hard-tanh, triangular Bi-Real, logistic tanh', Gaussian 2 phi. The identity and SwishSign (negative "
-    "for |beta x| > 2.40) belong to no noise.",
-    source="d/dmu P(e > -mu) = f(-mu); Liu et al. (2018) and Darabi et al. (2018) for the kernels. Derived.",
+    statement="For w = sgn(mu + e), e ~ f: dE[L]/dmu_i = 2 f(-mu_i) dL^/dm_i. Uniform noise gives hard-tanh, "
+    "triangular Bi-Real, logistic tanh' and, up to the constant 1/t for t < 1, EDE, Gaussian 2 phi. The "
+    "identity and SwishSign (negative for |beta x| > 2.40) belong to no noise.",
+    source="d/dmu P(e > -mu) = f(-mu); Liu et al. (2018), Qin et al. (2020) and Darabi et al. (2018) for the "
+    "kernels. Derived.",
     computed="Per law: differences of the enumerated E[L] with P(w_i = 1) = F(mu_i) against the kernel; the "
     "integral of the density; F after its quantile; `noise_of` on every kernel; the zero of SwishSign's "
     "kernel.",
@@ -186,6 +187,12 @@ def noise_laws(trial: Trial) -> Iterator[Measurement]:
         yield at_most(
             f"{noise}: deviation of the law from its density, mean and quantile", _law_error(law), 1e-9
         )
+    for name, kernel, constant in _OWN_KERNELS:
+        law = estimators.noise_of(kernel)
+        found = constant * _noisy_gradient(loss, law, mean) - _tensor(kernel, mean) * _slope(loss, law, mean)
+        yield at_most(
+            f"{name}: largest |c dE[L]/dmu - kernel * dL^/dm|, c = {constant:g}", abs(found).max(), 1e-7
+        )
     returned = sum(_noise_name(estimators.ste_kernel(noise)) == noise for noise in NOISES)
     yield at_least("kernels whose noise is the one they came from", returned, len(NOISES))
     refused = sum(not _noise_name(k) for k in (estimators.identity_kernel, estimators.swish_sign_kernel))
@@ -196,18 +203,27 @@ def noise_laws(trial: Trial) -> Iterator[Measurement]:
     )
 
 
+# Name, kernel, and half its integral, by which it exceeds the exact one.
+_OWN_KERNELS: tuple[tuple[str, Kernel, float], ...] = (
+    ("EDE, t = 0.5", estimators.EdeKernel(0.5), 2.0),
+    ("EDE, t = 4", estimators.EdeKernel(4.0), 1.0),
+    ("a user's exp(-|x|)", lambda x: torch.exp(-x.abs()), 1.0),
+    ("a user's one-sided exp(x), x < 0", lambda x: torch.where(x < 0, x.clamp_max(0.0).exp(), 0.0), 0.5),
+)
+
+
 def _tensor(function: Kernel, values: Array) -> Array:
     return np.asarray(function(torch.from_numpy(values)).numpy())
 
 
 def _slope(loss: Polynomial, law: estimators.NoiseLaw, mean: Array) -> Array:
-    plus = _tensor(law.cumulative, mean)
+    plus = 1.0 - _tensor(law.cumulative, -mean)
     return np.where(cube(SIZE) > 0, plus, 1.0 - plus).prod(axis=1) @ loss.half_differences(cube(SIZE))
 
 
 def _noisy_gradient(loss: Polynomial, law: estimators.NoiseLaw, mean: Array) -> Array:
     def moved(i: int, t: float) -> Array:
-        plus = _tensor(law.cumulative, np.where(np.arange(SIZE) == i, mean + t, mean))
+        plus = 1.0 - _tensor(law.cumulative, -np.where(np.arange(SIZE) == i, mean + t, mean))
         return np.array([loss.expectation(plus)])
 
     return np.concatenate([central_difference(functools.partial(moved, i), 1e-3) for i in range(SIZE)])
