@@ -6,6 +6,7 @@ from solvers.gram import Gram
 from solvers.io import read_problem, read_rudy, read_sdpa
 from solvers.local_search import one_flip, two_flip
 from solvers.low_rank import low_rank
+from solvers.many import Outcome, solve_many
 from solvers.problem import BinaryQuadratic, Elliptope, MaxCut, symmetrise
 from solvers.rounding import Rounding, round_fixed_mean, round_homogeneous
 from solvers.search_result import SearchEnd, SearchMoment, SearchResult
@@ -18,6 +19,7 @@ __all__ = [
     "Gram",
     "Iteration",
     "MaxCut",
+    "Outcome",
     "Rounding",
     "SearchEnd",
     "SearchMoment",
@@ -33,6 +35,7 @@ __all__ = [
     "read_sdpa",
     "round_fixed_mean",
     "round_homogeneous",
+    "solve_many",
     "symmetrise",
     "tabu_search",
     "two_flip",
