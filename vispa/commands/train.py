@@ -19,7 +19,8 @@ EPILOGUE = """\
 Seeds are paired: under one seed every method has the same split, the same initial signs and the same order
 of batches. The epoch is chosen on the validation images; the test images are looked at once, at the end.
 Under torchrun (torchrun --nproc-per-node 4 -m vispa train ...) all processes train one network together, each on
-its share of every batch; with --checkpoint, torchrun --max-restarts takes a run up again after a failure.
+its share of every batch; with --checkpoint, torchrun --max-restarts takes a run up again after a failure (set
+TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 then, or restarted processes look for those that died).
 """
 
 

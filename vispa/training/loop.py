@@ -214,9 +214,11 @@ def _step(state: TrainingState, forward: nn.Module, batch: Batch, epoch: int, ex
         loss = batch.weight * cross_entropy(forward(batch.inputs), batch.labels)
     value = execution.mean(loss)
     if not math.isfinite(value):
-        generators.restore(before, state.device)  # the same noise again, to see the same fault
-        with execution.autocast():
-            where = locate(state.model, batch.inputs)
+        where = "something in another process, whose message names it"
+        if not bool(torch.isfinite(loss)):
+            generators.restore(before, state.device)  # the same noise again, to see the same fault
+            with execution.autocast():
+                where = locate(state.model, batch.inputs)
         raise NonFiniteError(
             f"the loss became {value} in epoch {epoch}; first not finite: {where}. "
             "Lower the learning rate, or look at the data"

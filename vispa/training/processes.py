@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -114,14 +114,15 @@ class FabricProcesses(Processes):
 
     def mean(self, value: Tensor) -> Tensor:
         """Return the mean over processes."""
-        reduced: Any = self._fabric.all_reduce(value.detach().clone(), reduce_op="mean")
-        assert isinstance(reduced, Tensor)
-        return reduced
+        total = value.detach().clone()
+        torch.distributed.all_reduce(total)  # Fabric's own waits at a barrier first
+        return total / self.count
 
     def any(self, flag: bool) -> bool:
         """Say whether the flag is up in some process."""
-        raised: Any = self._fabric.all_reduce(torch.tensor(float(flag), device=self.device), reduce_op="sum")
-        return bool(raised > 0)
+        raised = torch.tensor(int(flag), device=self.device)
+        torch.distributed.all_reduce(raised)
+        return bool(raised)
 
     def from_first(self, value: T) -> T:
         """Return what the first process holds; it is pickled."""
@@ -137,7 +138,8 @@ class FabricProcesses(Processes):
         most = -(-total // self.count)
         padded = rows.new_zeros(most, *rows.shape[1:])
         padded[: len(rows)] = rows
-        gathered: Any = self._fabric.all_gather(padded)
+        gathered = [torch.empty_like(padded) for _ in range(self.count)]
+        torch.distributed.all_gather(gathered, padded)
         ends = [(rank * total // self.count, (rank + 1) * total // self.count) for rank in range(self.count)]
         return torch.cat([gathered[rank][: end - start] for rank, (start, end) in enumerate(ends)])
 
