@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,6 +43,7 @@ def low_rank(
     max_seconds: float | None = None,
     callback: Callable[[Iteration], None] | None = None,
     rng: np.random.Generator | int | None = None,
+    device: Any = None,
 ) -> Solution:
     r"""Solve the SDP relaxation through a factor Y = V V^T of few columns, and certify the result.
 
@@ -70,6 +71,9 @@ def low_rank(
         Called with an `Iteration` a few times a second or less often; raising StopIteration ends the solve.
     rng : numpy Generator or seed, optional
         For the start point and the Lanczos vectors.
+    device : str or torch.device, optional
+        Solve on torch tensors there, such as "cuda" or "cpu", by the methods of
+        `solvers.torch_backend`; operators are refused.  By default NumPy and compiled loops on the processor.
 
     Returns
     -------
@@ -113,8 +117,16 @@ def low_rank(
         probe_operator("cost", relaxation.cost)
     factor = _start_factor(relaxation, rank, start, generator)
     rigorous = certificate == "rigorous"
+    target = PROOF_SHARE * tol if rigorous else tol
+    if device is not None:
+        from solvers.torch_backend import solve_on_device
+
+        limits = {"max_iterations": max_iterations, "max_seconds": max_seconds, "callback": callback}
+        return solve_on_device(
+            problem, factor, device=device, tol=tol, target=target, rigorous=rigorous, **limits
+        )
     solve = _Solve(relaxation, factor, tol, generator)
-    status = solve.run(max_iterations, max_seconds, callback, target=PROOF_SHARE * tol if rigorous else tol)
+    status = solve.run(max_iterations, max_seconds, callback, target=target)
     return solve.solution(problem, status, rigorous=rigorous)
 
 

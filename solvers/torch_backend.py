@@ -1,7 +1,12 @@
-"""The solver on torch tensors: batches of dense problems on the processor or a CUDA device."""
+"""The solver on torch tensors, on the processor or a CUDA device.
+
+`solve_batch` takes many dense problems of one size; `solvers.low_rank(problem, device=...)` brings one problem here.
+Nothing of it needs numba, CVXPY or SCS.
+"""
 
 from solvers.tensors.batch import solve_batch
 from solvers.tensors.batch_run import BatchMoment
 from solvers.tensors.batch_solution import BatchSolution
+from solvers.tensors.single import solve_on_device
 
-__all__ = ["BatchMoment", "BatchSolution", "solve_batch"]
+__all__ = ["BatchMoment", "BatchSolution", "solve_batch", "solve_on_device"]

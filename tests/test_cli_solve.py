@@ -77,7 +77,8 @@ def test_status_one_when_not_certified(graph: str, capsys) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--device", "cuda"], "--device must be 'cpu'"),
+        (["--device", "warp"], "device must be one that torch can use here"),
+        (["--method", "exact", "--device", "cpu"], "--device belongs to --method low-rank"),
         (["--tol", "0"], "--tol must be positive"),
         (["--tol", "nan"], "--tol must be finite"),
         (["--rank", "0"], "--rank must be at least 1; found 0"),

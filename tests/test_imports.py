@@ -142,6 +142,30 @@ def test_every_torch_path_works_without_the_lazy_packages():
     assert result.returncode == 0, result.stderr
 
 
+SOLVING_ON_TENSORS = """
+import sys
+
+sys.modules.update(dict.fromkeys((*BLOCKED, "triton")))
+import numpy as np
+import torch
+import vispa
+from solvers.torch_backend import solve_batch
+
+costs = torch.randn(3, 10, 10, generator=torch.Generator().manual_seed(0))
+solved = solve_batch(costs)
+assert solved.certified.all()
+assert solved.solution(0).certified
+graph = np.triu(np.ones((12, 12)), 1)
+for certificate in ("estimate", "rigorous"):
+    assert vispa.low_rank(vispa.MaxCut(graph + graph.T), device="cpu", certificate=certificate).certified
+"""
+
+
+def test_solving_on_tensors_needs_none_of_the_lazy_packages():
+    result = run(SOLVING_ON_TENSORS)
+    assert result.returncode == 0, result.stderr
+
+
 def test_solving_does_not_load_torch():
     result = run(
         "import sys, vispa.cli\nassert vispa.cli.main(['solve', 'absent.txt']) == 2\n"

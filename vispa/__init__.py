@@ -19,6 +19,7 @@ _HOME = {
     "brute_force": "solvers.brute_force",
     "exact": "solvers.exact",
     "low_rank": "solvers.low_rank",
+    "solve_batch": "solvers.torch_backend",
     "solve_many": "solvers.many",
     "SignGaussian": "vispa.gaussian",
     "minimize": "vispa.inference",

@@ -39,12 +39,18 @@ SWEEPS_A_ROW = 4
 
 
 class BatchMoment(NamedTuple):
-    """One recorded moment of a batch, for callbacks: sweeps of the problems under way, and how many are done."""
+    """One recorded moment of a batch, for callbacks.
+
+    Sweeps of the problems under way, how many of how many are finished, seconds since the start, and all values and
+    bounds (B,) so far: NaN and -inf for problems not begun.
+    """
 
     iteration: int
     finished: int
     total: int
     seconds: float
+    value: Tensor
+    lower_bound: Tensor
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,9 @@ class BatchRun:
         assembled = self.costs.assemble(which, torch.float32)
         parts = assembled.split(self._certificate_piece)
         self.norm[which] = torch.cat([frobenius(part.double()) for part in parts])
-        group = Group(which, hollow(assembled), self.factors[which].float(), self.iterations[which])
+        factors = self.factors[which].float()
+        self.value[which] = certificate.multipliers(assembled, factors).sum(dim=1).double()
+        group = Group(which, hollow(assembled), factors, self.iterations[which])
         group.next_check += group.iterations + FIRST_CHECK
         try:
             while group.which.numel():
@@ -157,14 +165,17 @@ class BatchRun:
                 self._settle(piece, Status.ITERATION_LIMIT)
             group.leave(spent)
         if limits.callback is not None:
-            sweeps = int(group.iterations.max())
-            finished = int((self.status >= 0).sum())
             try:
-                limits.callback(BatchMoment(sweeps, finished, self.status.shape[0], self.seconds))
+                limits.callback(self._moment(group))
             except StopIteration:
                 raise Stop(Status.INTERRUPTED) from None
         if limits.max_seconds is not None and self.seconds >= limits.max_seconds:
             raise Stop(Status.TIME_LIMIT)
+
+    def _moment(self, group: Group) -> BatchMoment:
+        sweeps, finished = int(group.iterations.max()), int((self.status >= 0).sum())
+        numbers = (self.value * self.costs.scale, self.bound * self.costs.scale)
+        return BatchMoment(sweeps, finished, self.status.shape[0], self.seconds, *numbers)
 
     def _look(self, group: Group, places: Tensor, foretold: Tensor) -> None:
         """Measure these problems; certify, polish, or escape, as each needs."""

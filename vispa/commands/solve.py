@@ -40,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method", choices=("low-rank", "exact"), default="low-rank", help="default: low-rank"
     )
     parser.add_argument("--rigorous", action="store_true", help="prove the bound with error bounds")
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, the only one supported")
+    parser.add_argument(
+        "--device",
+        metavar="D",
+        help="solve on torch tensors there: cuda, cuda:1, cpu (default: compiled loops)",
+    )
     parser.add_argument("--max-seconds", type=float, metavar="S", help="time limit of the solve")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of start point and rounding (default 0)"
@@ -66,12 +70,14 @@ def _check(arguments: argparse.Namespace) -> None:
     checks.integer("--seed", arguments.seed, minimum=0)
     if arguments.max_seconds is not None:
         checks.scalar("--max-seconds", arguments.max_seconds, positive=True)
-    if arguments.device != "cpu":
-        raise ValueError(f"--device must be 'cpu', the only one supported so far; found {arguments.device!r}")
     if arguments.rank is not None:
         checks.integer("--rank", arguments.rank, minimum=1)
     if arguments.method == "exact":
-        for name, given in (("--rank", arguments.rank is not None), ("--rigorous", arguments.rigorous)):
+        for name, given in (
+            ("--rank", arguments.rank is not None),
+            ("--rigorous", arguments.rigorous),
+            ("--device", arguments.device is not None),
+        ):
             if given:
                 raise ValueError(f"{name} belongs to --method low-rank; --method exact does not have it")
 
@@ -99,6 +105,7 @@ def _solve(problem: Problem, arguments: argparse.Namespace) -> Solution:
             max_seconds=arguments.max_seconds,
             callback=show,
             rng=arguments.seed,
+            device=arguments.device,
         )
 
 
