@@ -15,6 +15,7 @@ from torch.nn.utils import parametrize
 
 from vispa.nn.functions import CorrelatedLatent, IndependentLatent, ScaledSign, working_dtype
 from vispa.nn.layout import Layout
+from vispa.nn.projection import project_rows, row_squares
 from vispa.nn.scopes import Noise, ScopedNoise
 
 __all__ = ["BinaryWeight", "LowRankWeight"]
@@ -171,19 +172,19 @@ class LowRankWeight(BinaryWeight):
         if not self.normalise:
             return
         with torch.no_grad():
-            # A zero row divides by one: it stays where it is until a step moves it.
-            squares = self._row_squares(mean)
-            inverse = squares.masked_fill_(squares == 0, 1.0).rsqrt_()
-            self.factor.mul_(inverse.unsqueeze(1))
-            inverse = self.layout.weight(inverse.view(self.layout.rows(mean).shape))
-            mean.mul_(inverse)
-            if self.root_residual is not None:
-                self.root_residual.mul_(inverse)
+            rows, residual = self._rows(mean)
+            project_rows(rows, self.factor, residual, self.scale)
+            if self.layout.transposed_groups:
+                mean.copy_(self.layout.weight(rows))
+                if self.root_residual is not None and residual is not None:
+                    self.root_residual.copy_(self.layout.weight(residual))
 
     def has_zero_row(self, mean: Tensor) -> bool:
         """Say whether ``project`` would meet a row of zeros."""
         with torch.no_grad():
-            return self.normalise and bool((self._row_squares(mean) == 0).any())
+            rows, residual = self._rows(mean)
+            squares = row_squares(rows, self.factor, residual, self.scale)
+            return self.normalise and bool((squares == 0).any())
 
     def extra_repr(self) -> str:
         """Return the options."""
@@ -194,15 +195,7 @@ class LowRankWeight(BinaryWeight):
             f"channel_scale={self.channel_scale!r}"
         )
 
-    def _row_squares(self, mean: Tensor) -> Tensor:
-        """Return ``mean_i^2 + (|factor_i|^2 + root_residual_i^2) / scale``, of shape (out_channels, fan_in)."""
-        dtype = working_dtype(mean.dtype)
-        squares = self.layout.rows(mean).to(dtype).square().reshape(-1, self.layout.fan_in)
-        # One fused pass a column: a norm over the middle axis is two orders of magnitude slower.
-        for k in range(self.rank):
-            column = self.factor[:, k].to(dtype)
-            squares.addcmul_(column, column, value=1.0 / self.scale)
-        if self.root_residual is not None:
-            column = self.layout.rows(self.root_residual).to(dtype).reshape(squares.shape)
-            squares.addcmul_(column, column, value=1.0 / self.scale)
-        return squares
+    def _rows(self, mean: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return mean and residual with the output channels first."""
+        residual = self.root_residual
+        return self.layout.rows(mean), None if residual is None else self.layout.rows(residual)
