@@ -257,11 +257,17 @@ def adam(trial: Trial) -> Iterator[Measurement]:
         ("SGD", lambda v: torch.optim.SGD(v, lr=0.01, momentum=0.9)),
     ):
         positions = _positions(factory, still)
-        yield at_most(
-            f"{name}: largest move after 500 zero gradients",
-            np.abs(positions[-1] - positions[520]).max(),
-            0,
-        )
+        late = np.abs(positions[-1] - positions[520]).max()
+        yield at_most(f"{name}: largest move after 500 zero gradients", late, 0)
+        yield at_least(f"{name}: share of signs that stay", _agreement(positions[520], positions[-1]), 1.0)
+
+
+def _agreement(before: Array, after: Array) -> float:
+    model = nn.ParameterDict({"latent": nn.Parameter(torch.from_numpy(before.copy()))})
+    tracker = vispa.FlipTracker(model, parameters=["latent"])
+    with torch.no_grad():
+        model["latent"].copy_(torch.from_numpy(after))
+    return tracker.agreement().total
 
 
 def _positions(factory: Callable[[list[Tensor]], torch.optim.Optimizer], gradients: Array) -> Array:
