@@ -2,6 +2,9 @@
 
 import io
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -186,6 +189,52 @@ def test_crash_while_writing_leaves_the_previous_checkpoint(tmp_path, monkeypatc
     monkeypatch.undo()
     assert checkpoint.load(path, SETTINGS) == {"epoch": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from vispa.training import checkpoint
+
+path, where = Path(sys.argv[1]), sys.argv[2]
+moments = {"write": (os, "fsync"), "rename": (Path, "replace"), "folder": (checkpoint, "_sync_folder")}
+
+def die(*arguments):
+    if where == "write":  # half of the bytes have left the process
+        os.ftruncate(arguments[0], os.fstat(arguments[0]).st_size // 2)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(*moments[where], die)
+checkpoint.save(path, {"seed": 3}, {"weights": torch.ones(1000)})
+"""
+
+
+@pytest.mark.parametrize(("where", "survivor"), [("write", 0.0), ("rename", 0.0), ("folder", 1.0)])
+def test_kill_nine_while_writing_leaves_a_whole_checkpoint(tmp_path, where, survivor):
+    path = tmp_path / "run"
+    checkpoint.save(path, {"seed": 3}, {"weights": torch.zeros(1000)})
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path), where], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    state = checkpoint.load(path, {"seed": 3})
+    assert state["weights"].unique().tolist() == [survivor]
+    # The next write takes over what the killed process left.
+    checkpoint.save(path, {"seed": 3}, {"weights": torch.full((10,), 2.0)})
+    assert checkpoint.load(path, {"seed": 3})["weights"].unique().tolist() == [2.0]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
+
+
+def test_rarer_checkpoints_resume_from_the_last_one_written(parts, uninterrupted, tmp_path, monkeypatch):
+    path, written = tmp_path / "run", []
+    save = checkpoint.save
+    monkeypatch.setattr(
+        checkpoint, "save", lambda *rest: (written.append(len(rest[2]["history"])), save(*rest))
+    )
+    options = {"seed": 1, "checkpoint": path, "checkpoint_every": 3}
+    train(parts, short("ste"), callback=stop_after(1, StopIteration), **options)
+    assert not path.exists()
+    assert_same_run(train(parts, short("ste"), **options), uninterrupted["ste"][0])
+    assert written == [3, 4]
 
 
 def test_impossible_paths_are_refused_before_training(parts, tmp_path):
