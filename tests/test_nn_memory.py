@@ -1,0 +1,173 @@
+"""What a step of a binary layer keeps and touches in memory, and the shortcuts of eager code on a CPU."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+import vispa
+from vispa.nn import binary_layers, eager, projection
+from vispa.nn.eager import multiply_add, outer
+from vispa.nn.projection import project_rows, row_squares
+
+
+class Peak(TorchDispatchMode):
+    """Bytes of storages that operations made while the mode is on: those alive now, and the most at once."""
+
+    def __init__(self, known: list[torch.Tensor]) -> None:
+        super().__init__()
+        self.known = {values.untyped_storage().data_ptr() for values in known}
+        self.alive = WeakTensorKeyDictionary()
+        self.peak = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for value in torch.utils._pytree.tree_leaves(result):
+            if isinstance(value, torch.Tensor):
+                self.alive[value] = (value.untyped_storage().data_ptr(), value.untyped_storage().nbytes())
+        self.peak = max(self.peak, self.now())
+        return result
+
+    def now(self) -> int:
+        storages = dict(self.alive.values())
+        return sum(size for address, size in storages.items() if address not in self.known)
+
+
+ROWS, COLUMNS, RANK = 96, 128, 8
+WEIGHT_BYTES = 4 * ROWS * COLUMNS
+
+
+def saved_bytes(layer: nn.Module, inputs: torch.Tensor) -> int:
+    """Bytes that autograd keeps from the forward to the backward, parameters and inputs apart."""
+    own = {values.untyped_storage().data_ptr() for values in (*layer.parameters(), inputs)}
+    kept = {}
+
+    def pack(values: torch.Tensor) -> torch.Tensor:
+        storage = values.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return values
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda values: values):
+        output = layer(inputs)
+    assert output.requires_grad
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("rank", [1, RANK])
+def test_from_forward_to_backward_a_layer_keeps_one_weight(rank):
+    layer = vispa.binarize(nn.Linear(COLUMNS, ROWS), rank=rank, keep=())
+    kept = saved_bytes(layer, torch.ones(2, COLUMNS))
+    assert WEIGHT_BYTES <= kept <= WEIGHT_BYTES + 4 * (4 * ROWS + rank)
+
+
+@pytest.mark.parametrize("rank", [1, RANK])
+def test_peak_of_a_step_is_a_few_weights_beyond_the_gradients(rank):
+    """Whatever the rank: nothing of the factor's size is made but its gradient."""
+    layer = vispa.binarize(nn.Linear(COLUMNS, ROWS), rank=rank, keep=())
+    optimizer = vispa.attach(torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9, fused=True), layer)
+    inputs = torch.ones(2, COLUMNS)
+
+    def step() -> None:
+        layer(inputs).square().sum().backward()
+        optimizer.step()
+
+    step()  # makes the optimizer's state
+    optimizer.zero_grad()
+    momenta = [state["momentum_buffer"] for state in optimizer.state.values()]
+    with Peak([*layer.parameters(), *momenta, inputs]) as memory:
+        step()
+    gradients = sum(values.grad.untyped_storage().nbytes() for values in layer.parameters())
+    # The weight that the layer keeps, its gradient on the way to the mean's, a latent or a block of squares.
+    assert gradients < memory.peak < gradients + 3.2 * WEIGHT_BYTES
+    optimizer.zero_grad()
+    assert memory.now() < 0.2 * WEIGHT_BYTES
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("direction", [(5,), (7, 5)])
+def test_outer_product_in_large_pages_is_the_outer_product(monkeypatch, dtype, direction):
+    monkeypatch.setattr(eager, "LARGE_BYTES", 0)
+    directions, rows = torch.randn(direction).to(dtype), torch.randn(7, 11).to(dtype)
+    expected = rows.unsqueeze(1) * directions.unsqueeze(-1)
+    with torch.no_grad():
+        product = outer(directions, rows)
+    assert product.dtype == dtype
+    assert product.shape == (7, 5, 11)
+    assert torch.equal(product, expected)
+    assert torch.equal(outer(directions, rows.requires_grad_()), expected)
+    batched = torch.vmap(outer, in_dims=(None, 0))(directions, torch.stack([rows, -rows]).detach())
+    assert torch.equal(batched, torch.stack([expected, -expected]))
+
+
+def test_large_gradients_are_independent_of_one_another(monkeypatch):
+    monkeypatch.setattr(eager, "LARGE_BYTES", 0)
+    layer = vispa.binarize(nn.Linear(6, 4), rank=2, keep=())
+    (found,) = binary_layers(layer)
+    factor, inputs = found.weight.factor, torch.randn(3, 6)
+    torch.manual_seed(0)
+    first, second = (torch.autograd.grad(layer(inputs).sum(), factor)[0] for _ in range(2))
+    kept = first.clone()
+    second.zero_()
+    assert torch.equal(first, kept)
+    torch.manual_seed(0)
+    layer(inputs).sum().backward()
+    layer(inputs).sum().backward()
+    assert not torch.equal(factor.grad, kept)
+    assert torch.equal(first, kept)
+
+
+@settings(max_examples=25)
+@given(rank=st.integers(1, 6), by_channel=st.booleans(), seed=st.integers(0, 2**31))
+def test_latents_in_place_equal_latents_under_vmap(rank, by_channel, seed):
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(3, 4, generator=generator)
+    factor = torch.randn(3, rank, 4, generator=generator)
+    noise = torch.randn((3, rank) if by_channel else (rank,), generator=generator)
+    before = start.clone()
+    expected = start + (noise.unsqueeze(-1) * factor).sum(1)
+    torch.testing.assert_close(multiply_add(start, factor, noise), expected)
+    assert torch.equal(start, before)
+    batched = torch.vmap(multiply_add, in_dims=(None, None, 0))(start, factor, torch.stack([noise, -noise]))
+    torch.testing.assert_close(batched[0], expected)
+    torch.testing.assert_close(batched[0] + batched[1], 2 * start)
+
+
+@settings(max_examples=25)
+@given(
+    shape=st.sampled_from([(1, 4), (5, 3), (7, 2, 3), (4, 2, 3, 3)]),
+    rank=st.integers(1, 4),
+    residual=st.booleans(),
+    channels_last=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_projection_in_blocks_is_the_projection(shape, rank, residual, channels_last, seed):
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(shape, generator=generator)
+    if channels_last and len(shape) == 4:
+        rows = rows.to(memory_format=torch.channels_last)
+    factor = torch.randn(shape[0], rank, rows[0].numel(), generator=generator)
+    own = torch.randn(shape, generator=generator) if residual else None
+    norms = row_squares(rows, factor, own, 25.0).sqrt()
+    expected = rows.flatten(1) / norms, factor / norms.unsqueeze(1)
+    original = projection.BLOCK_BYTES
+    try:
+        projection.BLOCK_BYTES = 2 * 4 * factor.shape[2]  # two channels a block and thread
+        project_rows(rows, factor, own, 25.0)
+    finally:
+        projection.BLOCK_BYTES = original
+    torch.testing.assert_close(rows.flatten(1), expected[0])
+    torch.testing.assert_close(factor, expected[1])
+    squares = row_squares(rows, factor, own, 25.0)
+    torch.testing.assert_close(squares, torch.ones_like(squares))
+
+
+def test_projection_leaves_rows_of_zeros_and_shows_nan():
+    rows, factor = torch.zeros(2, 3), torch.zeros(2, 2, 3)
+    rows[0, 0], factor[1, 1, 2] = 3.0, torch.nan
+    project_rows(rows, factor, None, 4.0)
+    assert rows.tolist() == [[1.0, 0.0, 0.0], [0.0, 0.0, pytest.approx(float("nan"), nan_ok=True)]]
+    assert torch.isnan(factor).sum() == 2
