@@ -56,56 +56,6 @@ def test_frozen_layers_harden_frozen():
     assert not any(values.requires_grad for values in vispa.harden(layer).parameters())
 
 
-def test_ensemble_is_the_mean_over_sampled_networks():
-    model = network()
-    torch.manual_seed(8)
-    averaged = vispa.ensemble(model, batch(), samples=3)
-    assert model.training
-    model.eval()
-    torch.manual_seed(8)
-    with vispa.sampling(model), torch.no_grad():
-        expected = sum(model(batch()) for _ in range(3)) / 3
-    torch.testing.assert_close(averaged, expected)
-    assert not averaged.requires_grad
-    assert not torch.equal(averaged, model(batch()))
-
-
-def test_ensemble_leaves_statistics_and_modes_of_every_module():
-    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)).train()
-    vispa.binarize(model, keep=(), rank=1)
-    model[1].eval()
-    before = model[1].running_mean.clone()
-    vispa.ensemble(model, batch(), samples=2)
-    assert [module.training for module in model] == [True, False, True]
-    assert torch.equal(before, model[1].running_mean)
-
-
-def test_an_ensemble_of_low_precision_outputs_adds_in_single_precision():
-    model = vispa.binarize(nn.Linear(6, 4, dtype=torch.bfloat16), keep=(), rank=1)
-    assert vispa.ensemble(model, batch().bfloat16(), samples=2).dtype == torch.float32
-
-
-def test_sampling_nests_and_ends_after_an_error():
-    model = network().eval()
-    with vispa.sampling(model):
-        with vispa.sampling(model):
-            pass
-        assert not torch.equal(model(batch()), model(batch()))
-        assert not model.training
-    with pytest.raises(KeyError), vispa.sampling(model):
-        raise KeyError
-    assert torch.equal(model(batch()), model(batch()))
-
-
-class Pair(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(6, 2)
-
-    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.layer(inputs), inputs
-
-
 def parametrized_again() -> nn.Module:
     layer = vispa.binarize(nn.Linear(6, 2), keep=())
     parametrize.register_parametrization(layer, "weight", nn.Identity())
@@ -117,23 +67,17 @@ def parametrized_again() -> nn.Module:
     [
         (lambda: vispa.harden(nn.Linear(2, 2)), ValueError, "no binary layer; call vispa.binarize"),
         (lambda: vispa.harden("model"), TypeError, "model must be a torch.nn.Module; found str"),
-        (lambda: vispa.harden(network(), how="best"), ValueError, "how must be one of 'mean', 'sample', 'best_of'"),
+        (
+            lambda: vispa.harden(network(), how="best"),
+            ValueError,
+            "how must be one of 'mean', 'sample', 'best_of'",
+        ),
         (
             lambda: vispa.harden(torch.compile(network(), backend="eager")),
             TypeError,
             "wrapped by torch.compile",
         ),
         (lambda: vispa.harden(parametrized_again()), ValueError, "parametrized again after binarize"),
-        (lambda: vispa.ensemble(nn.Linear(6, 2), batch()), ValueError, "no binary layer"),
-        (lambda: vispa.ensemble(network(), batch(), samples=0), ValueError, "samples must be at least 1"),
-        (lambda: vispa.ensemble(network(), batch(), samples=1.5), TypeError, "samples must be an integer"),
-        (lambda: vispa.ensemble(None, batch()), TypeError, "model must be a torch.nn.Module"),
-        (
-            lambda: vispa.ensemble(vispa.binarize(Pair(), keep=()), batch()),
-            TypeError,
-            "model must return one tensor; found tuple",
-        ),
-        (lambda: vispa.sampling(nn.Linear(2, 2)).__enter__(), ValueError, "no binary layer"),
     ],
 )
 def test_bad_input_is_refused_in_words(call, error, words):

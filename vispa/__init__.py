@@ -24,6 +24,7 @@ _HOME = {
     "SignGaussian": "vispa.gaussian",
     "minimize": "vispa.inference",
     "SignActivation": "vispa.nn",
+    "accuracies": "vispa.nn",
     "attach": "vispa.nn",
     "binarize": "vispa.nn",
     "ensemble": "vispa.nn",

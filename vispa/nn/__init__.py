@@ -3,14 +3,16 @@
 from vispa.nn.activation import SignActivation
 from vispa.nn.attachment import attach, project
 from vispa.nn.binarization import binarize
-from vispa.nn.evaluation import ensemble, sampling
+from vispa.nn.evaluation import Accuracies, accuracies, ensemble, sampling
 from vispa.nn.hardening import harden
 from vispa.nn.selection import BinaryLayer, binary_layers
 from vispa.nn.warm_start import load_float
 
 __all__ = [
+    "Accuracies",
     "BinaryLayer",
     "SignActivation",
+    "accuracies",
     "attach",
     "binarize",
     "binary_layers",

@@ -10,22 +10,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["Batches", "check_batches", "evaluating", "mean_loss", "reestimate_batch_norm"]
+__all__ = ["Batches", "check_batches", "evaluating", "mean_loss", "pairs", "reestimate_batch_norm"]
 
 Batches: TypeAlias = Iterable[Any]
 LossFunction: TypeAlias = Callable[[Any, Any], Tensor]
 
 
-def check_batches(calibration: object, *, needed_by: str) -> None:
-    """Refuse what cannot be iterated, or only once."""
-    if calibration is None:
-        raise ValueError(f"calibration must be given for {needed_by}: a loader of batches")
-    if not isinstance(calibration, Iterable):
-        raise TypeError(f"calibration must be a loader of batches; found {type(calibration).__name__}")
-    if isinstance(calibration, Iterator):
+def check_batches(
+    batches: object, *, needed_by: str, name: str = "calibration", repeatable: bool = True
+) -> None:
+    """Refuse what cannot be iterated, or only once where it must be repeatable."""
+    if batches is None:
+        raise ValueError(f"{name} must be given for {needed_by}: a loader of batches")
+    if not isinstance(batches, Iterable):
+        raise TypeError(f"{name} must be a loader of batches; found {type(batches).__name__}")
+    if repeatable and isinstance(batches, Iterator):
         raise TypeError(
-            "calibration must be iterable more than once, such as a DataLoader or a list of batches; found "
-            f"the iterator {type(calibration).__name__}"
+            f"{name} must be iterable more than once, such as a DataLoader or a list of batches; found "
+            f"the iterator {type(batches).__name__}"
         )
 
 
@@ -52,7 +54,7 @@ def mean_loss(network: nn.Module, calibration: Batches, loss: LossFunction) -> f
     """
     total, count = 0.0, 0
     with evaluating(network):
-        for inputs, targets in _pairs(calibration, _device(network)):
+        for inputs, targets in pairs(calibration, network):
             size = len(inputs) if isinstance(inputs, Tensor) and inputs.ndim else 1
             total += size * float(loss(network(inputs), targets))
             count += size
@@ -96,11 +98,13 @@ def reestimate_batch_norm(network: nn.Module, calibration: Batches) -> None:
         raise ValueError("calibration must hold at least one batch; found none")
 
 
-def _pairs(calibration: Batches, device: torch.device) -> Iterator[tuple[Any, Any]]:
-    for batch in calibration:
+def pairs(batches: Batches, model: nn.Module, *, name: str = "calibration") -> Iterator[tuple[Any, Any]]:
+    """Yield (inputs, targets), tensors among them on the model's device; refuse batches that are no pairs."""
+    device = _device(model)
+    for batch in batches:
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:
             raise ValueError(
-                f"calibration must hold pairs (inputs, targets); found a batch of type {type(batch).__name__}"
+                f"{name} must hold pairs (inputs, targets); found a batch of type {type(batch).__name__}"
             )
         yield _to(batch[0], device), _to(batch[1], device)
 

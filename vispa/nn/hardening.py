@@ -16,7 +16,7 @@ from solvers import checks
 from vispa.nn.activation import SignActivation, plain_sign
 from vispa.nn.bias import ScaledBias
 from vispa.nn.calibration import Batches, check_batches, mean_loss, reestimate_batch_norm
-from vispa.nn.refusals import refuse_wrapped
+from vispa.nn.refusals import refuse_sharded, refuse_wrapped
 from vispa.nn.selection import BinaryLayer, binary_layers
 from vispa.nn.weights import BinaryWeight
 
@@ -67,8 +67,8 @@ def harden(
     Raises
     ------
     TypeError
-        If the model is wrapped (compiled, DDP, FSDP): pass the module inside. If ``calibration`` cannot be
-        iterated more than once.
+        If the model is wrapped (compiled, DDP): pass the module inside. If it is sharded, or ``calibration``
+        cannot be iterated more than once.
     ValueError
         If the model has no binary layer, an option is not allowed, ``calibration`` is missing, empty or
         without targets, or no network that was drawn has a finite loss.
@@ -90,6 +90,7 @@ def harden(
     >>> best = vispa.harden(model, how="best_of", calibration=batches, samples=5)
     """
     refuse_wrapped(model, "hardened")
+    refuse_sharded(model, "hardened")
     checks.choice("how", how, ("mean", "sample", "best_of"))
     if not isinstance(batch_norm, bool):
         raise TypeError(f"batch_norm must be True or False; found {batch_norm!r}")

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from vispa.nn.sites import Site
 
-__all__ = ["check_site", "check_ties", "refuse_wrapped"]
+__all__ = ["check_site", "check_ties", "refuse_sharded", "refuse_wrapped"]
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -42,6 +42,16 @@ def refuse_wrapped(model: nn.Module, verb: str) -> None:
                     f"model cannot be {verb}: {where} is wrapped by {wrapper}; the module inside must be "
                     f"{verb} first, then wrapped"
                 )
+
+
+def refuse_sharded(model: nn.Module, verb: str) -> None:
+    """Raise for a model whose parameters are spread over processes."""
+    for name, values in model.named_parameters():
+        if _is_distributed(values):
+            raise TypeError(
+                f"model cannot be {verb}: its {name!r} is a DTensor; load its full state dict into a model that "
+                f"is not sharded, which can be {verb}"
+            )
 
 
 def check_site(site: Site) -> None:
@@ -82,8 +92,7 @@ def _check_embedding(site: Site) -> None:
 def _check_parameter(label: str, values: Tensor) -> None:
     if is_lazy(values):
         raise ValueError(f"{label} is not initialised yet (lazy module); run one forward, then binarize")
-    tensor_module = sys.modules.get("torch.distributed.tensor")
-    if tensor_module is not None and isinstance(values, tensor_module.DTensor):
+    if _is_distributed(values):
         raise TypeError(f"{label} is a DTensor; binarize first, then shard or parallelise")
     if values.dtype not in FLOATING:
         raise TypeError(f"{label} has dtype {values.dtype}; allowed are {', '.join(map(str, FLOATING))}")
@@ -127,6 +136,11 @@ def check_ties(model: nn.Module, selected: dict[str, Site]) -> None:
                     f"{site.label}: its bias is shared, as {', '.join(map(repr, shared))}; "
                     "untie it before binarize, or name this layer in keep"
                 )
+
+
+def _is_distributed(values: Tensor) -> bool:
+    tensor_module = sys.modules.get("torch.distributed.tensor")
+    return tensor_module is not None and isinstance(values, tensor_module.DTensor)
 
 
 def _join(prefix: str, attribute: str) -> str:

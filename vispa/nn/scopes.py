@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -59,6 +60,17 @@ class ScopedNoise(nn.Module):
             module.register_forward_pre_hook(begin),
             module.register_forward_hook(end, always_call=True),
         )
+
+    @contextmanager
+    def hold(self, noise: Noise | None) -> Iterator[None]:
+        """Let every read within the block see this noise, in training and in evaluation alike."""
+        self.depth += 1
+        before, self.noise = self.noise, noise
+        try:
+            yield
+        finally:
+            self.noise = before
+            self.depth -= 1
 
     def close_scopes(self) -> None:
         """Remove the hooks."""

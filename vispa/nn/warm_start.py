@@ -15,7 +15,7 @@ from vispa.nn.bias import ScaledBias
 from vispa.nn.functions import working_dtype
 from vispa.nn.hardening import harden
 from vispa.nn.posterior import published_noise_ratio, start_noise
-from vispa.nn.refusals import refuse_wrapped
+from vispa.nn.refusals import refuse_sharded, refuse_wrapped
 from vispa.nn.selection import BinaryLayer, binary_layers
 from vispa.nn.weights import BinaryWeight, LowRankWeight
 
@@ -55,7 +55,7 @@ def load_float(
     Raises
     ------
     TypeError
-        If the model is wrapped (compiled, DDP, FSDP), or ``source`` is neither a module nor a mapping to
+        If the model is wrapped (compiled, DDP) or sharded, or ``source`` is neither a module nor a mapping to
         floating-point tensors.
     ValueError
         If the model has no binary layer, ``source`` is binarized itself, names are missing or left over,
@@ -78,6 +78,7 @@ def load_float(
     True
     """
     refuse_wrapped(model, "loaded")
+    refuse_sharded(model, "loaded")
     layers = binary_layers(model)
     if noise_ratio is not None:
         noise_ratio = checks.scalar("noise_ratio", noise_ratio, positive=True)
