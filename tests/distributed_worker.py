@@ -118,7 +118,11 @@ def sharded(architecture: Architecture, rank: int) -> None:
     train(model, optimizer, architecture.batch(rank), SEEDS[rank])
     check(model, architecture)
     check_noise(model, architecture)
-    check_refused(fully_shard(architecture.plain()), "is a DTensor; binarize first, then shard")
+    with pytest.raises(TypeError, match=r"model cannot be hardened: it is sharded by fully_shard"):
+        vispa.harden(model)
+    check_refused(
+        fully_shard(architecture.plain()), "sharded by fully_shard; it must be binarized first, then sharded"
+    )
 
 
 def main(rank: int, meeting_point: str) -> None:

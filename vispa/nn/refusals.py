@@ -35,9 +35,14 @@ def refuse_wrapped(model: nn.Module, verb: str) -> None:
             raise TypeError(
                 f"model cannot be {verb}: {where} is compiled; it must be {verb} first, then compiled"
             )
+        # Not by its parameters: after a forward they may be whole.
+        if _is_a(module, "torch.distributed.fsdp.FSDPModule"):
+            raise TypeError(
+                f"model cannot be {verb}: {where} is sharded by fully_shard; it must be {verb} first, then "
+                "sharded (its full state dict fits a model that is not sharded)"
+            )
         for path, wrapper in _WRAPPERS.items():
-            home, _, class_name = path.rpartition(".")
-            if home in sys.modules and isinstance(module, getattr(sys.modules[home], class_name, ())):
+            if _is_a(module, path):
                 raise TypeError(
                     f"model cannot be {verb}: {where} is wrapped by {wrapper}; the module inside must be "
                     f"{verb} first, then wrapped"
@@ -136,6 +141,11 @@ def check_ties(model: nn.Module, selected: dict[str, Site]) -> None:
                     f"{site.label}: its bias is shared, as {', '.join(map(repr, shared))}; "
                     "untie it before binarize, or name this layer in keep"
                 )
+
+
+def _is_a(module: nn.Module, path: str) -> bool:
+    home, _, class_name = path.rpartition(".")
+    return home in sys.modules and isinstance(module, getattr(sys.modules[home], class_name, ()))
 
 
 def _is_distributed(values: Tensor) -> bool:
