@@ -15,6 +15,9 @@ _LOG_ROOT_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 def mean_field_negentropy(rows: Tensor) -> tuple[Tensor, Tensor]:
     """-H(w) of independent signs, rows (n, 2), and its gradient; closed form.
 
+    In float64 a term of the value is right to 1e-13 of itself or 1e-15, one of the gradient to 1e-11 of itself or
+    1e-15 / s.
+
     Examples
     --------
     >>> value, gradient = mean_field_negentropy(torch.tensor([[0.0, 1.0]]))

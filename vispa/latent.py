@@ -78,6 +78,6 @@ def carry_to_rows(latent_gradient: Tensor, factor_noise: Tensor, own: Tensor | N
 
 
 def inverse_mills(signs: Tensor, arguments: Tensor) -> Tensor:
-    """Derivative of log Phi(w u) with respect to u, stable in both tails."""
+    """Derivative of log Phi(w u) with respect to u, for abs(u) <= 37 with relative error below 1e-12 in float64."""
     log_density = -0.5 * arguments.square() - 0.5 * math.log(2.0 * math.pi)
     return signs * torch.exp(log_density - torch.special.log_ndtr(signs * arguments))
