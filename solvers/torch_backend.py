@@ -1,12 +1,24 @@
 """The solver on torch tensors, on the processor or a CUDA device.
 
-`solve_batch` takes many dense problems of one size; `solvers.low_rank(problem, device=...)` brings one problem here.
+`solve_batch` takes many dense problems of one size, `solve_shared` many that share their matrix, and
+`layer_signs` binarises a layer by it; `solvers.low_rank(problem, device=...)` brings one problem here.
 Nothing of it needs numba, CVXPY or SCS.
 """
 
 from solvers.tensors.batch import solve_batch
 from solvers.tensors.batch_run import BatchMoment
 from solvers.tensors.batch_solution import BatchSolution
+from solvers.tensors.layer import LayerSigns, layer_signs
+from solvers.tensors.shared import SharedSolution, solve_shared
 from solvers.tensors.single import solve_on_device
 
-__all__ = ["BatchMoment", "BatchSolution", "solve_batch", "solve_on_device"]
+__all__ = [
+    "BatchMoment",
+    "BatchSolution",
+    "LayerSigns",
+    "SharedSolution",
+    "layer_signs",
+    "solve_batch",
+    "solve_on_device",
+    "solve_shared",
+]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,21 @@ def sweep_batch(costs: Tensor, factors: Tensor, betas: Tensor) -> Tensor:
             pull = torch.bmm(costs[:, here], factors)
             last += _launch(costs[:, here, here], pull, factors[:, here], beta[:, None])
     return last
+
+
+def usable(device: torch.device) -> bool:
+    """Whether triton is installed, and the device one of its own."""
+    if device.type != "cuda":
+        return False
+    try:
+        return importlib.util.find_spec("triton") is not None
+    except ValueError:  # blocked: its entry in sys.modules is None
+        return False
+
+
+def relax_block(block: Tensor, pull: Tensor, rows: Tensor, beta: Tensor) -> Tensor:
+    """As `relaxation.relax_rows`, but for ``pull``, which is left as it was."""
+    return _launch(block, pull, rows, beta[:, None])
 
 
 def _launch(block: Tensor, pull: Tensor, rows: Tensor, betas: Tensor) -> Tensor:
