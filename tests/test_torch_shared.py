@@ -148,7 +148,7 @@ def test_a_layer_s_signs_are_within_their_bounds_and_near_the_best(given_as, dty
 
 
 def test_fitted_scales_beat_the_signs_of_the_weights():
-    weights, inputs = layer(channels=10, width=20, samples=25)
+    weights, inputs = layer(channels=10, width=20, samples=12)
     chosen = layer_signs(weights, inputs=inputs, generator=seeded(0))
     plain = weights.abs().mean(dim=1)[:, None] * torch.sign(weights)
     kept = layer_signs(weights, inputs=inputs, rounds=1, generator=seeded(0))

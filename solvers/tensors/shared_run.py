@@ -21,7 +21,7 @@ EARLY_SWEEPS = 20
 # Up to this order the few problems that do not converge are solved on their own, matrix and all.
 ALONE_ORDER = 2048
 ALONE_ENTRIES = 2**26
-MIN_SWEEPS = 300
+MIN_SWEEPS = 100
 # Floats for the float64 factors of a look.
 LOOK_ENTRIES = 2**27
 
