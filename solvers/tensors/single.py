@@ -21,8 +21,9 @@ from solvers.tensors.batch import solve_batch
 from solvers.tensors.batch_run import BatchMoment
 from solvers.tensors.batch_solution import BatchSolution
 from solvers.tensors.checks import checked_device
+from solvers.tensors.sparse_single import solve_sparse_on_device
 
-# Sparse costs up to this order are solved as dense ones.
+# Sparse costs up to this order are solved as dense ones, larger ones by coloured sweeps.
 DENSE_ORDER = 2048
 
 
@@ -54,8 +55,16 @@ def solve_on_device(
     if isinstance(unit, LinearOperator):
         raise TypeError("device takes a dense or sparse cost; found an operator, which NumPy has to apply")
     if sp.issparse(unit) and unit.shape[0] > DENSE_ORDER:
-        raise ValueError(
-            f"device takes sparse costs up to order {DENSE_ORDER}; found {unit.shape[0]}. Leave it out"
+        return solve_sparse_on_device(
+            problem,
+            factor,
+            device=place,
+            tol=tol,
+            target=target,
+            rigorous=rigorous,
+            max_iterations=max_iterations,
+            max_seconds=max_seconds,
+            callback=callback,
         )
     history: list[Iteration] = []
     exponent = binary_exponent(unit)

@@ -26,8 +26,10 @@ TOO_NARROW = 6.0
 FIRST_LOOK = 3e-4
 # A failed certificate is followed by this many times the sweeps so far before the next.
 PATIENCE = 1.25
-# Converged: the foretold error is this small a part of what is allowed.
+# Converged: the foretold error is this small a part of what is allowed.  The gap may still follow, as its square
+# root does, so that only this many failed certificates in a row mean that nothing can help.
 CONVERGED = 1e-3
+ATTEMPTS = 6
 
 
 class SparseSolver:
@@ -79,7 +81,7 @@ class SparseSolver:
         Stop
             From ``run``, at a limit.
         """
-        next_check, first_look = 0, FIRST_LOOK
+        next_check, first_look, attempts = 0, FIRST_LOOK, 0
         while self.value - self.bound > share * run.scale:
             foretold = self._advance(run)
             allowed = 0.9 * share * run.scale
@@ -90,11 +92,12 @@ class SparseSolver:
             slack = self._certify(run, limit)
             next_check = int(PATIENCE * self._sweeps.iterations)
             if self.layout.order * -slack.value > limit and self._widen(slack):
-                next_check = self._sweeps.iterations + 2 * BLOCK
+                next_check, attempts = self._sweeps.iterations + 2 * BLOCK, 0
                 continue
             # wide enough, or as wide as it can be: from here on only a gap within reach is worth a look
             first_look = 0.0
-            if foretold <= max(CONVERGED * allowed, self._rounding * run.scale):
+            attempts += foretold <= CONVERGED * allowed
+            if attempts > ATTEMPTS or foretold <= self._rounding * run.scale:
                 return
 
     def settle(self, run: Run) -> None:

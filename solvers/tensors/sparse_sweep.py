@@ -52,13 +52,8 @@ class Sweeps:
         self.iterations = 0
         self._step = torch.zeros(1, device=self.device)
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._recorded: tuple[int, int] | None = None
+        self._recorded: tuple[int, int, int] | None = None
         self._decreases = torch.zeros(2, dtype=torch.float64, device=self.device)
-
-    def restart(self) -> None:
-        """Begin the schedule of relaxation factors again."""
-        self.iterations = 0
-        self._step.zero_()
 
     def advance(self, factor: Tensor, count: int) -> tuple[float, float]:
         """Run ``count`` sweeps; return the decrease in the last one and in all, the only word from the device."""
@@ -99,7 +94,7 @@ class Sweeps:
         return self.fused and all(rows.heavy is None for rows in self.layout.classes)
 
     def _replay(self, factor: Tensor, count: int) -> None:
-        key = (factor.data_ptr(), count)
+        key = (factor.data_ptr(), factor.shape[1], count)
         if self._recorded != key:
             self._graph, self._recorded = None, None
             # kernels are compiled by this first run, before anything is recorded
