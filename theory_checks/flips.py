@@ -63,8 +63,30 @@ def flip_rates(trial: Trial) -> Iterator[Measurement]:
             if steps == 1:
                 error = max(error, abs(1.0 - vispa.flip_rate(1.0, product) - exact))
     yield at_most("largest |closed form - quadrature|", error, 1e-10)
+    yield at_most("|agreement after 0 steps - 1|", abs(float(vispa.sign_agreement(0.1, 1.0, 0)) - 1.0), 0)
+    yield at_most("products eta lambda of 1 or more that were accepted", _accepted((1.0, 1.005, 2.0)), 0)
+    yield at_most("flips that the tracker sees from 1 to 0 and from -0 to 1", _flips_at_zero(), 0)
     rates = [vispa.flip_rate(0.1, decay) for decay in np.geomspace(1e-6, 9.9, 50).tolist()]
     yield at_least("smallest growth of the flip rate from one lambda to the next", min(np.diff(rates)), 1e-9)
+
+
+def _accepted(products: tuple[float, ...]) -> int:
+    count = 0
+    for product in products:
+        try:
+            vispa.flip_rate(1.0, product)
+        except ValueError:
+            continue
+        count += 1
+    return count
+
+
+def _flips_at_zero() -> float:
+    model = nn.ParameterDict({"latent": nn.Parameter(torch.tensor([1.0, -0.0]))})
+    tracker = vispa.FlipTracker(model, parameters=["latent"])
+    with torch.no_grad():
+        model["latent"].copy_(torch.tensor([0.0, 1.0]))
+    return tracker.update().total
 
 
 def _simulate(rng: np.random.Generator, rate: float, decay: float) -> tuple[float, float, float]:
@@ -80,8 +102,8 @@ def _simulate(rng: np.random.Generator, rate: float, decay: float) -> tuple[floa
     for _ in range(STEPS):
         latent.grad = torch.from_numpy(rng.normal(size=WEIGHTS))
         optimizer.step()
-        shares.append(tracker.update().total)
-    return shares[0], shares[-1], tracker.agreement().total
+        shares.append(tracker.update().layers["latent"])
+    return shares[0], shares[-1], tracker.agreement().layers["latent"]
 
 
 @claim(
@@ -96,7 +118,7 @@ def _simulate(rng: np.random.Generator, rate: float, decay: float) -> tuple[floa
 def best_scale(trial: Trial) -> Iterator[Measurement]:
     """Try to come nearer than the layer."""
     W = trial.rng.normal(size=(6, 9)) * np.geomspace(1e-3, 1e3, 6)[:, None]
-    W[0, 0] = 0.0
+    W[0, 0], W[1, 1] = 0.0, -0.0
     with torch.random.fork_rng(devices=[]):
         model = vispa.binarize(
             nn.Linear(9, 6, bias=False).double(), keep=(), method="ste", channel_scale="mean"
@@ -124,7 +146,7 @@ def best_scale(trial: Trial) -> Iterator[Measurement]:
     yield at_most("largest |alpha - minimiser|, relative", scale_error, 1e-6)
     yield at_most("largest error of |W|^2 - n alpha^2, relative", distance_error, 1e-13)
     yield at_least("smallest distance of other signs at their best scale - ours, relative", nearest, -1e-14)
-    yield at_most("sgn(0) taken for -1", float(B[0, 0] < 0), 0)
+    yield at_most("zeros of either sign taken for -1", int(B[0, 0] < 0) + int(B[1, 1] < 0), 0)
 
 
 CLAIMS: tuple[Claim, ...] = (flip_rates, best_scale)

@@ -14,7 +14,7 @@ import vispa
 from solvers.problem import BinaryQuadratic
 from theory_checks import instances
 from theory_checks.claim import Claim, Measurement, Trial, at_least, at_most, claim
-from theory_checks.oracles import central_difference, normal_grid
+from theory_checks.oracles import central_difference, cube, normal_grid
 from vispa import estimators, losses
 from vispa.gaussian import SignGaussian
 from vispa.nn.functions import CorrelatedLatent
@@ -78,14 +78,34 @@ def _mean_gradient(problem: BinaryQuadratic, rows: Array, points: Array, probabi
     """Return the exact mean of the estimator, linear in g where no sign changes: (n, K + 1)."""
     A, b = torch.from_numpy(np.asarray(problem.A)), torch.from_numpy(problem.b)
     loss = losses.CallableLoss(lambda w: ((w @ A) * w).sum(dim=1) + w @ b)
-    own = torch.zeros((1, SIZE), dtype=torch.float64)
+    own = torch.zeros((2, SIZE), dtype=torch.float64)
     total = np.zeros(rows.shape)
     for point, probability in zip(points, probabilities, strict=True):
-        draw = estimators.Draw(torch.from_numpy(point[None, :].copy()), own)
+        # Twice the same draw: the estimator is a mean over the batch.
+        draw = estimators.Draw(torch.from_numpy(np.stack([point, point])), own)
         total += (
             probability * estimators.straight_through(loss, torch.from_numpy(rows), draw).gradient.numpy()
         )
     return total
+
+
+def _own_noise_error(problem: BinaryQuadratic, rng: np.random.Generator) -> float:
+    """K = 0: every combination of signs has its probability and its mean noise; E[w_i e_i] = 2 phi(mu_i/s_i)."""
+    mean, s = rng.normal(size=SIZE), rng.uniform(0.5, 2.0, size=SIZE)
+    rows = np.column_stack([mean, s])
+    density = np.exp(-0.5 * (mean / s) ** 2) / math.sqrt(2.0 * math.pi)
+    A, b = torch.from_numpy(np.asarray(problem.A)), torch.from_numpy(problem.b)
+    loss = losses.CallableLoss(lambda w: ((w @ A) * w).sum(dim=1) + w @ b)
+    total = np.zeros(SIZE)
+    for point in cube(SIZE):
+        plus = special.ndtr(point * mean / s)
+        centre = torch.from_numpy(point * density / plus)[None, :]
+        draw = estimators.Draw(torch.zeros((1, 0), dtype=torch.float64), centre)
+        total += (
+            plus.prod()
+            * estimators.straight_through(loss, torch.from_numpy(rows), draw).gradient[:, 1].numpy()
+        )
+    return float(np.abs(total - 4.0 * np.diag(np.asarray(problem.A)) * density).max())
 
 
 def _intervals(rows: Array) -> tuple[Array, Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from theory_checks import (
+    bop,
     bound,
     correlated,
     duality,
@@ -30,7 +31,7 @@ FAMILIES: dict[str, tuple[Claim, ...]] = {
     ),
     "layer": published_layer.CLAIMS,
     "bound": (*bound.CLAIMS, *correlated.BOUND),
-    "optimiser": (*optimisers.CLAIMS, *flips.CLAIMS),
+    "optimiser": (*optimisers.CLAIMS, *bop.CLAIMS, *flips.CLAIMS),
 }
 
 CLAIMS: dict[str, Claim] = {

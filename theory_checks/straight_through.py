@@ -197,10 +197,20 @@ def noise_laws(trial: Trial) -> Iterator[Measurement]:
     yield at_least("kernels whose noise is the one they came from", returned, len(NOISES))
     refused = sum(not _noise_name(k) for k in (estimators.identity_kernel, estimators.swish_sign_kernel))
     yield at_least("kernels of no density that were refused (identity, SwishSign)", refused, 2)
+    points = np.linspace(-3.0, 3.0, 61)
+    slope = central_difference(lambda t: _swish_sign(points + t), 1e-3)
+    error = np.abs(_tensor(estimators.swish_sign_kernel, points) - slope).max()
+    yield at_most("SwishSign: largest |kernel - slope of the function|", error, 1e-7)
     zero = optimize.brentq(lambda x: float(_tensor(estimators.swish_sign_kernel, np.array([x]))[0]), 0.1, 1.0)
     yield at_most(
         "|5 x - 2.3994| where the kernel of SwishSign, beta = 5, turns negative", abs(5 * zero - 2.3994), 1e-4
     )
+
+
+def _swish_sign(x: Array) -> Array:
+    """2 s (1 + beta x (1 - s)) - 1, s the sigmoid of beta x, beta = 5 (Darabi et al. 2018)."""
+    s = special.expit(5.0 * x)
+    return np.asarray(2.0 * s * (1.0 + 5.0 * x * (1.0 - s)) - 1.0)
 
 
 # Name, kernel, and half its integral, by which it exceeds the exact one.
@@ -237,11 +247,12 @@ def _law_error(law: estimators.NoiseLaw) -> float:
         integrate.quad(density, a, b, epsabs=1e-12)[0] for a, b in ((-30, -1), (-1, 0), (0, 1), (1, 30))
     )
     below = sum(integrate.quad(density, a, b, epsabs=1e-12)[0] for a, b in ((-30, -1), (-1, 0), (0, 0.4)))
-    levels = np.linspace(0.02, 0.98, 49)
+    levels = np.linspace(0.02, 0.98, 481)
     inverse = np.abs(_tensor(law.cumulative, _tensor(law.quantile, levels)) - levels).max()
     point = np.array([0.4])
     mean_error = abs(float(_tensor(law.mean_sign, point)[0]) - (2.0 * below - 1.0))
-    return max(abs(mass - 1.0), mean_error, float(inverse))
+    ends = _tensor(law.cumulative, np.array([-30.0, 30.0]))
+    return max(abs(mass - 1.0), mean_error, float(inverse), float(np.abs(ends - [0.0, 1.0]).max()))
 
 
 def _noise_name(kernel: Kernel) -> str:

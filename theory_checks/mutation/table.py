@@ -43,10 +43,11 @@ class Table:
         """Identifiers of the mutants that no claim noticed."""
         return [name for name, kill in self.kills.items() if kill is None]
 
-    def forget(self, subjects: Iterable[str]) -> None:
-        """Drop the rows of some subjects, before they are examined again."""
-        subjects = set(subjects)
-        self.kills = {name: kill for name, kill in self.kills.items() if name.split(" | ")[0] not in subjects}
+    def replace(self, subjects: Iterable[str], kills: dict[str, Kill | None]) -> None:
+        """Put new rows in the place of all that some subjects had."""
+        dropped = set(subjects)
+        kept = {name: kill for name, kill in self.kills.items() if name.split(" | ")[0] not in dropped}
+        self.kills = {**kept, **kills}
 
 
 def explanations(path: Path = SURVIVORS) -> dict[str, str]:
