@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from solvers import checks
 from solvers.problem import BinaryQuadratic
 
+# Up to this order exactly planted problems are dense: sparse arrays cost more to make than they save.
+SMALL = 64
+
 
 @dataclass(frozen=True, eq=False)
 class Planted:
@@ -74,9 +77,7 @@ def planted_dense(
     root = generator.standard_normal((order, order))
     root -= basis @ (basis.T @ root)
     slack = root @ root.T / order
-    return _plant(
-        sp.csr_array(0.5 * (slack + slack.T)), factor, generator.standard_normal(order), linear, scale
-    )
+    return _plant(0.5 * (slack + slack.T), factor, generator.standard_normal(order), linear, scale)
 
 
 def planted_sparse(
@@ -150,34 +151,57 @@ def planted_dyadic(n: int, *, rng: np.random.Generator | int | None, linear: boo
     half = np.flatnonzero((generator.integers(3, size=order) == 0) & (np.arange(order) >= 4))
     half = half[half != tied]
     factor[half] = 0.5 * np.where(generator.integers(2, size=(half.shape[0], 4)) == 1, 1.0, -1.0)
-    along = [np.setdiff1d(np.flatnonzero(factor[:, axis]), half) for axis in range(4)]
-    vectors = sp.lil_array((order, order))
-    for row in range(4, order):
-        multiple = 2.0 if abs(factor[row]).max() < 1 else 1.0
-        vectors[row, row] = multiple
-        for axis in np.flatnonzero(factor[row]):
-            partner = 0 if row == tied else generator.choice(along[axis][along[axis] != row])
-            vectors[row, partner] -= multiple * factor[row, axis] * factor[partner, axis]
-    annihilators = sp.csr_array(vectors)
-    slack = sp.csr_array(annihilators.T @ annihilators)
+    slack = _sum_of_annihilators(factor, half, tied, generator)
     return _plant(slack, factor, generator.integers(-3, 4, size=order).astype(np.float64), linear, 1.0)
 
 
+def _sum_of_annihilators(
+    factor: NDArray[np.float64], half: NDArray[np.int64], tied: int, generator: np.random.Generator
+) -> Any:
+    """M^T M for a matrix M with integer rows and M V = 0: each row of V, from the fifth on, less its axes' rows."""
+    order = factor.shape[0]
+    on_axis = np.ones(order, dtype=bool)
+    on_axis[half] = False
+    row, axis = np.nonzero(factor)
+    row, axis = row[row >= 4], axis[row >= 4]
+    partner = np.empty(row.shape[0], dtype=np.int64)
+    for which in range(4):
+        # any other row along the axis, with equal chances: draw among one less and step over the row itself
+        along = np.flatnonzero(on_axis & (factor[:, which] != 0))
+        asked = np.flatnonzero(axis == which)
+        own = np.searchsorted(along, row[asked])
+        present = on_axis[row[asked]]
+        drawn = generator.integers(along.shape[0] - present)
+        partner[asked] = along[drawn + (present & (drawn >= own))]
+    if tied >= 0:
+        partner[row == tied] = 0
+    multiple = np.ones(order)
+    multiple[half] = 2.0
+    multiple[:4] = 0.0
+    entries = -multiple[row] * factor[row, axis] * factor[partner, axis]
+    every = np.arange(order)
+    places = (np.concatenate([every, row]), np.concatenate([every, partner]))
+    if order <= SMALL:
+        dense = np.zeros((order, order))
+        np.add.at(dense, places, np.concatenate([multiple, entries]))
+        return dense.T @ dense
+    annihilators = sp.csr_array((np.concatenate([multiple, entries]), places), shape=(order, order))
+    return sp.csr_array(annihilators.T @ annihilators)
+
+
 def _plant(
-    slack: sp.csr_array, factor: NDArray[np.float64], dual: NDArray[np.float64], linear: bool, scale: float
+    slack: Any, factor: NDArray[np.float64], dual: NDArray[np.float64], linear: bool, scale: float
 ) -> Planted:
     scale = checks.scalar("scale", scale, positive=True)
     dual = dual.copy()
     if linear:
         # A homogenised cost has nothing at its corner.
         dual[0] = -slack.diagonal()[0]
-    cost = scale * sp.csr_array(slack + sp.diags_array(dual))
-    matrix: Any = cost if slack.nnz < 0.5 * slack.shape[0] ** 2 else cost.toarray()
+    sparse = sp.issparse(slack)
+    matrix = scale * (sp.csr_array(slack + sp.diags_array(dual)) if sparse else slack + np.diag(dual))
     linear_term = None
     if linear:
-        linear_term = 2.0 * np.asarray(
-            cost.toarray()[0, 1:] if cost.shape[0] < 100 else cost[[0], 1:].toarray()[0]
-        )
+        linear_term = 2.0 * (matrix[[0], 1:].toarray()[0] if sparse else matrix[0, 1:])
         matrix = matrix[1:, 1:]
     return Planted(BinaryQuadratic(matrix, linear_term), factor, scale * dual, scale * float(dual.sum()))
 

@@ -82,7 +82,8 @@ class ProvedPart:
 
     def _smallest_eigenvalue(self) -> float:
         """Of the slack matrix at unit diagonal, as an estimate."""
-        cost = scale_symmetrically(self._hollow, np.sqrt(self._weights))
+        unit = np.all(self._weights == 1.0)
+        cost = self._hollow if unit else scale_symmetrically(self._hollow, np.sqrt(self._weights))
         dual = self._weights * (self._dual - self._diagonal)
         if dual.shape[0] <= MEASURED_ORDER:
             return float(la.eigvalsh(dense_slack(cost, dual), subset_by_index=[0, 0])[0])
