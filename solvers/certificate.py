@@ -100,6 +100,17 @@ def dual_bound(
     return DualBound(bound, smallest, error)
 
 
+def cholesky_proves(cost: Cost, dual: NDArray[np.float64], threshold: float) -> bool:
+    """Whether C - Diag(y) - threshold I has a Cholesky factorisation, so no eigenvalue is below the threshold.
+
+    It is a proof but for rounding, of the order of 1e-16 N times the largest entry; O(N^3 / 3).
+    """
+    slack = dense_slack(cost, dual)
+    slack[np.diag_indices_from(slack)] -= threshold
+    # symmetric, so its transpose, which LAPACK need not copy, will do
+    return bool(la.lapack.dpotrf(slack.T, lower=1, clean=0, overwrite_a=1)[1] == 0)
+
+
 def dense_slack(cost: Cost, dual: NDArray[np.float64]) -> NDArray[np.float64]:
     """C - Diag(y) as a dense array."""
     slack = dense_cost(cost)

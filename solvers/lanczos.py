@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg as la
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from solvers.problem import Cost
+from solvers.cost import Cost
 
 Vector = NDArray[np.float64]
 
@@ -24,6 +23,8 @@ CONFIRMATION = 1.25
 BREAKDOWN = 1e-14
 # Of the spectral radius: what the recurrence itself gets wrong.
 ROUNDING = 1e-15
+# Of the threshold: how sharp a Ritz value must be to be compared with it.
+BRACKET = 0.01
 # A Ritz value counts as isolated, so that its error is quadratic in its residual, at this share of the distance.
 ISOLATED = 0.1
 
@@ -146,9 +147,7 @@ def smallest_eigenpair(
     while True:
         steps = krylov.diagonal.size
         krylov.extend(min(max(CHECK_EVERY, steps // 4), limit - steps))
-        value, error, ritz, radius, broke = _extreme_ritz(
-            krylov.diagonal, krylov.offdiagonal, quadratic=threshold is not None
-        )
+        value, error, ritz, radius, broke = _extreme_ritz(krylov.diagonal, krylov.offdiagonal, threshold)
         steps = krylov.diagonal.size
         refuted = threshold is not None and value < threshold
         if broke or refuted or steps >= limit:
@@ -172,9 +171,11 @@ def start_vector(order: int, rng: np.random.Generator, guess: Vector | None = No
 
 
 def _extreme_ritz(
-    diagonal: Vector, offdiagonal: Vector, *, quadratic: bool
+    diagonal: Vector, offdiagonal: Vector, threshold: float | None
 ) -> tuple[float, float, Vector, float, bool]:
     """Smallest Ritz value, its error, its coefficients, the spectral radius, and whether the space is whole."""
+    from solvers.kernels.tridiagonal import two_smallest
+
     radius = float(np.abs(diagonal).max() + 2.0 * offdiagonal.max())
     tiny = np.flatnonzero(offdiagonal <= BREAKDOWN * radius)
     if tiny.size:
@@ -182,11 +183,11 @@ def _extreme_ritz(
         diagonal, offdiagonal = diagonal[: tiny[0] + 1], offdiagonal[: tiny[0] + 1]
     if diagonal.size == 1:
         return float(diagonal[0]), float(offdiagonal[0]), np.ones(1), radius, bool(tiny.size)
-    values, vectors = la.eigh_tridiagonal(diagonal, offdiagonal[:-1], select="i", select_range=(0, 1))
-    residuals = offdiagonal[-1] * np.abs(vectors[-1])
-    error = float(residuals[0])
-    distance = float(values[1] - residuals[1] - values[0])
-    if quadratic and error <= ISOLATED * distance:
+    width = ROUNDING * radius if threshold is None else max(BRACKET * abs(threshold), ROUNDING * radius)
+    _, value, second, vector = two_smallest(diagonal, offdiagonal[:-1], width)
+    error = float(offdiagonal[-1] * abs(vector[-1]))
+    distance = second - error - value
+    if threshold is not None and error <= ISOLATED * distance:
         error = error**2 / distance
-    error += ROUNDING * radius
-    return float(values[0]), error, np.ascontiguousarray(vectors[:, 0]), radius, bool(tiny.size)
+    error += width + ROUNDING * radius
+    return float(value), error, vector, radius, bool(tiny.size)

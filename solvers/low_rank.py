@@ -244,13 +244,13 @@ class _Solve:
 
     def _assemble(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Rows and multipliers of all parts in the order of the problem; escapes may have widened some."""
-        width = max([self.factor.shape[1]] + [solver.factor.shape[1] for solver in self.solvers])
+        width = max([self.factor.shape[1]] + [solver.rank for solver in self.solvers])
         factor = np.zeros((self.factor.shape[0], width))
         factor[:, : self.factor.shape[1]] = self.factor
         dual = self.diagonal.copy()
         for part, solver in zip(self.parts, self.solvers, strict=True):
             factor[part.rows] = 0.0
-            factor[part.rows, : solver.factor.shape[1]] = solver.factor
+            factor[part.rows, : solver.rank] = solver.point
             dual[part.rows] += solver.dual
         return factor, dual
 

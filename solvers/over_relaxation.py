@@ -6,14 +6,9 @@ keeps its monotone decrease and needs about the square root of its number of swe
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import scipy.sparse as sp
-from numpy.typing import NDArray
-
 from solvers.method import Advance
-from solvers.problem import Cost
+from solvers.products import Products
+from solvers.sphere import Factor
 
 
 class OverRelaxation:
@@ -21,34 +16,29 @@ class OverRelaxation:
 
     Parameters
     ----------
-    cost : (n, n) ndarray or csr_array
-        Symmetric with a zero diagonal.
+    products : Products
+        Of a cost with a zero diagonal whose entries are at hand.
 
     Notes
     -----
     One sweep costs O(nnz k); memory beyond factor and cost is O(k).
     """
 
-    def __init__(self, cost: Cost) -> None:
+    def __init__(self, products: Products) -> None:
         from solvers.kernels import sweep
 
+        assert products.arguments is not None
         self._normalise = sweep.normalise_rows
-        self._sweep: Any
-        self._arguments: tuple[Any, ...]
-        if sp.issparse(cost):
-            self._sweep = sweep.sweep_sparse
-            self._arguments = (cost.indptr, cost.indices, cost.data)
-        else:
-            self._sweep = sweep.sweep_dense
-            self._arguments = (np.ascontiguousarray(cost),)
+        self._sweep = sweep.sweep
+        self._arguments = products.arguments
         self.iterations = 0
 
     def restart(self) -> None:
         """Begin the schedule of relaxation factors again, as after an escape."""
         self.iterations = 0
 
-    def advance(self, factor: NDArray[np.float64], count: int) -> Advance:
-        """Run ``count`` sweeps."""
+    def advance(self, factor: Factor, count: int) -> Advance:
+        """Run ``count`` sweeps over an arranged factor."""
         last, total = self._sweep(*self._arguments, factor, self.iterations, count)
         self._normalise(factor)
         self.iterations += count

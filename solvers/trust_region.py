@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.method import Advance
-from solvers.problem import Cost
+from solvers.products import Products
 from solvers.sphere import Factor, retract, row_products, tangent
 
 ACCEPTED = 0.1
@@ -27,12 +27,12 @@ class TrustRegion:
 
     Parameters
     ----------
-    cost : (n, n) ndarray, sparse array or LinearOperator
-        Symmetric.
+    products : Products
+        Of the symmetric cost.
     """
 
-    def __init__(self, cost: Cost) -> None:
-        self._cost = cost
+    def __init__(self, products: Products) -> None:
+        self._cost = products
         self.restart()
 
     def restart(self) -> None:

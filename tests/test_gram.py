@@ -15,6 +15,7 @@ from solvers.binary import binary_form, diagonal, frobenius_norm
 from solvers.factored_sweep import FactoredSweep
 from solvers.over_relaxation import OverRelaxation
 from solvers.parts import split_diagonal
+from solvers.products import Products
 from solvers.rigorous import rigorous_bound
 from solvers.scaling import binary_exponent, scale_by_power
 from solvers.sphere import random_rows
@@ -87,13 +88,14 @@ class TestMatrix:
         start = random_rows(cost.shape[0], 5, np.random.default_rng(0))
         formed = matrix_of(hollow)
         np.fill_diagonal(formed, 0.0)
-        kept, dense = FactoredSweep(hollow), OverRelaxation(formed)
-        one, two = start.copy(), start.copy()
+        products = Products(formed)
+        kept, dense = FactoredSweep(hollow), OverRelaxation(products)
+        one, two = start.copy(), products.arrange(start)
         for _ in range(2):
             moved, expected = kept.advance(one, 6), dense.advance(two, 6)
             assert moved.decrease == pytest.approx(expected.decrease, rel=1e-9)
             assert moved.last_decrease == pytest.approx(expected.last_decrease, rel=1e-6)
-        np.testing.assert_allclose(one, two, atol=1e-9)
+        np.testing.assert_allclose(one, two[:, :5], atol=1e-9)
 
 
 @pytest.mark.parametrize("form", FORMS)

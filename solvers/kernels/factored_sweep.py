@@ -7,7 +7,8 @@ outside small diagonal blocks is ever needed.
 import numba
 import numpy as np
 
-from solvers.kernels.sweep import DELAY, relax_row
+from solvers.kernels.relax import relax_row
+from solvers.kernels.sweep import DELAY
 
 compiled = numba.njit(cache=True, fastmath=True, error_model="numpy")
 

@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 
-compiled = numba.njit(cache=True, fastmath=True, error_model="numpy")
+compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 
 
 @compiled
@@ -23,8 +23,9 @@ def lanczos_steps(
         alpha = 0.0
         for row in range(order):
             image = -dual[row] * current[row] - beta * previous[row]
-            for position in range(indptr[row], indptr[row + 1]):
-                image += values[position] * current[indices[position]]
+            # an unsigned index needs no look at whether it counts from the end: half the time
+            for position in range(np.uint64(indptr[row]), np.uint64(indptr[row + 1])):
+                image += values[position] * current[np.uint64(indices[position])]
             previous[row] = image
             alpha += image * current[row]
         squared = 0.0

@@ -1,14 +1,19 @@
-"""Over-relaxed coordinate sweeps over the rows of a factor.
+"""Over-relaxed coordinate sweeps over the rows of a factor, and products with them.
 
 With every other row fixed, row i enters the objective through 2 <g_i, v_i>, where g_i = sum_j c_ij v_j over
 j != i; its minimiser on the sphere is -g_i/|g_i|.  Each update goes past that point by a factor 1 + beta, as
 successive over-relaxation does for linear systems; for beta < 1 the objective still never increases.
+
+Factors are C-contiguous with a multiple of eight columns.  The matrix is CSR without its diagonal; a dense one
+passes its rows as ``values``, the column numbers as ``indices``, and an empty ``indptr``.
 """
 
 import numba
 import numpy as np
 
-compiled = numba.njit(cache=True, fastmath=True, error_model="numpy")
+from solvers.kernels.vectors import combine_with_row, pull_on_row
+
+compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 
 # beta_t = t / (t + DELAY): the schedule of accelerated gradient methods, which needs no estimate of the
 # spectrum and is within a few sweeps of the best fixed beta on random and on toroidal graphs alike.
@@ -16,85 +21,49 @@ DELAY = 6.0
 
 
 @compiled
-def relax_row(factor, row, pull, beta):
-    """Move one row past its minimiser; return the decrease of the objective."""
-    width = factor.shape[1]
-    squared = 0.0
-    aligned = 0.0
-    for column in range(width):
-        squared += pull[column] * pull[column]
-        aligned += pull[column] * factor[row, column]
-    if squared == 0.0:
-        return 0.0
-    length = np.sqrt(squared)
-    ahead = 1.0 + beta
-    # |ahead * (-pull/length) - beta * row|^2, expanded: the row and the pull's direction have unit length
-    norm = np.sqrt(ahead * ahead + beta * beta + 2.0 * ahead * beta * aligned / length)
-    toward = -ahead / (length * norm)
-    back = beta / norm
-    changed = 0.0
-    for column in range(width):
-        updated = toward * pull[column] - back * factor[row, column]
-        changed += updated * pull[column]
-        factor[row, column] = updated
-    return 2.0 * (aligned - changed)
-
-
-@compiled
-def sweep_sparse(indptr, indices, values, factor, first, count):
-    """Run sweeps ``first`` .. ``first + count - 1`` in place; return the decrease in the last one and in all.
-
-    The matrix is symmetric CSR without its diagonal.
-    """
+def sweep(indptr, indices, values, factor, first, count):
+    """Run sweeps ``first`` .. ``first + count - 1`` in place; return the decrease in the last one and in all."""
     rows, width = factor.shape
-    pull = np.empty(width)
+    sparse, order = indptr.shape[0] > 0, indices.shape[0]
+    flat = factor.reshape(rows * width)
+    pull = np.empty(width, factor.dtype)
     decrease = 0.0
     total = 0.0
     for number in range(first, first + count):
         beta = number / (number + DELAY)
+        ahead = 1.0 + beta
         decrease = 0.0
         for row in range(rows):
-            pull[:] = 0.0
-            position = indptr[row]
-            end = indptr[row + 1]
-            # two neighbours at a time: half the loads and stores of the accumulator
-            while position + 1 < end:
-                one = indices[position]
-                two = indices[position + 1]
-                weight_one = values[position]
-                weight_two = values[position + 1]
-                for column in range(width):
-                    pull[column] += weight_one * factor[one, column] + weight_two * factor[two, column]
-                position += 2
-            if position < end:
-                one = indices[position]
-                weight_one = values[position]
-                for column in range(width):
-                    pull[column] += weight_one * factor[one, column]
-            decrease += relax_row(factor, row, pull, beta)
+            start, stop, shift = np.int64(0), np.int64(order), row * order
+            if sparse:
+                start, stop, shift = np.int64(indptr[row]), np.int64(indptr[row + 1]), 0
+            squared, aligned = pull_on_row(flat, indices, values, start, stop, shift, width, row, pull)
+            if squared == 0.0:
+                continue
+            # -(ahead * pull + lean * row) is the update times the pull's length
+            lean = beta * np.sqrt(squared)
+            norm = np.sqrt(ahead * ahead * squared + lean * lean + 2.0 * ahead * lean * aligned)
+            toward = -ahead / norm
+            keep = -lean / norm
+            combine_with_row(flat, row, width, pull, toward, keep)
+            decrease += 2.0 * (aligned - (toward * squared + keep * aligned))
         total += decrease
     return decrease, total
 
 
 @compiled
-def sweep_dense(matrix, factor, first, count):
-    """The same for a dense symmetric matrix with a zero diagonal."""
+def product(indptr, indices, values, factor, result):
+    """Store C V in ``result``."""
     rows, width = factor.shape
-    pull = np.empty(width)
-    decrease = 0.0
-    total = 0.0
-    for number in range(first, first + count):
-        beta = number / (number + DELAY)
-        decrease = 0.0
-        for row in range(rows):
-            pull[:] = 0.0
-            for other in range(rows):
-                weight = matrix[row, other]
-                for column in range(width):
-                    pull[column] += weight * factor[other, column]
-            decrease += relax_row(factor, row, pull, beta)
-        total += decrease
-    return decrease, total
+    sparse, order = indptr.shape[0] > 0, indices.shape[0]
+    flat = factor.reshape(rows * width)
+    pull = np.empty(width, factor.dtype)
+    for row in range(rows):
+        start, stop, shift = np.int64(0), np.int64(order), row * order
+        if sparse:
+            start, stop, shift = np.int64(indptr[row]), np.int64(indptr[row + 1]), 0
+        pull_on_row(flat, indices, values, start, stop, shift, width, row, pull)
+        result[row] = pull
 
 
 @compiled

@@ -1,0 +1,107 @@
+r"""Multipliers of second order: what makes a certificate need half the iterations.
+
+At an approximate solution V the multipliers y_i = <(C V)_i, v_i> leave S = C - Diag(y) as negative on the range of
+V as its gradient S V is large.  With Q an orthonormal basis of that range, the z of least norm among those with
+:math:`Q^T (S - Diag(z)) Q = 0` removes all of it to first order.  What is left is the coupling E = S' Q of the
+range with its complement, S' = S - Diag(z), which moves eigenvalues by its square only.  The sum of z is the
+trace of :math:`V^T S V = 0` where Q spans all of V, so the correction costs nothing in the bound.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers.products import Products
+from solvers.sphere import Factor
+
+# Axes of V with a smaller share of the largest singular value are not in the range of the solution yet.
+AXIS = 0.1
+# Axes whose share is smaller still are noise.
+NOISE = 0.01
+# Of the matrix to be removed: what may be left of it, and the steps spent on that.
+RESIDUAL = 1e-2
+MAX_STEPS = 30
+# Of the largest singular value of the coupling.
+NEGLIGIBLE = 1e-6
+
+
+class Multipliers(NamedTuple):
+    """Multipliers y, and the smallest Ritz value of C - Diag(y) that was seen, with its vector."""
+
+    dual: NDArray[np.float64]
+    curvature: float
+    vector: NDArray[np.float64]
+
+
+class FactorRange:
+    """The range of V, and C - Diag(y) on it, from the gradient alone.
+
+    Parameters
+    ----------
+    factor, gradient : (n, k) ndarray
+        V and G = (C - Diag(y)) V.
+    dual : (n,) ndarray
+        y.
+    """
+
+    def __init__(self, factor: Factor, gradient: Factor, dual: NDArray[np.float64]) -> None:
+        self._factor = factor
+        self._gradient = gradient
+        self._dual = dual
+        self._squares, self._axes = np.linalg.eigh(factor.T @ factor)
+        self._slack = self._axes.T @ (factor.T @ gradient) @ self._axes
+
+    def plain(self) -> Multipliers:
+        """The multipliers as they are: near a solution the smallest eigenvalue almost equals the value here."""
+        coordinates, inside = self._projected(NOISE)
+        values, vectors = np.linalg.eigh(inside)
+        return Multipliers(self._dual, float(values[0]), self._factor @ (coordinates @ vectors[:, 0]))
+
+    def corrected(self, products: Products) -> Multipliers:
+        """The multipliers y + z.
+
+        Notes
+        -----
+        O(n k^2) for each of about ten steps of conjugate gradient, and one product with the cost.
+        """
+        from solvers.kernels.least_shift import least_shift
+
+        coordinates, inside = self._projected(AXIS)
+        basis = self._factor @ coordinates
+        shift = least_shift(basis, inside, RESIDUAL, MAX_STEPS)
+        dual = self._dual + shift
+        image = (self._gradient - shift[:, None] * self._factor) @ coordinates
+        return Multipliers(dual, *_smallest_ritz(products, basis, image, dual))
+
+    def _projected(self, share: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Coordinates of an orthonormal basis of the principal axes, and the slack matrix in them."""
+        first = int(np.searchsorted(self._squares, share**2 * self._squares[-1], side="right"))
+        scale = 1.0 / np.sqrt(self._squares[first:])
+        inside = scale[:, None] * self._slack[first:, first:] * scale
+        return self._axes[:, first:] * scale, 0.5 * (inside + inside.T)
+
+
+def _smallest_ritz(
+    products: Products, basis: Factor, image: Factor, dual: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """The smallest Ritz value of S' on the span of Q and S' Q, and its vector."""
+    inside = basis.T @ image
+    coupling = image - basis @ inside
+    squares, axes = np.linalg.eigh(coupling.T @ coupling)
+    kept = squares > NEGLIGIBLE**2 * squares[-1]
+    lengths = np.sqrt(squares[kept])
+    outside = coupling @ (axes[:, kept] / lengths)
+    across = axes[:, kept] * lengths
+    corner = outside.T @ (products @ outside - dual[:, None] * outside)
+    rank = basis.shape[1]
+    whole = np.empty((rank + lengths.size,) * 2)
+    whole[:rank, :rank] = inside
+    whole[:rank, rank:] = across
+    whole[rank:, :rank] = across.T
+    whole[rank:, rank:] = corner
+    # only the lower triangle is read
+    values, vectors = np.linalg.eigh(whole)
+    return float(values[0]), basis @ vectors[:rank, 0] + outside @ vectors[rank:, 0]

@@ -1,0 +1,80 @@
+"""The diagonal of least norm that a range sees as a given matrix: conjugate gradient on its multiplier."""
+
+import numba
+import numpy as np
+
+compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
+
+
+@compiled
+def quadratic_form(basis, row, matrix):
+    """<q, M q> for one row q."""
+    rank = matrix.shape[0]
+    total = 0.0
+    for one in range(rank):
+        partial = 0.0
+        for two in range(rank):
+            partial += matrix[one, two] * basis[row, two]
+        total += partial * basis[row, one]
+    return total
+
+
+@compiled
+def weighted_gram(basis, matrix, result):
+    """Store sum_i <q_i, M q_i> q_i q_i^T in ``result``."""
+    rows, rank = basis.shape
+    result[:] = 0.0
+    for row in range(rows):
+        weight = quadratic_form(basis, row, matrix)
+        for one in range(rank):
+            scaled = weight * basis[row, one]
+            for two in range(rank):
+                result[one, two] += scaled * basis[row, two]
+
+
+@compiled
+def precondition(matrix, rows, result):
+    """The inverse of L -> sum_i <q_i, L q_i> q_i q_i^T where the q_i are Gaussian: (2 L + tr(L) I) / N."""
+    rank = matrix.shape[0]
+    trace = 0.0
+    for place in range(rank):
+        trace += matrix[place, place]
+    for one in range(rank):
+        for two in range(rank):
+            result[one, two] = 0.5 * rows * matrix[one, two]
+        result[one, one] -= 0.5 * rows * trace / (rank + 2.0)
+
+
+@compiled
+def least_shift(basis, target, share, max_steps):
+    """The z of least norm with Q^T Diag(z) Q = target but for a share of it: z_i = <q_i, L q_i> for some L.
+
+    ``target`` is symmetric.
+    """
+    rows, rank = basis.shape
+    residual = target.copy()
+    multiplier = np.zeros((rank, rank))
+    image = np.empty((rank, rank))
+    conditioned = np.empty((rank, rank))
+    precondition(residual, rows, conditioned)
+    direction = conditioned.copy()
+    product = np.sum(residual * conditioned)
+    goal = share * share * np.sum(residual * residual)
+    for _ in range(max_steps):
+        if np.sum(residual * residual) <= goal:
+            break
+        weighted_gram(basis, direction, image)
+        curvature = np.sum(direction * image)
+        if not curvature > 0.0:
+            break
+        length = product / curvature
+        multiplier += length * direction
+        residual -= length * image
+        precondition(residual, rows, conditioned)
+        previous = product
+        product = np.sum(residual * conditioned)
+        direction = conditioned + product / previous * direction
+    shift = np.empty(rows)
+    for row in range(rows):
+        shift[row] = quadratic_form(basis, row, multiplier)
+    return shift

@@ -1,0 +1,109 @@
+"""Corrected multipliers: what they remove, what they cost, and what their certificate is worth."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from solvers import MaxCut, low_rank
+from solvers.dual_correction import AXIS, RESIDUAL, FactorRange
+from solvers.kernels.least_shift import least_shift
+from solvers.over_relaxation import OverRelaxation
+from solvers.products import Products
+from solvers.sphere import random_rows, row_products
+
+
+def random_graph(order, degree, seed):
+    """Connected by a ring, with random chords."""
+    rng = np.random.default_rng(seed)
+    ring = np.stack([np.arange(order), np.roll(np.arange(order), 1)])
+    ends = np.hstack([ring, rng.integers(0, order, (2, order * (degree - 2) // 2))])
+    ends = ends[:, ends[0] != ends[1]]
+    weights = sp.coo_array((np.ones(ends.shape[1]), ends), shape=(order, order))
+    return sp.csr_array(weights + weights.T)
+
+
+def nearly_solved(order, degree, seed=0):
+    """Products, factor, multipliers and gradient of a MaxCut relaxation whose value is right to about 1e-7."""
+    products = Products(0.25 * random_graph(order, degree, seed))
+    factor = products.arrange(random_rows(order, 16, np.random.default_rng(seed)))
+    sweeps = OverRelaxation(products)
+    while 0.5 * sweeps.advance(factor, 10).last_decrease * sweeps.iterations > 1e-7 * order:
+        assert sweeps.iterations < 1000
+    image = products @ factor
+    dual = row_products(image, factor)
+    return products, factor, dual, image - dual[:, None] * factor
+
+
+@settings(max_examples=40)
+@given(rows=st.integers(20, 60), rank=st.integers(1, 5), seed=st.integers(0, 2**32 - 1))
+def test_least_shift_solves_its_equations_with_least_norm(rows, rank, seed):
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.standard_normal((rows, rank)))[0]
+    target = rng.standard_normal((rank, rank))
+    target = target + target.T
+    shift = least_shift(basis, target, 1e-10, 200)
+    np.testing.assert_allclose(basis.T @ (shift[:, None] * basis), target, atol=1e-8 * np.linalg.norm(target))
+    # the least of all solutions, from the equations written out
+    left, right = np.triu_indices(rank)
+    equations = basis[:, left].T * basis[:, right].T
+    least = np.linalg.lstsq(equations, target[left, right])[0]
+    np.testing.assert_allclose(shift, least, atol=1e-6 * np.linalg.norm(least))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_slack_matrix_is_less_negative_by_far(seed):
+    products, factor, dual, gradient = nearly_solved(150, 6, seed)
+    cost = products @ np.eye(150)
+    here = FactorRange(factor, gradient, dual)
+    plain, corrected = here.plain(), here.corrected(products)
+    before = np.linalg.eigvalsh(cost - np.diag(plain.dual))[0]
+    after = np.linalg.eigvalsh(cost - np.diag(corrected.dual))[0]
+    assert before < 0
+    # the whole gap, with what the shift itself costs
+    value = dual.sum()
+    gap = value - corrected.dual.sum() - 150 * min(after, 0.0)
+    assert -1e-12 * abs(value) < gap < -0.5 * 150 * before
+
+
+def test_nothing_is_left_of_the_slack_matrix_on_the_range():
+    products, factor, dual, gradient = nearly_solved(200, 5)
+    corrected = FactorRange(factor, gradient, dual).corrected(products)
+    left, singular, _ = np.linalg.svd(factor, full_matrices=False)
+    basis = left[:, singular > AXIS * singular[0]]
+
+    def inside(multipliers):
+        return np.linalg.norm(basis.T @ (products @ basis - multipliers[:, None] * basis))
+
+    assert inside(corrected.dual) <= 1.01 * RESIDUAL * inside(dual)
+
+
+@pytest.mark.parametrize("kind", ["plain", "corrected"])
+def test_the_curvature_is_the_rayleigh_quotient_of_its_vector(kind):
+    products, factor, dual, gradient = nearly_solved(120, 5)
+    here = FactorRange(factor, gradient, dual)
+    found = here.plain() if kind == "plain" else here.corrected(products)
+    image = products @ found.vector[:, None] - (found.dual * found.vector)[:, None]
+    assert np.linalg.norm(found.vector) == pytest.approx(1.0, abs=1e-9)
+    assert float(found.vector @ image[:, 0]) == pytest.approx(found.curvature, abs=1e-12)
+    smallest = np.linalg.eigvalsh(products @ np.eye(120) - np.diag(found.dual))[0]
+    assert found.curvature >= smallest - 1e-12
+
+
+@settings(max_examples=25)
+@given(
+    order=st.integers(65, 320),
+    degree=st.integers(2, 12),
+    seed=st.integers(0, 2**32 - 1),
+    tol=st.sampled_from([1e-4, 1e-6, 1e-7]),
+)
+def test_no_certificate_claims_more_than_dense_eigenvalues_grant(order, degree, seed, tol):
+    solution = low_rank(MaxCut(random_graph(order, degree, seed)), tol=tol, rng=seed)
+    cost = solution.problem.relaxation().cost.toarray()
+    smallest = np.linalg.eigvalsh(cost - np.diag(solution.dual))[0]
+    bound = solution.dual.sum() + order * min(smallest, 0.0)
+    scale = max(abs(solution.value), np.linalg.norm(cost))
+    assert solution.certified
+    assert solution.lower_bound <= solution.value + 1e-12 * scale
+    assert (solution.value - bound) / scale <= 1.01 * tol
