@@ -55,6 +55,9 @@ def gauge(trial: Trial) -> Iterator[Measurement]:
     yield at_most("largest |mu_i^2 + |z_i|^2 + d_i - 1| after projection", moment_error, 1e-14)
     yield at_most("largest difference of the distance moved from | |r| - 1 |", distance_error, 1e-13)
     yield at_most("families with a zero row that were not refused", _zero_rows_accepted(), 0)
+    yield at_most(
+        "zero rows, whose sign is sgn(0) = +1: |E[w] - 1| and |P(w = 1) - 1|", _zero_row_error(), 1e-14
+    )
 
 
 def _rows(posterior: SignGaussian) -> Array:
@@ -80,6 +83,12 @@ def _zero_rows_accepted() -> int:
             continue
         accepted += 1
     return accepted
+
+
+def _zero_row_error() -> float:
+    """A weight without mean and noise of its own is the constant sgn(0), beside one that is random."""
+    law = SignGaussian([0.0, 0.3], [[0.0], [1.0]], [0.0, 0.5])
+    return max(abs(float(law.mean_signs()[0]) - 1.0), abs(float(law.probabilities()[2:].sum()) - 1.0))
 
 
 @claim(
@@ -186,7 +195,7 @@ def box(trial: Trial) -> Iterator[Measurement]:
 )
 def elliptope(trial: Trial) -> Iterator[Measurement]:
     """Go from families to Y and from Y to families."""
-    block_error, smallest, wrong_ranks = 0.0, math.inf, 0
+    block_error, factor_error, smallest, wrong_ranks = 0.0, 0.0, math.inf, 0
     for rank in range(SIZE + 1):
         for noise in (0.0, 1.0):
             if rank == 0 and noise == 0.0:
@@ -201,9 +210,13 @@ def elliptope(trial: Trial) -> Iterator[Measurement]:
                 ]
             )
             block_error = max(block_error, float(np.abs(Y - expected).max()))
+            V, weights_alone = unit.to_factor(), unit.to_factor(homogenised=False)
+            error = max(float(np.abs(V @ V.T - Y).max()), float(np.abs(weights_alone - V[1:]).max()))
+            factor_error = max(factor_error, error)
             smallest = min(smallest, float(np.linalg.eigvalsh(Y)[0]))
             wrong_ranks += int(_rank(Y) != 1 + _rank(Sigma))
     yield at_most("largest error of a block of Y", block_error, 1e-14)
+    yield at_most("largest error of V V^T against Y, V = to_factor()", factor_error, 1e-14)
     yield at_least("smallest eigenvalue of any Y", smallest, -1e-14)
     yield at_most("families with rank(Y) other than 1 + rank(Sigma)", wrong_ranks, 0)
 
