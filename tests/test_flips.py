@@ -117,3 +117,35 @@ def test_what_cannot_be_watched_is_refused():
         vispa.FlipTracker(network(), parameters="3.weight")
     with pytest.raises(ValueError, match="state_dict"):
         vispa.FlipTracker(network()).load_state_dict(vispa.FlipTracker(nn.Linear(2, 2)).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "word"),
+    [
+        ((0.1, 0.0), ValueError, "weight_decay must be positive"),
+        ((-0.1, 1.0), ValueError, "learning_rate must be positive"),
+        ((1.0, 1.0), ValueError, r"within \(0, 1\); found 1.0"),
+        ((1e-200, 1e-200), ValueError, r"within \(0, 1\); found 0.0"),
+        ((float("nan"), 1.0), ValueError, "learning_rate must be finite"),
+        (("fast", 1.0), TypeError, "learning_rate must be a real number"),
+    ],
+)
+def test_laws_of_flips_refuse_what_has_no_stationary_law(arguments, error, word):
+    with pytest.raises(error, match=word):
+        vispa.flip_rate(*arguments)
+    with pytest.raises(error, match=word):
+        vispa.sign_agreement(*arguments, 3)
+
+
+def test_agreement_takes_whole_steps_that_are_not_negative():
+    assert vispa.sign_agreement(0.1, 1.0, [[0, 1], [2, 3]]).shape == (2, 2)
+    with pytest.raises(TypeError, match="steps must be integers"):
+        vispa.sign_agreement(0.1, 1.0, 2.5)
+    with pytest.raises(ValueError, match="steps must not be negative; found -1"):
+        vispa.sign_agreement(0.1, 1.0, [3, -1])
+
+
+def test_sigma_points_need_a_factor():
+    with pytest.raises(ValueError, match="rank must be at least 1; found 0"):
+        vispa.sigma_points(0)
+    assert vispa.sigma_points(3, dtype=torch.float32).dtype == torch.float32
