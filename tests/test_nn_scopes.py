@@ -216,6 +216,41 @@ def test_an_unrolled_cell_keeps_its_sample_on_request(scopes, shared):
     assert not torch.equal(before, calls[3])
 
 
+def test_a_scope_works_out_a_weight_once_for_all_its_reads(monkeypatch):
+    results = []
+    for scopes in ((), ("cell",)):
+        torch.manual_seed(0)
+        model = nn.ModuleDict({"cell": Cell()})
+        vispa.binarize(model, keep=(), noise_ratio=1.0, scopes=scopes)
+        (found,) = binary_layers(model)
+        noise = found.weight.draw()
+        monkeypatch.setattr(found.weight, "draw", lambda noise=noise: noise)
+        calls: list[torch.Tensor] = []
+        realise = found.weight.realise
+        monkeypatch.setattr(
+            found.weight, "realise", lambda *args, f=realise, calls=calls: calls.append(args) or f(*args)
+        )
+        torch.manual_seed(1)
+        model["cell"](torch.randn(5, 4)).square().sum().backward()
+        results.append((len(calls), [values.grad for values in model.parameters()]))
+        assert not found.weight.kept
+    (often, separate), (once, together) = results
+    assert (often, once) == (10, 1)
+    for each, other in zip(separate, together, strict=True):
+        assert each.abs().max() > 0
+        torch.testing.assert_close(other, each)
+
+
+def test_a_read_without_gradients_does_not_take_them_from_the_next_one():
+    model = tied()
+    layer = model.inner["encoder"]
+    with torch.no_grad():
+        layer.register_forward_pre_hook(lambda layer, inputs: torch.no_grad()(lambda: layer.weight)())
+    model(torch.randn(3, 6)).sum().backward()
+    (found, _) = binary_layers(model)
+    assert found.weight.factor.grad.abs().max() > 0
+
+
 @pytest.mark.parametrize(
     ("scopes", "error", "words"),
     [
@@ -228,44 +263,3 @@ def test_scopes_that_cannot_be_are_refused(scopes, error, words):
     model = nn.ModuleDict({"cell": Cell(), "list": nn.ModuleList([nn.Linear(2, 2)])})
     with pytest.raises(error, match=words):
         vispa.binarize(model, keep=(), scopes=scopes)
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"layers": ["body"]}, ["body.0", "body.2"]),
-        ({"layers": ["body.*"]}, ["body.0", "body.2"]),
-        ({"layers": ["b*", "table"]}, ["body.0", "body.2", "table"]),
-        ({"layers": ["*"], "keep": ("last",)}, ["body.0", "body.2", "table"]),
-        ({"layers": lambda name, module: isinstance(module, nn.Linear)}, ["body.0", "head"]),
-        ({"keep": ("*.0",)}, ["body.2", "head"]),
-        ({}, ["body.2"]),
-    ],
-)
-def test_layers_and_patterns_choose(options, expected):
-    body = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.ConvTranspose1d(4, 4, 1))
-    model = nn.ModuleDict({"body": body, "table": nn.Embedding(3, 4), "head": nn.Linear(4, 3)})
-    assert [found.name for found in binary_layers(vispa.binarize(model, rank=1, **options))] == expected
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"layers": ["tail"]}, "layers names 'tail', which is or holds no layer"),
-        ({"layers": []}, "layers must name at least one layer"),
-        ({"layers": lambda name, module: False}, "layers chooses none of the 2"),
-        ({"covariance": "weight"}, "covariance must be one of 'layer', 'channel'"),
-        ({"channel_scale": "max"}, "channel_scale must be one of 'learned', 'mean', 'none'"),
-        ({"layers": every_layer, "channel_scale": "mean"}, "'table': its padding_idx needs a row of zeros"),
-    ],
-)
-def test_options_of_layers_are_refused_in_words(options, words):
-    model = nn.ModuleDict({"table": nn.Embedding(3, 4, padding_idx=0), "head": nn.Linear(4, 3)})
-    with pytest.raises(ValueError, match=words):
-        vispa.binarize(model, **{"keep": (), "rank": 1} | options)
-
-
-@pytest.mark.parametrize("trouble", [{"max_norm": 1.0}, {"sparse": True}])
-def test_embeddings_that_write_to_their_weight_are_refused(trouble):
-    with pytest.raises(ValueError, match=f"{next(iter(trouble))}.*"):
-        vispa.binarize(nn.Embedding(3, 4, **trouble), layers=every_layer, rank=1)

@@ -29,6 +29,8 @@ class ScopedNoise(nn.Module):
         self.sample_in_evaluation = False
         self.depth = 0
         self.has_outer_scope = False
+        # What reads in a scope gave, by whether gradients were recorded: (parameter, result).
+        self.kept: dict[bool, tuple[Tensor, Tensor]] = {}
         self.handles: tuple[RemovableHandle, ...] = ()
 
     def draw(self) -> Noise | None:
@@ -39,6 +41,14 @@ class ScopedNoise(nn.Module):
     def samples(self) -> bool:
         """Whether reads are samples now: in training, and in evaluation on request."""
         return self.training or self.sample_in_evaluation
+
+    @property
+    def keeps_reads(self) -> bool:
+        """Whether reads are repeated, as in a scope around the layer, and bound to one sample.
+
+        What is not bound is not kept, so that a checkpointed region in a scope recomputes all that it read.
+        """
+        return self.has_outer_scope and self.noise is not None and not torch.compiler.is_compiling()
 
     def current_noise(self) -> Noise | None:
         """Return the noise bound to the scope; in a compiled layer without one around it, a fresh draw."""
@@ -66,11 +76,13 @@ class ScopedNoise(nn.Module):
         """Let every read within the block see this noise, in training and in evaluation alike."""
         self.depth += 1
         before, self.noise = self.noise, noise
+        self.kept.clear()
         try:
             yield
         finally:
             self.noise = before
             self.depth -= 1
+            self.kept.clear()
 
     def close_scopes(self) -> None:
         """Remove the hooks."""
@@ -108,6 +120,8 @@ class ScopedNoise(nn.Module):
         self.depth = max(self.depth - 1, 0)
         if self.depth == 0:
             self.noise = None
+            if not torch.compiler.is_compiling():
+                self.kept.clear()
 
 
 def _in_backward() -> bool:

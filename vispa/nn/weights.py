@@ -57,8 +57,15 @@ class BinaryWeight(ScopedNoise):
         self._chain = (chain,)
 
     def forward(self, mean: Tensor) -> Tensor:
-        """Return the weight that the layer sees."""
-        return self.realise(mean, self.current_noise())
+        """Return the weight that the layer sees, sampled and worked out once in a scope around the layer."""
+        if not self.keeps_reads:
+            return self.realise(mean, self.current_noise())
+        grad_enabled = torch.is_grad_enabled()
+        kept = self.kept.get(grad_enabled)
+        if kept is None or kept[0] is not mean:
+            kept = mean, self.realise(mean, self.noise)
+            self.kept[grad_enabled] = kept
+        return kept[1]
 
     def realise(self, mean: Tensor, noise: Noise | None) -> Tensor:
         """Return the weight at one draw of the noise, at the mean without one."""
