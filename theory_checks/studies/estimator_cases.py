@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
-from theory_checks.straight_through import Polynomial
 from vispa.gaussian import SignGaussian
 
 Array = NDArray[np.float64]
@@ -51,8 +50,18 @@ def quadratic(curvature: float) -> Callable[[np.random.Generator], Loss]:
 
 
 def multilinear(rng: np.random.Generator) -> Loss:
-    """Any function on the cube, extended by its Fourier series."""
-    return Polynomial(rng, SIZE).torch
+    """Any function on the cube, extended inside it by averaging over independent signs."""
+    corners = torch.from_numpy(rng.normal(size=2**SIZE))
+
+    def extension(w: Tensor) -> Tensor:
+        values = corners.expand(w.shape[0], -1)
+        for i in range(SIZE):
+            lower, upper = values.reshape(w.shape[0], 2, -1).unbind(dim=1)
+            share = 0.5 * (1.0 + w[:, i, None])
+            values = lower + share * (upper - lower)
+        return values[:, 0]
+
+    return extension
 
 
 def logistic(steepness: float) -> Callable[[np.random.Generator], Loss]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,7 @@ def _curvature_maps(figure: Any, cells: dict[Any, Any]) -> None:
     axes = figure.subplots(1, len(MAPPED), sharey=True)
     for axis, name in zip(axes, MAPPED, strict=True):
         shares = np.array(
-            [
-                [100 * cells[f"quadratic, A_ii = {c:g}", r, name]["wrong_signs"] for r in CORRELATIONS]
-                for c in CURVATURES
-            ]
+            [[_wrong(cells, f"quadratic, A_ii = {c:g}", r, name) for r in CORRELATIONS] for c in CURVATURES]
         )
         image = _heat(axis, shares)
         axis.set_xticks(range(len(CORRELATIONS)), [f"{r:g}" for r in CORRELATIONS])
@@ -65,6 +63,12 @@ def _curvature_maps(figure: Any, cells: dict[Any, Any]) -> None:
     axes[0].set_yticks(range(len(CURVATURES)), [f"{c:g}" for c in CURVATURES])
     axes[0].set_ylabel("A_ii over the norm of its row")
     figure.colorbar(image, ax=axes, shrink=0.8)
+
+
+def _wrong(cells: dict[Any, Any], loss: str, correlation: float, name: str) -> float:
+    """Percentage of wrong signs; NaN where the study was interrupted before it."""
+    cell = cells.get((loss, correlation, name))
+    return math.nan if cell is None else 100.0 * float(cell["wrong_signs"])
 
 
 def _heat(axis: Any, shares: Any) -> Any:
@@ -100,7 +104,7 @@ def _by_loss(axis: Any, cells: dict[Any, Any]) -> None:
         "conditional",
     )
     losses = [loss for loss in LOSSES if not loss.startswith("quadratic")]
-    shares = np.array([[100 * cells[loss, 0.5, name]["wrong_signs"] for name in names] for loss in losses])
+    shares = np.array([[_wrong(cells, loss, 0.5, name) for name in names] for loss in losses])
     _heat(axis, shares)
     axis.set_xticks(range(len(names)), names, rotation=35, ha="right")
     axis.set_yticks(range(len(losses)), losses)
@@ -108,8 +112,9 @@ def _by_loss(axis: Any, cells: dict[Any, Any]) -> None:
 
 
 def _prices(axis: Any, cells: dict[Any, Any]) -> None:
-    names = [name for name in COLOURS if cells[PLAIN, 0.75, name]["noise"] > 0]
-    price = [cells[PLAIN, 0.75, n]["noise"] ** 2 * cells[PLAIN, 0.75, n]["evaluations"] for n in names]
+    found = {name: cells[PLAIN, 0.75, name] for name in COLOURS if (PLAIN, 0.75, name) in cells}
+    names = [name for name, cell in found.items() if cell["noise"] > 0]
+    price = [found[name]["noise"] ** 2 * found[name]["evaluations"] for name in names]
     axis.barh(names, price, color=[COLOURS[name] for name in names])
     axis.set(xscale="log", xlabel="evaluations for signal = noise, correlation 0.75")
     axis.invert_yaxis()

@@ -12,6 +12,7 @@ Cells = dict[tuple[str, float, str], dict[str, Any]]
 
 COMMAND = "python -m theory_checks.studies.estimators --output DIR"
 PLAIN = "quadratic, A_ii = 0"
+_MISSING = dict.fromkeys(("noise", "evaluations", "seconds"), float("nan"))
 SHOWN = (
     "deterministic",
     "straight-through",
@@ -90,10 +91,10 @@ def _prices(cells: Cells) -> list[str]:
     for name in ESTIMATORS:
         row = [name]
         for correlation in (0.0, 0.75):
-            cell = cells[PLAIN, correlation, name]
+            cell = cells.get((PLAIN, correlation, name), _MISSING)
             price = cell["noise"] ** 2 * cell["evaluations"]
             row += [f"{cell['noise']:.2f}", f"{price:.1f}"] if cell["noise"] > 0 else ["none", ""]
-        cell = cells[PLAIN, 0.75, name]
+        cell = cells.get((PLAIN, 0.75, name), _MISSING)
         rows.append([*row, f"{cell['evaluations']:.0f}", f"{1e6 * cell['seconds']:.2f}"])
     header = ["estimator", "noise at 0", "price", "noise at 0.75", "price", "evaluations", "µs a draw"]
     return table(header, rows)
