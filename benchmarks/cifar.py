@@ -7,13 +7,13 @@ On one GPU, within half an hour, with four minutes a run, in the order of `RUNS`
 
 On one core of a CPU, a subset and narrow networks, to see that only the budget is missing:
 
-    python benchmarks/cifar.py cifar10-jpeg.tar.xz --images 1500 --test-images 1000 --width 8 --batch-size 50 --samples 5 \
-        --epochs 10 --tuning-rates 0.1 0.5 --tuning-epochs 3 --max-minutes 25 --output output
+    python benchmarks/cifar.py cifar10-jpeg.tar.xz --images 1500 --test-images 1000 --width 8 --batch-size 50 \
+        --samples 5 --epochs 10 --tuning-rates 0.1 0.5 --tuning-epochs 3 --max-minutes 25 --output output
 
-The data: a folder or tar with train/CLASS/ and test/CLASS/.  Every method has the same budget, the same tuning (a run
-a rate, under a seed of its own, the best on validation wins), the same batches and, if binary, starts from the same
-binary network.  The best epoch is chosen on validation; the test images are looked at once a run.  Writes JSON after
-every run, then a table and learning curves.
+The data: a folder or tar with train/CLASS/ and test/CLASS/.  Every method has the same budget, the same tuning (a
+run a rate, under a seed of its own, the best on validation wins), the same batches and, if binary, starts from the
+same binary network.  The best epoch is chosen on validation; the test images are looked at once a run.  Writes JSON
+after every run, then a table and learning curves.
 """
 
 from __future__ import annotations
@@ -82,7 +82,11 @@ class Session:
         content = {
             "data": f"CIFAR-10 (JPEG), {description(self)}",
             "environment": environment(self.execution),
-            "options": {name: str(value) for name, value in vars(self.options).items()},
+            "options": {
+                name: value
+                for name, value in vars(self.options).items()
+                if value is not None and not isinstance(value, Path)
+            },
             "tuning": self.tuning,
             "runs": self.runs,
             "skipped": self.skipped,

@@ -63,8 +63,8 @@ def table(
     """Markdown: one row a run; what a single network reaches and what takes many stand apart."""
     lines = [
         f"# CIFAR-10 (JPEG): {data}", "", ", ".join(f"{name} {value}" for name, value in where.items()), "",
-        "Test accuracy in %, one seed a row. The images are lossy JPEGs, so that no number here stands beside one on",
-        "the lossless set; the paper's, for whole runs there, are context. L networks are drawn.", "",
+        "Test accuracy in %, one seed a row. The images are lossy JPEGs, so that no number here stands beside one",
+        "on the lossless set; the paper's, for whole runs there, are context. L networks are drawn.", "",
         f"| recipe | method | {' | '.join(COLUMNS.values())} | L | rate | epochs | seconds | the paper, L = 40 |",
         "|---" * (len(COLUMNS) + 7) + "|",
     ]  # fmt: skip
