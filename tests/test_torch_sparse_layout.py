@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sparse_examples import from_edges, random_graph, seeded, star, torus
 
 from solvers.tensors import sparse_memory
-from solvers.tensors.sparse_layout import coloured, colour_rows
+from solvers.tensors.sparse_layout import colour_rows, coloured
 from solvers.torch_backend import SparseCost, cut_cost, edge_cost, solve_sparse, sparse_cost
 
 EDGE = torch.tensor([[0, 1], [1, 2]])
@@ -27,9 +27,9 @@ def test_the_order_of_the_sweep_keeps_the_cost_and_separates_the_colours(order, 
     assert sorted(rows) == list(range(order))
     assert np.array_equal(found, matrix.toarray()[np.ix_(rows[:size], rows[:size])])
     assert not matrix.toarray()[rows[size:]].any()
-    assert [0] + [block.last for block in layout.classes][:-1] == [
-        block.first for block in layout.classes
-    ] or not size
+    ends = [0, *(block.last for block in layout.classes)]
+    assert ends[:-1] == [block.first for block in layout.classes]
+    assert ends[-1] == size
     for block in layout.classes:
         assert not found[block.first : block.last, block.first : block.last].any()
 
