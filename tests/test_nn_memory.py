@@ -1,5 +1,8 @@
 """What a step of a binary layer keeps and touches in memory, and the shortcuts of eager code on a CPU."""
 
+import copy
+import gc
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +13,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 import vispa
 from vispa.nn import binary_layers, eager, projection
-from vispa.nn.eager import multiply_add, outer
+from vispa.nn.eager import GradientMemory, multiply_add, outer
 from vispa.nn.projection import project_rows, row_squares
 
 
@@ -89,35 +92,106 @@ def test_peak_of_a_step_is_a_few_weights_beyond_the_gradients(rank):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("direction", [(5,), (7, 5)])
-def test_outer_product_in_large_pages_is_the_outer_product(monkeypatch, dtype, direction):
-    monkeypatch.setattr(eager, "LARGE_BYTES", 0)
+def test_outer_product_in_kept_memory_is_the_outer_product(dtype, direction):
     directions, rows = torch.randn(direction).to(dtype), torch.randn(7, 11).to(dtype)
     expected = rows.unsqueeze(1) * directions.unsqueeze(-1)
+    memory = GradientMemory()
     with torch.no_grad():
-        product = outer(directions, rows)
+        product = outer(directions, rows, memory)
     assert product.dtype == dtype
     assert product.shape == (7, 5, 11)
     assert torch.equal(product, expected)
-    assert torch.equal(outer(directions, rows.requires_grad_()), expected)
-    batched = torch.vmap(outer, in_dims=(None, 0))(directions, torch.stack([rows, -rows]).detach())
+    assert outer(directions, rows.requires_grad_(), memory).requires_grad
+    assert torch.equal(product, expected)
+    both = torch.stack([rows, -rows]).detach()
+    with torch.no_grad():
+        batched = torch.vmap(lambda each: outer(directions, each, memory))(both)
     assert torch.equal(batched, torch.stack([expected, -expected]))
 
 
-def test_large_gradients_are_independent_of_one_another(monkeypatch):
+def address(values: torch.Tensor) -> int:
+    return values.untyped_storage().data_ptr()
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda values: values,
+        lambda values: values.detach(),
+        lambda values: values[1:],
+        lambda values: values.untyped_storage(),
+        lambda values: values.numpy(),
+        lambda values: nn.Parameter(values),
+    ],
+)
+def test_memory_is_taken_again_when_nothing_refers_to_it_and_not_before(hold):
+    memory = GradientMemory()
+    first = memory.take((4, 3), torch.float32)
+    held, start = hold(first.zero_()), address(first)
+    del first
+    second = memory.take((4, 3), torch.float32)
+    assert address(second) != start
+    start = address(second)
+    del held, second
+    third = memory.take((4, 3), torch.float32)
+    assert address(third) == start
+    assert memory.take((5, 3), torch.float32).shape == (5, 3)
+
+
+def large_layer(monkeypatch) -> nn.Module:
     monkeypatch.setattr(eager, "LARGE_BYTES", 0)
-    layer = vispa.binarize(nn.Linear(6, 4), rank=2, keep=())
+    torch.manual_seed(0)
+    return vispa.binarize(nn.Linear(6, 4), rank=2, keep=())
+
+
+def test_gradients_are_independent_of_one_another(monkeypatch):
+    layer = large_layer(monkeypatch)
     (found,) = binary_layers(layer)
     factor, inputs = found.weight.factor, torch.randn(3, 6)
-    torch.manual_seed(0)
     first, second = (torch.autograd.grad(layer(inputs).sum(), factor)[0] for _ in range(2))
     kept = first.clone()
+    assert not torch.equal(first, second)
     second.zero_()
     assert torch.equal(first, kept)
-    torch.manual_seed(0)
     layer(inputs).sum().backward()
+    once = factor.grad.clone()
     layer(inputs).sum().backward()
-    assert not torch.equal(factor.grad, kept)
+    assert not torch.equal(factor.grad, once)
     assert torch.equal(first, kept)
+
+
+def test_steps_take_the_same_memory_for_the_gradient_and_compute_the_same(monkeypatch):
+    results = []
+    for size in (0, 1 << 30):
+        layer = large_layer(monkeypatch)
+        monkeypatch.setattr(eager, "LARGE_BYTES", size)
+        (found,) = binary_layers(layer)
+        optimizer = vispa.attach(torch.optim.SGD(layer.parameters(), lr=0.1), layer)
+        addresses = set()
+        for _ in range(4):
+            layer(torch.ones(3, 6)).square().sum().backward()
+            addresses.add(address(found.weight.factor.grad))
+            optimizer.step()
+            optimizer.zero_grad()
+        results.append([values.detach().clone() for values in layer.parameters()])
+        if size == 0:
+            assert len(addresses) == 1
+    assert all(map(torch.equal, *results))
+
+
+def test_memory_dies_with_its_layer_and_is_not_copied(monkeypatch):
+    layer = large_layer(monkeypatch)
+    gc.collect()
+    before = len(eager._MEMORIES)
+    layer(torch.ones(3, 6)).sum().backward()
+    assert len(eager._MEMORIES) == before + 1
+    twin = copy.deepcopy(layer)
+    twin(torch.ones(3, 6)).sum().backward()
+    (found,), (other,) = binary_layers(layer), binary_layers(twin)
+    assert address(found.weight.factor.grad) != address(other.weight.factor.grad)
+    del layer, twin, found, other
+    gc.collect()
+    assert len(eager._MEMORIES) == before
 
 
 @settings(max_examples=25)

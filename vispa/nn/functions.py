@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from vispa.nn.eager import is_plain, multiply_add, outer
+from vispa.nn.eager import is_plain, memory_of, multiply_add, outer
 
 __all__ = [
     "CorrelatedLatent",
@@ -64,6 +64,7 @@ class CorrelatedLatent(Function):
         mean, factor, noise, scale = inputs
         ctx.save_for_backward(noise)
         ctx.scale, ctx.mean_dtype, ctx.factor_dtype = scale, mean.dtype, factor.dtype
+        ctx.memory = memory_of(factor) if ctx.needs_input_grad[1] else None
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
@@ -74,7 +75,7 @@ class CorrelatedLatent(Function):
             grad_mean = grad.to(ctx.mean_dtype)
         if ctx.needs_input_grad[1]:
             direction = (noise * ctx.scale**0.5).to(ctx.factor_dtype)
-            grad_factor = outer(direction, grad.to(ctx.factor_dtype).flatten(1))
+            grad_factor = outer(direction, grad.to(ctx.factor_dtype).flatten(1), ctx.memory)
         return grad_mean, grad_factor, None, None
 
 
