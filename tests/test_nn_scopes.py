@@ -154,6 +154,22 @@ def test_compiled_tied_weights_equal_eager():
         torch.testing.assert_close(other, eager)
 
 
+@compiles
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_compiled_checkpointed_scopes_equal_eager_with_a_graph_break():
+    torch._dynamo.reset()
+    inputs = torch.randn(3, 6)
+    results = []
+    for active in (False, True):
+        model = Checkpointed(tied(), active)
+        current = torch.compile(model, backend="aot_eager") if active else model
+        torch.manual_seed(3)
+        current(inputs).square().sum().backward()
+        results.append([values.grad for values in model.parameters()])
+    for eager, other in zip(*results, strict=True):
+        torch.testing.assert_close(other, eager)
+
+
 class LanguageModel(nn.Module):
     def __init__(self) -> None:
         super().__init__()

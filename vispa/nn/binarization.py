@@ -119,7 +119,8 @@ def binarize(
     Noise is drawn when a layer is called. Modules around a layer share one draw in each of their forwards
     where the weight is read without calling the layer (MultiheadAttention), where tied weights are to be one
     sample (the nearest module that holds all of them), and where ``scopes`` asks for it. With gradient
-    checkpointing the checkpointed region must call such a module, or the recomputation raises. Outside
+    checkpointing the checkpointed region must call such a module, or the recomputation raises; compiled too,
+    it needs ``fullgraph=False``, since a compiled region cannot bind noise inside a checkpoint. Outside
     any forward ``layer.weight`` is ``alpha * sgn(mean)``; in a compiled region in training, code that
     reads it without calling the layer sees a sample of its own.
 
