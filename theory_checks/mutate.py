@@ -18,7 +18,7 @@ from theory_checks.mutation.table import RESULTS, Table, explanations
 from theory_checks.mutation.verdicts import Kill, Use, examine, uses, verdict_of
 
 # Slower claims are asked only about mutants that every quicker one let live.
-QUICK_SECONDS = 5.0
+QUICK_SECONDS = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -42,10 +42,11 @@ _FORMULAS: dict[str, tuple[str, ...]] = {
     "vispa.nn.baselines": ("StraightThroughWeight.project",),
     "solvers.binary": ("BinaryForm.evaluate",),
     "solvers.problem": ("BinaryQuadratic.evaluate", "MaxCut.laplacian", "MaxCut.evaluate", "Elliptope.evaluate"),
-    "solvers.certificate": ("dual_vector", "dual_bound"),
+    "solvers.certificate": ("dual_vector", "dual_bound", "dense_slack"),
     "solvers.sphere": ("normalise", "tangent", "retract"),
     "solvers.rounding": ("expected_homogeneous_value",),
     "solvers.solution": ("relative_gap",),
+    "solvers.rigorous": ("_Scaled.bound",),
 }  # fmt: skip
 
 SUBJECTS: tuple[str, ...] = tuple(f"{module}:{name}" for module, names in _FORMULAS.items() for name in names)
