@@ -27,9 +27,9 @@ class BatchSolution:
     ----------
     value : (B,) Tensor
         :math:`\langle C, V V^T\rangle`, NaN where the problem failed.  Where costs or linear terms require a
-        gradient it carries one: with V held fixed, which is exact wherever V V^T is the only optimum (Danskin),
-        :math:`V V^T` for the costs and twice the products with the homogenising row, halved, for the linear
-        terms.
+        gradient it carries one, that of a fixed V: :math:`V V^T` for the costs, symmetric, and
+        :math:`\langle v_0, v_i\rangle` for the linear terms.  It is exact wherever :math:`V V^T` is the only
+        optimum (Danskin).
     lower_bound : (B,) Tensor
         A bound on every feasible and so on every binary value; -inf where the problem failed.  It carries no
         gradient: it is a number computed about one problem, not a formula in its costs.
