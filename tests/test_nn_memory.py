@@ -12,9 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 import vispa
-from vispa.nn import binary_layers, eager, projection
+from vispa.nn import binary_layers, eager
 from vispa.nn.eager import GradientMemory, multiply_add, outer
-from vispa.nn.projection import project_rows, row_squares
 
 
 class Peak(TorchDispatchMode):
@@ -208,40 +207,3 @@ def test_latents_in_place_equal_latents_under_vmap(rank, by_channel, seed):
     batched = torch.vmap(multiply_add, in_dims=(None, None, 0))(start, factor, torch.stack([noise, -noise]))
     torch.testing.assert_close(batched[0], expected)
     torch.testing.assert_close(batched[0] + batched[1], 2 * start)
-
-
-@settings(max_examples=25)
-@given(
-    shape=st.sampled_from([(1, 4), (5, 3), (7, 2, 3), (4, 2, 3, 3)]),
-    rank=st.integers(1, 4),
-    residual=st.booleans(),
-    channels_last=st.booleans(),
-    seed=st.integers(0, 2**31),
-)
-def test_projection_in_blocks_is_the_projection(shape, rank, residual, channels_last, seed):
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randn(shape, generator=generator)
-    if channels_last and len(shape) == 4:
-        rows = rows.to(memory_format=torch.channels_last)
-    factor = torch.randn(shape[0], rank, rows[0].numel(), generator=generator)
-    own = torch.randn(shape, generator=generator) if residual else None
-    norms = row_squares(rows, factor, own, 25.0).sqrt()
-    expected = rows.flatten(1) / norms, factor / norms.unsqueeze(1)
-    original = projection.BLOCK_BYTES
-    try:
-        projection.BLOCK_BYTES = 2 * 4 * factor.shape[2]  # two channels a block and thread
-        project_rows(rows, factor, own, 25.0)
-    finally:
-        projection.BLOCK_BYTES = original
-    torch.testing.assert_close(rows.flatten(1), expected[0])
-    torch.testing.assert_close(factor, expected[1])
-    squares = row_squares(rows, factor, own, 25.0)
-    torch.testing.assert_close(squares, torch.ones_like(squares))
-
-
-def test_projection_leaves_rows_of_zeros_and_shows_nan():
-    rows, factor = torch.zeros(2, 3), torch.zeros(2, 2, 3)
-    rows[0, 0], factor[1, 1, 2] = 3.0, torch.nan
-    project_rows(rows, factor, None, 4.0)
-    assert rows.tolist() == [[1.0, 0.0, 0.0], [0.0, 0.0, pytest.approx(float("nan"), nan_ok=True)]]
-    assert torch.isnan(factor).sum() == 2

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from vispa.nn.eager import is_plain
 from vispa.nn.functions import working_dtype
@@ -12,6 +18,8 @@ __all__ = ["project_rows", "row_squares"]
 
 # Of the squares of one block and one thread: what a core's second-level cache holds.
 BLOCK_BYTES = 1 << 19
+# Of a factor that is worth loading a compiled kernel for.
+COMPILED_BYTES = 1 << 20
 
 
 def row_squares(rows: Tensor, factor: Tensor, residual: Tensor | None, scale: float) -> Tensor:
@@ -38,6 +46,9 @@ def project_rows(rows: Tensor, factor: Tensor, residual: Tensor | None, scale: f
     residual : Tensor of the shape of ``rows``, or None
     scale : float
     """
+    if _is_for_one_thread(rows, factor) and residual is None and _kernel() is not None:
+        _project_compiled(rows, factor, scale)
+        return
     size = _block_size(factor)
     if size >= factor.shape[0]:
         _project_block(rows, factor, residual, scale)
@@ -56,6 +67,40 @@ def _project_block(rows: Tensor, factor: Tensor, residual: Tensor | None, scale:
     rows.mul_(inverse)
     if residual is not None:
         residual.mul_(inverse)
+
+
+def _is_for_one_thread(rows: Tensor, factor: Tensor) -> bool:
+    """Whether the compiled kernel takes the tensors; on several threads torch's operations share the work."""
+    return (
+        torch.get_num_threads() == 1
+        and factor.numel() * factor.element_size() >= COMPILED_BYTES
+        and is_plain(factor)
+        and factor.dtype == rows.dtype
+        and factor.dtype in (torch.float32, torch.float64)
+        and rows.is_contiguous()
+        and factor.is_contiguous()
+    )
+
+
+@functools.cache
+def _kernel() -> Callable[..., None] | None:
+    """Return the kernel that reads and writes every entry once, or None where numba is missing."""
+    try:
+        from solvers.kernels.unit_rows import divide_by_norms
+    except ImportError:
+        return None
+    kernel: Callable[..., None] = divide_by_norms
+    return kernel
+
+
+def _project_compiled(rows: Tensor, factor: Tensor, scale: float) -> None:
+    kernel = _kernel()
+    assert kernel is not None
+    matrix: Any = rows.detach().view(factor.shape[0], factor.shape[2]).numpy()
+    kind = matrix.dtype.type
+    kernel(matrix, factor.detach().numpy(), kind(1.0 / scale), np.finfo(matrix.dtype).tiny)
+    # Written behind autograd's back, which counts versions of what it saved.
+    increment_version((rows, factor))
 
 
 def _block_size(factor: Tensor) -> int:
