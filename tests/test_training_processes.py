@@ -117,6 +117,14 @@ def test_torchrun_takes_a_run_up_again_bit_for_bit(by_hand, by_torchrun):
         assert outcome(by_torchrun, "die-once", rank) == outcome(by_hand[0], "whole", rank)
 
 
+def test_one_process_goes_on_where_two_stopped(by_torchrun):
+    from training_worker import run, summary
+
+    taken_up = json.loads(json.dumps(summary(run(checkpoint=by_torchrun / "run.checkpoint"))))
+    assert taken_up["history"] == outcome(by_torchrun, "die-once", 0)["history"]
+    assert taken_up["network"] == outcome(by_torchrun, "die-once", 0)["network"]
+
+
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_shares_are_disjoint_and_whole_and_weights_restore_the_mean(count):
     data = split(digits(), seed=0, train_size=97).train
