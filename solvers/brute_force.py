@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers import checks
 from solvers.binary import binary_form, dense_matrix
 from solvers.problem import Elliptope, Problem, as_problem
 
@@ -78,6 +79,7 @@ def brute_force(problem: Problem, *, all_minimisers: bool = False) -> Enumeratio
     -2.0
     """
     problem = as_problem(problem)
+    checks.boolean("all_minimisers", all_minimisers)
     form = binary_form(problem)
     if form.n > MAX_SIZE:
         raise ValueError(

@@ -102,6 +102,7 @@ def exact(
     started = time.monotonic()
     problem = as_problem(problem)
     checks.choice("solver", solver, ("clarabel", "scs"))
+    checks.boolean("triangle_inequalities", triangle_inequalities)
     tol = checks.scalar("tol", tol, positive=True)
     if max_seconds is not None:
         max_seconds = checks.scalar("max_seconds", max_seconds, positive=True)

@@ -121,9 +121,16 @@ def low_rank(
     if device is not None:
         from solvers.torch_backend import solve_on_device
 
-        limits = {"max_iterations": max_iterations, "max_seconds": max_seconds, "callback": callback}
         return solve_on_device(
-            problem, factor, device=device, tol=tol, target=target, rigorous=rigorous, **limits
+            problem,
+            factor,
+            device=device,
+            tol=tol,
+            target=target,
+            rigorous=rigorous,
+            max_iterations=max_iterations,
+            max_seconds=max_seconds,
+            callback=callback,
         )
     solve = _Solve(relaxation, factor, tol, generator)
     status = solve.run(max_iterations, max_seconds, callback, target=target)

@@ -119,7 +119,10 @@ def solve_many(
     if progress is not None:
         progress = checks.boolean("progress", progress)
     _check_options(options)
-    listed = list(problems)
+    try:
+        listed = list(problems)
+    except TypeError as error:
+        raise TypeError(f"problems must be a list of problems; found {type(problems).__name__}") from error
     deadline = None if max_seconds is None else time.time() + max_seconds
     generators = checks.generator("rng", rng).spawn(len(listed))
     tasks = [

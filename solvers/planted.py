@@ -209,7 +209,7 @@ def _plant(
 def _arguments(
     n: int, rank: int, rng: np.random.Generator | int | None, linear: bool
 ) -> tuple[int, int, np.random.Generator]:
-    order = checks.integer("n", n, minimum=2) + (1 if linear else 0)
+    order = checks.integer("n", n, minimum=2) + int(checks.boolean("linear", linear))
     return order, checks.integer("rank", rank, minimum=1, maximum=order - 1), checks.generator("rng", rng)
 
 

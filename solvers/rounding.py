@@ -211,7 +211,7 @@ def _round(
 ) -> Rounding:
     """Draw directions, take signs, search, evaluate, batch by batch; keep the best point only."""
     samples = checks.integer("samples", samples, minimum=1)
-    generator = np.random.default_rng(rng)
+    generator = checks.generator("rng", rng)
     problem, relaxation = solution.problem, solution.problem.relaxation().unit()
     form = binary_form(problem)
     search = _prepare_search(local_search, form)
@@ -239,7 +239,7 @@ def _round(
 def _prepare_search(local_search: bool | str, form: BinaryForm) -> Search | None:
     if isinstance(local_search, (bool, np.bool_)):
         return prepare_local_search(form) if local_search else None
-    if local_search not in ("one-flip", "two-flip"):
+    if not isinstance(local_search, str) or local_search not in ("one-flip", "two-flip"):
         raise ValueError(
             f"local_search must be True, False, 'one-flip' or 'two-flip'; found {local_search!r}"
         )

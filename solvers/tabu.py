@@ -95,7 +95,7 @@ def tabu_search(
     elif max_seconds is None:
         max_iterations = max(10_000, 200 * form.n)
     _check_solution(solution, problem)
-    search = _Search(form, points, solution, np.random.default_rng(rng))
+    search = _Search(form, points, solution, checks.generator("rng", rng))
     status = search.run(max_seconds or math.inf, max_iterations, callback)
     return search.result(problem, status)
 

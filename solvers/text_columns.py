@@ -25,6 +25,8 @@ class Entries(NamedTuple):
 
 def read_lines(path: FilePath) -> list[str]:
     """Return the lines of an ASCII file that is not empty."""
+    if not isinstance(path, (str, PathLike)):
+        raise TypeError(f"path must be a string or a path; found {type(path).__name__}")
     name = fspath(path)
     try:
         text = Path(path).read_bytes().decode("ascii")
@@ -86,7 +88,8 @@ def _index_column(
             refuse(name, row, f"{label} must be an integer; found {token!r}")
         # Python refuses to convert thousands of digits.
         if len(token) > 30 or not low <= int(token) <= high:
-            refuse(name, row, f"{label} must be from {low} to {high}; found {token}")
+            hint = " (indices start at 1)" if low == 1 and token.lstrip("+-").strip("0") == "" else ""
+            refuse(name, row, f"{label} must be from {low} to {high}; found {token}{hint}")
     raise AssertionError("a column was refused and no entry of it is wrong")
 
 

@@ -79,7 +79,7 @@ def test_paths_may_be_strings_and_graphs_without_edges_exist(tmp_path: Path) -> 
 
 
 RUDY_DAMAGE = {
-    "0-based": ("3 1\n0 1 1\n", r"line 2: vertex must be from 1 to 3; found 0"),
+    "0-based": ("3 1\n0 1 1\n", r"line 2: vertex must be from 1 to 3; found 0 \(indices start at 1\)"),
     "beyond n": ("3 1\n1 4 1\n", r"line 2: vertex must be from 1 to 3; found 4"),
     "overflowing index": ("3 1\n1 99999999999999999999999 1\n", r"line 2: vertex must be from 1 to 3"),
     "digits beyond conversion": (f"3 1\n1 {'9' * 5000} 1\n", r"line 2: vertex must be from 1 to 3"),

@@ -235,6 +235,7 @@ class SignGaussian:
         >>> independent.to_factor().shape, independent.to_factor(width=8, rng=0).shape
         ((101, 101), (101, 8))
         """
+        checks.boolean("homogenised", homogenised)
         unit = self.projected()
         noisy = np.flatnonzero(unit.residual > 0)
         own = np.zeros((self.n, noisy.size))
