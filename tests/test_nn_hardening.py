@@ -1,5 +1,9 @@
 """Plain networks out of binary ones, over kinds of layer; ensembles."""
 
+import copy
+import gc
+import weakref
+
 import pytest
 import torch
 from network_examples import Network, batch, network
@@ -7,6 +11,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 import vispa
+from vispa.nn import binary_layers
 
 
 def test_hardened_network_is_new_plain_and_ready_to_save(tmp_path):
@@ -28,6 +33,28 @@ def test_hardened_network_is_new_plain_and_ready_to_save(tmp_path):
             values.zero_()
     assert all(torch.equal(before[name], values) for name, values in model.state_dict().items())
     assert not torch.equal(model.train()(batch()), model(batch()))
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "bernoulli", "channel_scale": "none"}])
+def test_posteriors_of_the_copies_are_freed_at_once(monkeypatch, options):
+    """No cycle of references: every copy would keep its factors until the collector's next full run."""
+    model = network(**options)
+    watched = []
+
+    def watching_copy(original):
+        twin = copy.deepcopy(original)
+        watched.extend(weakref.ref(found.weight) for found in binary_layers(twin))
+        return twin
+
+    monkeypatch.setattr("vispa.nn.hardening.deepcopy", watching_copy)
+    gc.disable()
+    try:
+        plain = vispa.harden(model)
+        assert len(watched) == 2
+        assert all(reference() is None for reference in watched)
+    finally:
+        gc.enable()
+    assert torch.equal(plain.eval()(batch()), model.eval()(batch()))
 
 
 def test_weights_take_two_values_a_channel_also_for_negative_alpha():

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vispa.nn.functions import sign, working_dtype
+from vispa.nn.layout import Layout
 from vispa.nn.scopes import Noise
 from vispa.nn.weights import BinaryWeight
 
@@ -33,11 +34,18 @@ class SignWeight(BinaryWeight):
 class BernoulliWeight(StraightThroughWeight):
     """Method ``bernoulli``: independent latents ``N(mean, 1 - mean^2)``, the corner K = 0 of the family."""
 
+    like_mean: Tensor
+
+    def __init__(self, mean: Tensor, layout: Layout, *, channel_scale: str = "learned") -> None:
+        super().__init__(mean, layout, channel_scale=channel_scale)
+        # Empty: it follows the layer's dtype and device. A reference to where the mean is kept would be a
+        # cycle, and copies that are dropped would wait for the collector.
+        self.register_buffer("like_mean", mean.detach().new_empty(0), persistent=False)
+
     def draw(self) -> Noise:
         """Draw one standard normal a weight, in rows."""
-        mean = self.mean
         shape = (self.layout.out_channels, self.layout.fan_in)
-        return torch.randn(shape, dtype=working_dtype(mean.dtype), device=mean.device)
+        return torch.randn(shape, dtype=working_dtype(self.like_mean.dtype), device=self.like_mean.device)
 
     def latent(self, rows: Tensor, noise: Noise) -> Tensor:
         """Return ``mean + sqrt(1 - mean^2) * noise``, differentiated with respect to its first term alone."""

@@ -204,7 +204,6 @@ def _install(site: Site, weights: list[BinaryWeight], scopes: list[nn.Module]) -
     for attribute, weight in zip(site.weights, weights, strict=True):
         weight.train(site.module.training)
         parametrize.register_parametrization(site.module, attribute, weight)
-        weight.belongs_to(site.module.parametrizations[attribute])  # type: ignore[index, arg-type]
         if site.is_called:
             weight.open_layer(site.module)
         for scope in scopes:

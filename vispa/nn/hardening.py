@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -130,7 +130,7 @@ def _best_of(
 
 
 def _plain_network(model: nn.Module, *, sample: bool) -> nn.Module:
-    plain = copy.deepcopy(model)
+    plain = deepcopy(model)
     plain.zero_grad(set_to_none=True)
     layers = binary_layers(plain)
     # One draw a posterior: layers with tied weights stay tied.

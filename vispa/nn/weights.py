@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from vispa.nn.functions import CorrelatedLatent, IndependentLatent, ScaledSign, working_dtype
 from vispa.nn.layout import Layout
@@ -44,17 +43,6 @@ class BinaryWeight(ScopedNoise):
         if channel_scale == "learned":
             values = torch.ones(layout.out_channels, dtype=mean.dtype, device=mean.device)
             self.alpha = nn.Parameter(values, requires_grad=mean.requires_grad)
-        # In a tuple, so that the list that holds this module is not registered inside it.
-        self._chain: tuple[parametrize.ParametrizationList, ...] = ()
-
-    @property
-    def mean(self) -> Tensor:
-        """The parameter that was the weight."""
-        return self._chain[0].original
-
-    def belongs_to(self, chain: parametrize.ParametrizationList) -> None:
-        """Remember where the mean is kept."""
-        self._chain = (chain,)
 
     def forward(self, mean: Tensor) -> Tensor:
         """Return the weight that the layer sees, sampled and worked out once in a scope around the layer."""
