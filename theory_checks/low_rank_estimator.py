@@ -69,6 +69,9 @@ def low_rank(trial: Trial) -> Iterator[Measurement]:
         "mu = 0: largest part of A_ii's bias along the sphere", np.abs(_tangent(flat_bias, V)).max(), 1e-12
     )
     yield at_least("mu not 0: the same", np.abs(_tangent(bias, rows)).max(), 1e-3)
+    own, zeros = _own_noise_error(problem, trial.rng), estimators.signs_of(torch.tensor([0.0, -0.0]))
+    yield at_most("K = 0: largest |mean for the root residual - 4 A_ii phi(mu/s)|", own, 1e-12)
+    yield at_most("zeros of either sign taken for -1", int((zeros < 0).sum()), 0)
     yield at_most(
         "at x: largest |mean of the layer's gradient - closed form|", _latent_error(trial.rng), 1e-12
     )
