@@ -128,7 +128,8 @@ def run(session: Session, name: str, method: str) -> None:
     rate = best_rate(session, name, method, tuning_epochs) if options.tuning_rates else settings.learning_rate
     model, settings = published(name, method, epochs=epochs, learning_rate=rate, samples=options.samples)
     result = trained(session, model, settings, options.seed)
-    session.runs.append({"recipe": name, "method": method, **record(result)})
+    images = len(session.data) - (session.data.test_from or 0)
+    session.runs.append({"recipe": name, "method": method, "test_images": images, **record(result)})
 
 
 def best_rate(session: Session, name: str, method: str, epochs: int) -> float:

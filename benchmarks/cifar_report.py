@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import platform
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ def table(
     lines = [
         f"# CIFAR-10 (JPEG): {data}", "", ", ".join(f"{name} {value}" for name, value in where.items()), "",
         "Test accuracy in %, one seed a row. The images are lossy JPEGs, so that no number here stands beside one",
-        "on the lossless set; the paper's, for whole runs there, are context. L networks are drawn.", "",
+        "on the lossless set; the paper's, for whole runs there, are context. L networks are drawn.",
+        standard_error(runs), "",
         f"| recipe | method | {' | '.join(COLUMNS.values())} | L | rate | epochs | seconds | the paper, L = 40 |",
         "|---" * (len(COLUMNS) + 7) + "|",
     ]  # fmt: skip
@@ -86,6 +88,17 @@ def table(
         ]
     lines += [f"\nSkipped: {entry['recipe']}/{entry['method']}, for {entry['why']}." for entry in skipped]
     return "\n".join(lines) + "\n"
+
+
+def standard_error(runs: list[dict[str, Any]]) -> str:
+    """What the test images alone leave open, in words."""
+    if not runs:
+        return ""
+    share, count = max(run["test"]["mean_network"] for run in runs), runs[0]["test_images"]
+    error = 100 * (share * (1 - share) / count) ** 0.5
+    return (
+        f"One standard error from {count} test images is about {error:.1f} points; seeds vary on top of it."
+    )
 
 
 def save_plot(runs: list[dict[str, Any]], path: Path, data: str) -> None:
@@ -112,6 +125,7 @@ def save_plot(runs: list[dict[str, Any]], path: Path, data: str) -> None:
         axis.set(title=recipe, xlabel="epoch")
         axis.legend(frameon=False)
     axes[0][0].set_ylabel("validation accuracy of sgn(mean), %")
-    figure.suptitle(f"CIFAR-10 (JPEG), {data}", fontsize=9)
+    title = f"CIFAR-10 (JPEG), {data}. Dots: the test images."
+    figure.suptitle("\n".join(textwrap.wrap(title, 75 * len(recipes))), fontsize=9)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
