@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -117,6 +118,7 @@ class _Solve:
     def __init__(
         self, cost: SparseCost, rank: int, start: Tensor | None, tol: float, generator: torch.Generator
     ) -> None:
+        self.started = time.perf_counter()
         self.cost = cost
         self.tol = tol
         self.layout = coloured(cost)
@@ -134,6 +136,8 @@ class _Solve:
     def run(
         self, max_iterations: int, max_seconds: float | None, callback: Callable[[Iteration], None] | None
     ) -> Status:
+        # colouring has had its share of the time already
+        remaining = None if max_seconds is None else max(max_seconds - self.seconds, 0.0)
         self.state = Run(
             [self.solver.value],
             [self.solver.bound],
@@ -142,7 +146,7 @@ class _Solve:
             exponent=self.layout.exponent,
             frobenius=self.frobenius,
             max_iterations=max_iterations,
-            max_seconds=max_seconds,
+            max_seconds=remaining,
             callback=callback,
         )
         try:
@@ -152,6 +156,11 @@ class _Solve:
             reason = stop.status if isinstance(stop, Stop) else Status.INTERRUPTED
             return Status.CERTIFIED if self.gap() <= self.tol else reason
         return Status.CERTIFIED if self.gap() <= self.tol else Status.STALLED
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time since the start."""
+        return time.perf_counter() - self.started
 
     def gap(self) -> float:
         """Relative gap of the whole problem; NaN where the bound passes the value by more than rounding."""
@@ -179,7 +188,7 @@ class _Solve:
             certificate="estimate",
             status=status,
             iterations=self.state.iterations,
-            seconds=self.state.seconds,
+            seconds=self.seconds,
             history=tuple(self.state.history),
         )
 

@@ -10,21 +10,16 @@ from torch import Tensor
 from solvers.tensors.sparse_layout import HeavyRows, Layout
 from solvers.tensors.sparse_sweep import BLOCK_LOOK, blocks, pull_heavy, pull_rows
 
-# Axes of V whose squared singular value is below this share of the largest are noise.
-NEGLIGIBLE_AXIS = 1e-4
+# Axes of V whose squared singular value is below this share of the largest may be noise in float32.
+NEGLIGIBLE_AXIS = 1e-2
 
 
 class Look(NamedTuple):
-    """Multipliers y_i = <(C V)_i, v_i>, their sum, |(C - Diag(y)) V|_F, and the least Ritz value on V's range.
-
-    ``vector`` is V times the coefficients of that Ritz value: an approximate eigenvector of C - Diag(y).
-    """
+    """Multipliers y_i = <(C V)_i, v_i>, their sum, and the least Ritz value of C - Diag(y) on V's range."""
 
     multipliers: Tensor
     value: float
-    gradient_norm: float
     curvature: float
-    vector: Tensor
 
 
 def look(layout: Layout, factor: Tensor, *, fused: bool) -> Look:
@@ -37,7 +32,7 @@ def look(layout: Layout, factor: Tensor, *, fused: bool) -> Look:
     width = factor.shape[1]
     multipliers = torch.empty(layout.order, dtype=factor.dtype, device=factor.device)
     gram = torch.zeros(width, width, dtype=torch.float64, device=factor.device)
-    projected, squares = torch.zeros_like(gram), gram.new_zeros(())
+    projected = torch.zeros_like(gram)
     for rows in layout.classes:
         ranges: list[tuple[int, int, HeavyRows | None]] = [
             (first, last, None) for first, last in blocks(rows, width, BLOCK_LOOK)
@@ -55,23 +50,14 @@ def look(layout: Layout, factor: Tensor, *, fused: bool) -> Look:
             gradient = pull.addcmul_(here, own[:, None], value=-1.0)
             gram += (here.mT @ here).double()
             projected += (here.mT @ gradient).double()
-            squares += torch.linalg.vecdot(gradient, gradient).sum(dtype=torch.float64)
-    curvature, coefficients = _least_ritz(gram, projected)
-    return Look(
-        multipliers,
-        float(multipliers.sum(dtype=torch.float64)),
-        float(squares.sqrt()),
-        curvature,
-        factor @ coefficients.to(factor.dtype),
-    )
+    return Look(multipliers, float(multipliers.sum(dtype=torch.float64)), _least_ritz(gram, projected))
 
 
-def _least_ritz(gram: Tensor, projected: Tensor) -> tuple[float, Tensor]:
+def _least_ritz(gram: Tensor, projected: Tensor) -> float:
     values, axes = torch.linalg.eigh(gram)
     kept = values > NEGLIGIBLE_AXIS * values[-1]
     if not bool(kept.any()):
-        return 0.0, torch.zeros_like(values)
+        return 0.0
     basis = axes[:, kept] / values[kept].sqrt()
     small = basis.mT @ projected @ basis
-    ritz, vectors = torch.linalg.eigh(0.5 * (small + small.mT))
-    return float(ritz[0]), basis @ vectors[:, 0]
+    return float(torch.linalg.eigvalsh(0.5 * (small + small.mT))[0])

@@ -121,9 +121,7 @@ class SparseSolver:
         """Bound the optimum by the present multipliers, as sharply as the allowed gap needs."""
         order, fused = self.layout.order, self._sweeps.fused
         seen = look(self.layout, self.factor, fused=fused)
-        slack = Slack(
-            self.layout, seen.multipliers, seen.vector, seen.curvature, self._generator, fused=fused
-        )
+        slack = Slack(self.layout, seen.multipliers, seen.curvature, self._generator, fused=fused)
         slack.resolve(None if allowed is None else -allowed / order)
         self.products += slack.products
         self.value = seen.value
