@@ -115,9 +115,9 @@ class Polynomial:
     "phi(mu_i/sigma_i)/sigma_i) dL^/dm_i: the straight-through gradient times a positive diagonal, with "
     "the same signs and interior stationary points.",
     source="Multilinearity of L^; chain rule. Derived.",
-    computed="Random multilinear losses of all degrees, n = 4, P(w_i = 1) in eighths: 8^4 equally likely "
-    "noise values enumerate the law exactly. Means of `straight_through`, `gaussian`, `rao_blackwell` and "
-    "`score` against the gradient of the enumerated E[L].",
+    computed="Random multilinear losses of all degrees, n = 4, given one g (K = 1), P(w_i = 1) in eighths: "
+    "8^4 equally likely noise values enumerate the law exactly. Means of `straight_through`, `gaussian`, "
+    "`rao_blackwell` and `score` against the gradient of the enumerated E[L].",
     falsified_by="An estimator whose exact mean is not the gradient, or a straight-through mean of another "
     "sign.",
 )
@@ -132,9 +132,11 @@ def preconditioning(trial: Trial) -> Iterator[Measurement]:
         probability = np.where(cube(SIZE) > 0, plus, 1.0 - plus).prod(axis=1)
         slope = probability @ loss.half_differences(cube(SIZE))
         kernel = 2.0 * np.exp(-0.5 * u**2) / np.sqrt(2.0 * np.pi) / s
-        truth = np.column_stack([kernel * slope, -u * kernel * slope])
-        rows = torch.from_numpy(np.column_stack([u * s, s]))
-        draw = _every_noise()
+        # One value of the factor noise, K = 1: given it the weights are independent.
+        z, g = trial.rng.normal(size=SIZE), float(trial.rng.normal())
+        truth = np.column_stack([kernel * slope, g * kernel * slope, -u * kernel * slope])
+        rows = torch.from_numpy(np.column_stack([u * s - g * z, z, s]))
+        draw = _every_noise(g)
         wrapped = losses.CallableLoss(loss.torch)
         for name in ("gaussian", "rao_blackwell", "score"):
             gradient = getattr(estimators, name)(wrapped, rows, draw).gradient.numpy()
@@ -153,11 +155,11 @@ def preconditioning(trial: Trial) -> Iterator[Measurement]:
     yield at_most("straight-through means of the wrong sign", wrong_signs, 0)
 
 
-def _every_noise() -> estimators.Draw:
-    """Every combination of the midpoints of equally likely noise intervals: 8^n draws."""
+def _every_noise(g: float) -> estimators.Draw:
+    """Every combination of the midpoints of equally likely noise intervals: 8^n draws, all with one g."""
     levels = special.ndtri((np.arange(LEVELS) + 0.5) / LEVELS)
     own = torch.tensor(list(itertools.product(levels, repeat=SIZE)), dtype=torch.float64)
-    return estimators.Draw(torch.zeros((own.shape[0], 0), dtype=torch.float64), own)
+    return estimators.Draw(torch.full((own.shape[0], 1), g, dtype=torch.float64), own)
 
 
 @claim(
