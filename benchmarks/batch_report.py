@@ -56,8 +56,8 @@ def markdown(facts: dict[str, Any], ceilings: Ceilings, rows: Sequence[Measured]
     yield f"{facts['system']}; {versions}. {facts['remark']}".strip()
     yield ""
     yield (
-        "Gaussian costs G + G^T. Milliseconds a problem, median of up to three runs, certified: processor time where "
-        "the processor works, wall-clock time on a GPU. The ratio to the loop is to `low_rank` on one problem after "
+        "Gaussian costs G + G^T. Milliseconds a problem, median of up to three runs, certified: processor time "
+        "of the processor, wall-clock time of a GPU. The ratio to the loop is to `low_rank` on one problem after "
         "the other, at the same tolerance, on this host's processor. The ratio to SCS is to 104 ms (n = 64) and "
         "3650 ms (n = 256) through CVXPY to 1e-6 on one EPYC core, another machine: an orientation, no more. "
         "The shares count what the sweeps alone must do, 2 N^2 k operations and one reading of C in float32 each, "

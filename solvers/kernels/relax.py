@@ -6,68 +6,44 @@ The mathematics is that of `solvers.tensors.relaxation`, which does the same on 
 import numba
 import numpy as np
 
+from solvers.kernels.vectors import combine_with_row, pull_on_row
+
 # The interpreter's lock is let go, so that threads can share a batch.
 compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 
 
 @compiled
-def relax_row(factor, row, pull, beta):
-    """Move one row past its minimiser; return the decrease of the objective.
-
-    The decrease is formed from half the squared distance to the minimiser, which keeps its digits in float32.
-    """
-    width = factor.shape[1]
-    zero = pull[0] * 0
-    squared = zero
+def squared_distance(factor, row, width, pull, weight):
+    """|v - weight * pull|^2 for one row of a flat factor."""
+    total = 0.0
     for column in range(width):
-        squared += pull[column] * pull[column]
-    if squared == zero:
-        return zero
-    length = np.sqrt(squared)
-    toward = -1 / length
-    distance = zero
-    for column in range(width):
-        apart = factor[row, column] - toward * pull[column]
-        distance += apart * apart
-    distance *= zero + 0.5
-    ahead = 1 + beta * distance
-    norm = np.sqrt(1 + 2 * (1 + beta) * beta * distance)
-    shrink = 1 / norm
-    for column in range(width):
-        minimiser = toward * pull[column]
-        factor[row, column] = ((1 + beta) * minimiser - beta * factor[row, column]) * shrink
-    after = beta * beta * distance * (2 - distance) / (norm * (norm + ahead))
-    return 2 * length * (distance - after)
+        apart = factor[row * width + column] - weight * pull[column]
+        total += apart * apart
+    return total
 
 
 @compiled
-def sweep(matrix, factor, pull, beta):
-    """One sweep over a problem with a zero diagonal; return the decrease."""
-    rows, width = factor.shape
+def sweep(matrix, everything, factor, width, pull, beta):
+    """One sweep over a problem with a zero diagonal; return the decrease.
+
+    Matrix and factor are flat, ``everything`` is 0 .. N - 1.  The decrease is formed from half the squared distance
+    of each row to its minimiser, which keeps its digits in float32.
+    """
+    rows = everything.shape[0]
     decrease = 0.0
     for row in range(rows):
-        pull[:] = 0
-        other = 0
-        # four neighbours at a time: a quarter of the loads and stores of the accumulator
-        while other + 3 < rows:
-            one = matrix[row, other]
-            two = matrix[row, other + 1]
-            three = matrix[row, other + 2]
-            four = matrix[row, other + 3]
-            for column in range(width):
-                pull[column] += (
-                    one * factor[other, column]
-                    + two * factor[other + 1, column]
-                    + three * factor[other + 2, column]
-                    + four * factor[other + 3, column]
-                )
-            other += 4
-        while other < rows:
-            one = matrix[row, other]
-            for column in range(width):
-                pull[column] += one * factor[other, column]
-            other += 1
-        decrease += relax_row(factor, row, pull, beta)
+        squared, _ = pull_on_row(
+            factor, everything, matrix, np.int64(0), np.int64(rows), row * rows, width, row, pull
+        )
+        if squared == 0.0:
+            continue
+        length = np.sqrt(squared)
+        toward = factor.dtype.type(-1.0 / length)
+        distance = 0.5 * squared_distance(factor, row, width, pull, toward)
+        norm = np.sqrt(1.0 + 2.0 * (1.0 + beta) * beta * distance)
+        combine_with_row(factor, row, width, pull, -(1.0 + beta) / (length * norm), -beta / norm)
+        after = beta * beta * distance * (2.0 - distance) / (norm * (norm + 1.0 + beta * distance))
+        decrease += 2.0 * length * (distance - after)
     return decrease
 
 
@@ -75,12 +51,14 @@ def sweep(matrix, factor, pull, beta):
 def sweep_batch(matrices, factors, betas, decreases):
     """Sweep each problem with each relaxation factor of its row of ``betas``, in place.
 
-    Matrices are (B, N, N), factors (B, N, k), betas (B, count), all of one dtype; ``decreases`` (B,) receives
-    the decrease of the last sweep.
+    Matrices are (B, N, N), factors (B, N, k) with k a multiple of eight, both C-contiguous and of one dtype; betas
+    (B, count) and ``decreases`` (B,), which receives the decrease of the last sweep, are float64.
     """
-    pull = np.empty(factors.shape[2], dtype=factors.dtype)
+    rows, width = factors.shape[1], factors.shape[2]
+    everything = np.arange(rows)
+    pull = np.empty(width, factors.dtype)
     for problem in range(factors.shape[0]):
-        last = 0.0
+        matrix = matrices[problem].reshape(rows * rows)
+        factor = factors[problem].reshape(rows * width)
         for number in range(betas.shape[1]):
-            last = sweep(matrices[problem], factors[problem], pull, betas[problem, number])
-        decreases[problem] = last
+            decreases[problem] = sweep(matrix, everything, factor, width, pull, betas[problem, number])

@@ -17,6 +17,7 @@ from solvers.tensors import relaxation, triton_relaxation
 # (costs, factors, betas) -> the decrease of the last sweep of each problem; factors change in place.
 Sweeper: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
+LANES = 8
 KERNELS = ("compiled", "torch", "triton")
 
 
@@ -58,7 +59,10 @@ def sweep_compiled(costs: Tensor, factors: Tensor, betas: Tensor) -> Tensor:
     from solvers.kernels.relax import sweep_batch
 
     decreases = np.zeros(factors.shape[0])
-    arrays = (costs.numpy(), factors.numpy(), betas.contiguous().numpy(), decreases)
+    # rows of whole vector registers
+    padding = -factors.shape[2] % LANES
+    padded = torch.nn.functional.pad(factors, (0, padding)).contiguous()
+    arrays = (costs.contiguous().numpy(), padded.numpy(), betas.double().contiguous().numpy(), decreases)
     threads = min(torch.get_num_threads(), factors.shape[0])
     if threads == 1:
         sweep_batch(*arrays)
@@ -68,6 +72,7 @@ def sweep_compiled(costs: Tensor, factors: Tensor, betas: Tensor) -> Tensor:
             shares = [slice(*pair) for pair in itertools.pairwise(bounds)]
             # the list makes sure that an exception in a thread is raised here
             list(pool.map(lambda share: sweep_batch(*(array[share] for array in arrays)), shares))
+    factors.copy_(padded[:, :, : factors.shape[2]])
     return torch.from_numpy(decreases).to(factors.dtype)
 
 
