@@ -7,10 +7,30 @@ outside small diagonal blocks is ever needed.
 import numba
 import numpy as np
 
-from solvers.kernels.relax import relax_row
 from solvers.kernels.sweep import DELAY
 
-compiled = numba.njit(cache=True, fastmath=True, error_model="numpy")
+compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
+
+
+@compiled
+def relax_row(factor, row, pull, beta):
+    """Move one row past its minimiser -pull/|pull| by a factor 1 + beta; return the decrease."""
+    width = factor.shape[1]
+    squared = 0.0
+    aligned = 0.0
+    for column in range(width):
+        squared += pull[column] * pull[column]
+        aligned += pull[column] * factor[row, column]
+    if squared == 0.0:
+        return 0.0
+    ahead = 1.0 + beta
+    lean = beta * np.sqrt(squared)
+    norm = np.sqrt(ahead * ahead * squared + lean * lean + 2.0 * ahead * lean * aligned)
+    toward = -ahead / norm
+    keep = -lean / norm
+    for column in range(width):
+        factor[row, column] = toward * pull[column] + keep * factor[row, column]
+    return 2.0 * (aligned - (toward * squared + keep * aligned))
 
 
 @compiled
