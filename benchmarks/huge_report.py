@@ -18,7 +18,7 @@ PACKAGES = ("vispa-sdp", "torch", "triton", "numpy", "scipy")
 PUBLISHED = (
     "For comparison, and on another machine by another rule: cuLoRADS (arXiv 2407.15049, July 2024) reports MaxCut "
     "SDPs of 10^7 vertices in 10 s to 1 min on one H100, to DIMACS errors, whose dual part is divided by "
-    "1 + |C|_1; the gaps here are (value - bound) / |value| with the bound 1^T y + N lambda_min(C - Diag(y))."
+    "1 + |C|_1; the gaps here are (value - bound) / |value| with a bound 1^T y at C - Diag(y) PSD."
 )
 
 
@@ -64,7 +64,8 @@ def _markdown(
     yield (
         "MaxCut SDPs in float32: random graphs of mean degree 5, toroidal grids with weights -1 and +1. Seconds "
         "from the CSR arrays on the device to a certified relative gap, colouring included, at most "
-        f"{facts['limit']:g} s a solve. Sweeps are passes over the graph, with the number of columns each was made at."
+        f"{facts['limit']:g} s a solve. "
+        "Sweeps are passes over the graph, with the number of columns each was made at."
     )
     yield ""
     yield "| graph | n | gap wanted | reached | seconds | processor s | sweeps (rank: number) | peak GiB | status |"

@@ -136,8 +136,10 @@ def _kernels(graph: str, cost: SparseCost, bandwidth: float, ranks: tuple[int, .
         )
         del factor, sweeps
     start = torch.full((order,), order**-0.5, device=cost.device, dtype=cost.dtype)
-    krylov = SparseKrylov(layout, torch.zeros_like(start), start, fused=Sweeps(layout).fused)
-    moved = entries * (2 * size + 4) + 12 * order * size
+    krylov = SparseKrylov(
+        layout, torch.zeros_like(start), torch.ones_like(start), start, fused=Sweeps(layout).fused
+    )
+    moved = entries * (2 * size + 4) + 16 * order * size
     seconds = _each(lambda: krylov.extend(20), device) / 20
     share = moved / seconds / bandwidth
     found.append({**about, "what": "Lanczos step", "seconds": seconds, "bytes": moved, "share": share})

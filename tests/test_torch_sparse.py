@@ -16,7 +16,10 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}
 
 
 def bound_of(matrix, dual):
-    """1^T y + n lambda_min(C - Diag(y)) by LAPACK, n and lambda_min over the rows that meet others."""
+    """1^T y + n lambda_min(C - Diag(y)) by LAPACK, n and lambda_min over the rows that meet others.
+
+    The solver's y is such that C - Diag(y) should be PSD already.
+    """
     hollow = matrix.toarray()
     np.fill_diagonal(hollow, 0.0)
     meets = hollow.any(axis=1)

@@ -70,21 +70,33 @@ def pull_rows(
 
 @triton.jit
 def slack_product(
-    pointers, indices, values, dual, current, previous, beta, image, order, longest, HEIGHT: tl.constexpr
+    pointers,
+    indices,
+    values,
+    dual,
+    scale,
+    scaled,
+    previous,
+    beta,
+    image,
+    order,
+    longest,
+    HEIGHT: tl.constexpr,
 ):
-    """(C - Diag(y)) current - beta previous; rows with more than ``longest`` entries leave C out."""
+    """Scale * ((C - Diag(y)) scaled) - beta previous; rows with more than ``longest`` entries leave C out."""
     rows = tl.program_id(0) * HEIGHT + tl.arange(0, HEIGHT)
     live = rows < order
     start = tl.load(pointers + rows, mask=live, other=0)
     end = tl.load(pointers + rows + 1, mask=live, other=0)
     length = end - start
     length = tl.where(length > longest, 0, length)
-    total = tl.zeros((HEIGHT,), dtype=current.dtype.element_ty)
+    total = tl.zeros((HEIGHT,), dtype=scaled.dtype.element_ty)
     for offset in range(0, tl.max(length, axis=0)):
         more = offset < length
         neighbour = tl.load(indices + start + offset, mask=more, other=0)
         weight = tl.load(values + start + offset, mask=more, other=0.0)
-        total += weight * tl.load(current + neighbour, mask=more, other=0.0)
-    total -= tl.load(dual + rows, mask=live, other=0.0) * tl.load(current + rows, mask=live, other=0.0)
+        total += weight * tl.load(scaled + neighbour, mask=more, other=0.0)
+    total -= tl.load(dual + rows, mask=live, other=0.0) * tl.load(scaled + rows, mask=live, other=0.0)
+    total *= tl.load(scale + rows, mask=live, other=0.0)
     total -= tl.load(beta) * tl.load(previous + rows, mask=live, other=0.0)
     tl.store(image + rows, total, mask=live)

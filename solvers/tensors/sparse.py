@@ -79,7 +79,7 @@ def solve_sparse(
     Rows of one colour do not meet in the cost: they move together, which keeps the convergence of the
     Gauss-Seidel sweeps of `solvers.low_rank` and gives the same result for the same seed.  A sweep moves about
     nnz (k s + s + 4) + 2 n k s bytes for k columns of s bytes; memory is about 2 n k s + nnz (s + 12).
-    The certificate is :math:`1^T y + N \lambda_{\min}(C - Diag(y))` with the eigenvalue by Lanczos.
+    The certificate is a `dual` with C - Diag(dual) PSD, as far as Lanczos can tell, and its sum.
 
     Examples
     --------

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from solvers.lanczos import Krylov
 from solvers.tensors.sparse_layout import HEAVY, Layout
 from solvers.tensors.sparse_sweep import blocks, pull_heavy, pull_rows
 
@@ -18,45 +17,52 @@ from solvers.tensors.sparse_sweep import blocks, pull_heavy, pull_rows
 BLOCK = 256
 
 
-class SparseKrylov(Krylov):
-    """`solvers.lanczos.Krylov` for a layout and multipliers on a device; sums are in float64.
+class SparseKrylov:
+    """The recurrence of D (C - Diag(y)) D with a diagonal D, from one start; all sums are in float64.
 
     Parameters
     ----------
     layout : Layout
-    dual : (n,) Tensor
-        y.
+    dual, scale : (n,) Tensor
+        y and the diagonal of D.
     start : (n,) Tensor
         Unit vector.
     fused : bool
         Whether to use the Triton kernel.
 
+    Attributes
+    ----------
+    diagonal, offdiagonal : (steps,) ndarray
+        Alpha and beta of all steps so far.
+
     Notes
     -----
-    A step moves about nnz (2 s + 4) + 10 n s bytes, and waits for nothing.
+    A step moves about nnz (2 s + 4) + 16 n s bytes, and waits for nothing.
     """
 
-    def __init__(self, layout: Layout, dual: Tensor, start: Tensor, *, fused: bool) -> None:
+    def __init__(self, layout: Layout, dual: Tensor, scale: Tensor, start: Tensor, *, fused: bool) -> None:
         self._layout = layout
-        self._multipliers = dual
-        self._first = start
+        self._dual = dual
+        self._scale = scale
+        self._start = start
         self._fused = fused
-        self._start = np.broadcast_to(0.0, (layout.order,))
+        # on the processor SciPy's product is faster than torch's for one column
         self._matrix = None if start.is_cuda or fused else as_scipy(layout)
         self._rewind()
 
     def _rewind(self) -> None:
-        self._before = torch.zeros_like(self._first)
-        self._now = self._first.clone()
-        self._beta = self._first.new_zeros(1)
-        self.diagonal = np.empty(0)
-        self.offdiagonal = np.empty(0)
+        self._before = torch.zeros_like(self._start)
+        self._now = self._start.clone()
+        self._beta = self._start.new_zeros(1)
+        self.diagonal: NDArray[np.float64] = np.empty(0)
+        self.offdiagonal: NDArray[np.float64] = np.empty(0)
 
-    def extend(self, count: int, coefficients: NDArray[np.float64] | None = None, total: Any = None) -> None:
-        """Run ``count`` steps; add the basis vectors, weighted, to the tensor ``total`` where asked."""
-        alphas = torch.empty(count, dtype=torch.float64, device=self._first.device)
+    def extend(self, count: int, coefficients: NDArray[np.float64] | None = None) -> Tensor | None:
+        """Run ``count`` steps; return the sum of their basis vectors, weighted, where weights are given."""
+        alphas = torch.empty(count, dtype=torch.float64, device=self._start.device)
         betas = torch.empty_like(alphas)
-        tiny = torch.finfo(self._first.dtype).tiny
+        tiny = torch.finfo(self._start.dtype).tiny
+        total = None if coefficients is None else torch.zeros_like(self._start)
         for step in range(count):
             if coefficients is not None and total is not None:
                 total.add_(self._now, alpha=float(coefficients[step]))
@@ -68,44 +74,52 @@ class SparseKrylov(Krylov):
             self._before, self._now = self._now, image.div_(self._beta.clamp_min(tiny))
         self.diagonal = np.concatenate([self.diagonal, alphas.cpu().numpy()])
         self.offdiagonal = np.concatenate([self.offdiagonal, betas.cpu().numpy()])
+        return total
 
-    def ritz_tensor(self, coefficients: NDArray[np.float64]) -> Tensor:
+    def combination(self, coefficients: NDArray[np.float64]) -> Tensor:
         """Run the recurrence again, bit for bit, and sum its vectors with the given coefficients."""
         self._rewind()
-        total = torch.zeros_like(self._first)
-        self.extend(coefficients.size, coefficients, total)
-        return total / torch.linalg.vector_norm(total)
+        total = self.extend(coefficients.size, coefficients)
+        assert total is not None
+        return total
 
     def _product(self) -> Tensor:
-        """(C - Diag(y)) now - beta before."""
-        if self._matrix is not None:
-            image = torch.from_numpy(self._matrix @ self._now.numpy())
-            image.addcmul_(self._multipliers, self._now, value=-1.0)
-            return image.addcmul_(self._before, self._beta, value=-1.0)
-        image = self._fused_product() if self._fused else self._gathered_product()
-        for rows in self._layout.classes:
-            if rows.heavy is not None:
-                image[rows.light : rows.last] += pull_heavy(rows.heavy, self._now[:, None])[:, 0]
+        """D (C - Diag(y)) D now - beta before."""
+        scaled = self._scale * self._now
+        if self._fused:
+            image = self._fused_product(scaled)
+        else:
+            image = self._cost_product(scaled).addcmul_(self._dual, scaled, value=-1.0).mul_(self._scale)
+            image.addcmul_(self._before, self._beta, value=-1.0)
+        if self._matrix is None:
+            for rows in self._layout.classes:
+                if rows.heavy is not None:
+                    here = slice(rows.light, rows.last)
+                    image[here] += self._scale[here] * pull_heavy(rows.heavy, scaled[:, None])[:, 0]
         return image
 
-    def _gathered_product(self) -> Tensor:
-        image = -self._multipliers * self._now - self._beta * self._before
+    def _cost_product(self, scaled: Tensor) -> Tensor:
+        """C scaled, but for heavy rows where there is no SciPy matrix."""
+        if self._matrix is not None:
+            return torch.from_numpy(self._matrix @ scaled.numpy())
+        image = torch.zeros_like(scaled)
         for rows in self._layout.classes:
             for first, last in blocks(rows, 1):
-                image[first:last] += pull_rows(self._layout, self._now[:, None], first, last)[:, 0]
+                image[first:last] = pull_rows(self._layout, scaled[:, None], first, last)[:, 0]
         return image
 
-    def _fused_product(self) -> Tensor:
+    def _fused_product(self, scaled: Tensor) -> Tensor:
         from solvers.kernels.sparse_triton import slack_product
 
         layout = self._layout
-        image = torch.empty_like(self._now)
+        image = torch.empty_like(scaled)
         slack_product[(-(-layout.order // BLOCK),)](
             layout.pointers,
             layout.indices,
             layout.values,
-            self._multipliers,
-            self._now,
+            self._dual,
+            self._scale,
+            scaled,
             self._before,
             self._beta,
             image,
@@ -117,8 +131,8 @@ class SparseKrylov(Krylov):
 
 
 def as_scipy(layout: Layout) -> Any:
-    """The same arrays, for SciPy's product: on the processor, torch's for one column is slower."""
-    arrays = tuple(a.cpu().numpy() for a in (layout.values, layout.indices, layout.pointers))
+    """The cost in the layout's order as a SciPy array, without a copy on the processor."""
+    arrays = tuple(array.cpu().numpy() for array in (layout.values, layout.indices, layout.pointers))
     return sp.csr_array(arrays, shape=(layout.order, layout.order))
 
 

@@ -91,7 +91,7 @@ class SparseSolver:
             limit = max(allowed, TOO_NARROW * foretold)
             slack = self._certify(run, limit)
             next_check = int(PATIENCE * self._sweeps.iterations)
-            if self.layout.order * -slack.value > limit and self._widen(slack):
+            if slack.total * -slack.value > limit and self._widen(slack):
                 next_check, attempts = self._sweeps.iterations + 2 * BLOCK, 0
                 continue
             # wide enough, or as wide as it can be: from here on only a gap within reach is worth a look
@@ -119,15 +119,15 @@ class SparseSolver:
 
     def _certify(self, run: Run, allowed: float | None) -> Slack:
         """Bound the optimum by the present multipliers, as sharply as the allowed gap needs."""
-        order, fused = self.layout.order, self._sweeps.fused
+        fused = self._sweeps.fused
         seen = look(self.layout, self.factor, fused=fused)
-        slack = Slack(self.layout, seen.multipliers, seen.curvature, self._generator, fused=fused)
-        slack.resolve(None if allowed is None else -allowed / order)
+        slack = Slack(self.layout, seen.multipliers, self._generator, fused=fused)
+        slack.resolve(None if allowed is None else -allowed / slack.total)
         self.products += slack.products
         self.value = seen.value
-        bound = self.value + order * min(slack.value - slack.error, 0.0)
+        bound = self.value + slack.total * min(slack.value - slack.error, 0.0)
         if bound > self.bound:
-            self.dual, self.bound = seen.multipliers, bound
+            self.dual, self.bound = slack.certified_dual(), bound
         run.values[0], run.bounds[0] = self.value, self.bound
         return slack
 
