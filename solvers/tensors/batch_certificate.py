@@ -61,11 +61,11 @@ def rounding(costs: Tensor, dual: Tensor) -> Tensor:
     return EPSILON * (torch.linalg.vector_norm(costs, dim=(1, 2)) + torch.linalg.vector_norm(dual, dim=1))
 
 
-def certify(costs: Tensor, dual: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether the multipliers prove a gap within ``allowed`` (b,), and the bound that they then give."""
+def certify(costs: Tensor, dual: Tensor, value: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether y proves a gap within ``allowed`` (b,) of the value, and the bound that it then gives."""
     order = costs.shape[1]
     error = rounding(costs, dual)
-    shift = SHARE * allowed / order - error
+    shift = (SHARE * allowed - value + dual.sum(dim=1)) / order - error
     _, failed = torch.linalg.cholesky_ex(slack(costs, dual, shift))
     # a zero cost is its own proof
     proved = ((failed == 0) & (shift > 0.0)) | (allowed == 0.0)

@@ -46,15 +46,15 @@ class BatchCosts:
 
     def assemble(self, which: Tensor, dtype: torch.dtype) -> Tensor:
         """Costs of the problems ``which`` (b,): symmetric (b, N, N), scaled, in the dtype asked for."""
-        inverse = (1.0 / self.scale[which]).to(torch.float64)
-        scaled = self._costs[which].double() * inverse[:, None, None]
-        symmetric = 0.5 * (scaled + scaled.mT)
+        inverse = 0.5 / self.scale[which]
+        halved = self._costs[which].double().mul_(inverse[:, None, None])
+        symmetric = halved + halved.mT
         if self._linear is None:
             return symmetric.to(dtype)
         order = self.order
         whole = torch.zeros(which.shape[0], order, order, dtype=dtype, device=self.device)
         whole[:, 1:, 1:] = symmetric
-        half = 0.5 * self._linear[which].double() * inverse[:, None]
+        half = self._linear[which].double() * inverse[:, None]
         whole[:, 0, 1:] = half
         whole[:, 1:, 0] = half
         return whole

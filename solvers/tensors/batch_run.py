@@ -16,6 +16,7 @@ from solvers.tensors.batch_costs import BatchCosts, frobenius, hollow
 from solvers.tensors.batch_escape import escape, principal_columns
 from solvers.tensors.batch_group import Group
 from solvers.tensors.batch_interior import interior
+from solvers.tensors.batch_multipliers import corrected
 from solvers.tensors.sweepers import Sweeper
 
 STATUSES = tuple(Status)
@@ -188,6 +189,7 @@ class BatchRun:
         floor = FLOOR * self.value[which].abs()
         converged = foretold <= torch.maximum(CONVERGED * allowed, floor)
         worth_it = (foretold <= certificate.SHARE * allowed).nonzero()[:, 0]
+        dual[worth_it] = corrected(costs[worth_it], rows[worth_it], dual[worth_it])
         done = self._certify(worth_it, which, costs, dual, allowed)
         # polishing costs about as much as a sweep a row
         patient = (group.iterations[places] >= self.costs.order) | converged
@@ -207,7 +209,8 @@ class BatchRun:
     def _certify(self, places: Tensor, which: Tensor, costs: Tensor, dual: Tensor, allowed: Tensor) -> Tensor:
         """Try the multipliers themselves at ``places``; return where they suffice, among all of ``which``."""
         done = torch.zeros_like(allowed, dtype=torch.bool)
-        proved, bound = certificate.certify(costs[places], dual[places], allowed[places])
+        value = self.value[which[places]]
+        proved, bound = certificate.certify(costs[places], dual[places], value, allowed[places])
         done[places] = proved
         self._raise_bounds(which[places[proved]], bound[proved], dual[places[proved]])
         return done
