@@ -26,12 +26,12 @@ def multiply_add(start: Tensor, factor: Tensor, noise: Tensor) -> Tensor:
     factor : Tensor of shape (out_channels, K, fan_in)
     noise : Tensor of shape (K,) or (out_channels, K)
     """
-    dtype, plain = noise.dtype, is_plain(start)
-    total = torch.addcmul(start, factor.select(1, 0).to(dtype), noise[..., :1])
-    for k in range(1, factor.shape[1]):
-        column, value = factor.select(1, k).to(dtype), noise[..., k : k + 1]
-        # vmap has no rule for the product in place; compilers need none.
-        total = total.addcmul_(column, value) if plain else torch.addcmul(total, column, value)
+    columns, values = factor.to(noise.dtype).unbind(1), noise.unsqueeze(-1).unbind(-2)
+    total = torch.addcmul(start, columns[0], values[0])
+    # vmap has no rule for the product in place; compilers need none.
+    add = torch.Tensor.addcmul_ if is_plain(start) else torch.addcmul
+    for column, value in zip(columns[1:], values[1:], strict=True):
+        total = add(total, column, value)
     return total
 
 
@@ -103,5 +103,5 @@ def is_plain(values: Tensor) -> bool:
         values.device.type == "cpu"
         and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
-        and type(values.detach()) is Tensor
+        and type(values) in (Tensor, torch.nn.Parameter)
     )
