@@ -115,7 +115,7 @@ def test_a_published_recipe_trains_a_narrow_network_on_a_folder_of_images(
     monkeypatch.setitem(published.PUBLISHED, name, published.Published("resnet18-1w1a", fewer))
     content, _ = run_json(
         capsys, "--dataset", pictures, "--recipe", name, "--model", "resnet18-1w1a:4",
-        "--epochs", "3", "--precision", "bfloat16", "--log", str(tmp_path / "logs"),
+        "--epochs", "3", "--precision", "bfloat16", "--log-folder", str(tmp_path / "logs"),
     )  # fmt: skip
     (run,) = content["runs"]
     assert run["model"] == "resnet18-1w1a:4"
@@ -138,7 +138,7 @@ def test_colours_are_learnt_under_augmentation(capsys, pictures):
 
 def test_tensorboard_is_asked_for_by_name(capsys, stripes, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    arguments = ["train", "--dataset", stripes, "--log", str(tmp_path), "--log-format", "tensorboard"]
+    arguments = ["train", "--dataset", stripes, "--log-folder", str(tmp_path), "--log-format", "tensorboard"]
     assert main(arguments) == 2
     assert "install tensorboard, or log as csv" in capsys.readouterr().err
 
@@ -209,8 +209,8 @@ def test_diverging_run_exits_with_one_and_names_the_layer(capsys, stripes, monke
         (["--dataset", "absent.npz"], "absent.npz"),
         (["--checkpoint", __file__], "checkpoint"),
         (["--checkpoint-every", "0"], "checkpoint_every"),
-        (["--log", __file__], "log"),
-        (["--log", "logs", "--log-format", "xml"], "log_format"),
+        (["--log-folder", __file__], "log_folder"),
+        (["--log-folder", "logs", "--log-format", "xml"], "log_format"),
         (["--recipe", "cifar10"], "recipe"),
         (["--recipe", "cifar10-resnet18-1w1a", "--model", "resnet18-1w1a:0"], "colon"),
         (["--recipe", "cifar10-vgg16-1w32a"], "shape"),  # digits are too small

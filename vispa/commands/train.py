@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint-every", type=int, default=1, metavar="N", help="epochs between checkpoints (default: 1)"
     )
     parser.add_argument(
-        "--log", type=Path, metavar="PATH", help="folder for a log of the epochs of each run, made if missing"
+        "--log-folder", type=Path, metavar="PATH", help="for a log of the epochs of each run, made if missing"
     )
     parser.add_argument("--log-format", default="csv", help="csv (the default) or tensorboard")
     parser.add_argument("--device", default="cpu", help="cpu (the default), cuda or cuda:N")
@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
             load(arguments.dataset, image_size=arguments.image_size, progress=first),
             paired_jobs(
                 recipes, seeds, arguments.train_size, arguments.checkpoint,
-                arguments.log if first else None, arguments.log_format,
+                arguments.log_folder if first else None, arguments.log_format,
             ),
             model=model,
             max_seconds=arguments.max_seconds,

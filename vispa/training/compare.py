@@ -102,12 +102,12 @@ def paired_jobs(
     seeds: Sequence[int],
     train_size: int | None = None,
     checkpoints: str | Path | None = None,
-    logs: str | Path | None = None,
+    log_folder: str | Path | None = None,
     log_format: str = "csv",
 ) -> list[Job]:
     """Every recipe under every seed, recipes outermost.
 
-    ``checkpoints`` and ``logs`` are folders, made if missing, for one checkpoint and one log (``"csv"`` or
+    ``checkpoints`` and ``log_folder`` are folders, made if missing, for one checkpoint and one log (``"csv"`` or
     ``"tensorboard"``) a job, named after method, number of training images and seed.  A ValueError says so where
     one is a file.
     """
@@ -117,7 +117,7 @@ def paired_jobs(
     for recipe in recipes:
         for seed in seeds:
             name = f"{recipe.method}-{size}-seed{seed}"
-            log = None if logs is None else open_log(log_format, Path(logs), name)
+            log = None if log_folder is None else open_log(log_format, Path(log_folder), name)
             jobs.append(Job(recipe, seed, train_size, folder and folder / f"{name}.checkpoint", log))
     return jobs
 

@@ -81,6 +81,6 @@ def open_log(kind: str, folder: Path, name: str) -> Log:
 
     checks.choice("log_format", kind, ("csv", "tensorboard"))
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"log must be a folder; {folder} is a file")
+        raise ValueError(f"log_folder must be a folder; {folder} is a file")
     folder.mkdir(parents=True, exist_ok=True)
     return CsvLog(folder / f"{name}.csv") if kind == "csv" else TensorBoardLog(folder / name)
