@@ -157,3 +157,23 @@ def test_a_warm_start_keeps_the_signs_of_the_float_network(name):
             weight.copy_(found.weight.layout.weight(scale * torch.where(rows >= 0, 1.0, -1.0)))
         batch = architecture.batch()
         torch.testing.assert_close(model.eval()(batch), signs.eval()(batch))
+
+
+@pytest.mark.gpu
+@architectures
+def test_training_on_a_gpu_under_autocast(name):
+    model, batch = ARCHITECTURES[name].binarized().cuda(), ARCHITECTURES[name].batch().cuda()
+    optimizer = vispa.attach(torch.optim.SGD(model.parameters(), lr=0.1, fused=True), model)
+    before = [found.weight.factor.detach().clone() for found in binary_layers(model)]
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        found = gradients_under(16, model, batch)
+    assert all(values.is_cuda and bool(torch.isfinite(values).all()) for values in found.values())
+    assert all(values.abs().max() > 0 for key, values in found.items() if key.endswith("factor"))
+    optimizer.step()
+    assert not any(map(torch.equal, before, [found.weight.factor for found in binary_layers(model)]))
+    plain = vispa.harden(model.eval(), how="best_of", calibration=[(batch.cpu(), labels(batch))], samples=2)
+    assert all(values.is_cuda for values in plain.parameters())
+
+
+def labels(batch):
+    return torch.arange(len(batch)) % 3
