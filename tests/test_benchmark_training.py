@@ -37,22 +37,8 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("training")
     (folder / "layer.py").write_text(LAYER)
     command = [sys.executable, str(ROOT / "benchmarks" / "training.py"), "--output", str(folder)]
-    options = [
-        "--network",
-        "resnet18-1w1a",
-        "--width",
-        "2",
-        "--batch",
-        "2",
-        "4",
-        "--rank",
-        "1",
-        "3",
-        "--rounds",
-        "3",
-        "--remark",
-        "Busy.",
-    ]
+    sizes = ["--width", "2", "--batch", "2", "4", "--rank", "1", "3", "--rounds", "3"]
+    options = ["--network", "resnet18-1w1a", *sizes, "--remark", "Busy."]
     done = subprocess.run(
         [*command, *options, "--published", str(folder / "layer.py")],
         capture_output=True,

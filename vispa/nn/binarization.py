@@ -114,7 +114,9 @@ def binarize(
     unit variance (1 in an Embedding, whose ``padding_idx`` keeps alpha 0); the bias is divided by alpha, so
     that the layer adds what it added before. All draws come from torch's default generator. Memory: K more
     weights a layer, K + 1 with ``residual``. A forward adds as many multiply-adds a weight, a backward as
-    many products. To start from trained float weights instead, see :func:`vispa.load_float`.
+    many products. Between forward and backward a layer keeps one tensor of its weight's size; on a CPU the
+    memory of a large factor's gradient is kept between steps. To start from trained float weights instead,
+    see :func:`vispa.load_float`.
 
     Noise is drawn when a layer is called. Modules around a layer share one draw in each of their forwards
     where the weight is read without calling the layer (MultiheadAttention), where tied weights are to be one
