@@ -105,7 +105,7 @@ from tests.test_torch_sweeps import batch
 
 triton_relaxation.FUSED_ROWS, triton_relaxation.BLOCK_ROWS = 5, 3
 for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 2e-5)):
-    for rows, width in ((5, 3), (7, 2), (1, 1)):
+    for rows, width in ((5, 3), (7, 2)):
         costs, factors, betas = batch(2, rows, width, dtype)
         costs[1] = 0.0
         expected = factors.clone()
@@ -113,6 +113,17 @@ for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 2e-5)):
         found = triton_relaxation.sweep_batch(costs, factors, betas)
         torch.testing.assert_close(factors, expected, rtol=0, atol=tolerance)
         torch.testing.assert_close(found, wanted, rtol=10 * tolerance, atol=10 * tolerance)
+
+from solvers.tensors.shared_sweep import sweep_shared
+
+costs, factors, betas = batch(3, 5, 2)
+matrix, half = costs[0, 1:, 1:].contiguous(), costs[:, 0, 1:].T.contiguous()
+expected = factors.transpose(0, 1).contiguous()
+found = expected.clone()
+wanted = sweep_shared(matrix, half, expected, betas[:, :1], relaxation.relax_rows)
+decrease = sweep_shared(matrix, half, found, betas[:, :1], triton_relaxation.relax_block)
+torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+torch.testing.assert_close(decrease, wanted, rtol=0, atol=1e-11)
 """
 
 
