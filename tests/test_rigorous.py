@@ -105,7 +105,7 @@ def test_planted_sparse_problems_are_proved(n, linear):
         for estimate in (None, -1e-8):
             bound = rigorous_bound(cost, dual, smallest_eigenvalue=estimate)
             assert Fraction(bound) <= Fraction(planted.value)
-            assert planted.value - bound <= 1e-7 * np.linalg.norm(sp.csr_array(cost).data)
+            assert planted.value - bound <= 5e-7 * np.linalg.norm(sp.csr_array(cost).data)
 
 
 def test_a_bad_estimate_costs_sharpness_and_nothing_else():
