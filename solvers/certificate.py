@@ -77,8 +77,9 @@ def dual_bound(
     -------
     DualBound
         The eigenvalue's error is subtracted before the bound is formed.  LAPACK's eigenvalues are accurate
-        to rounding; a Lanczos value comes from above, and its error is itself estimated, so the bound is an
-        estimate, not a proof.
+        to rounding; a Lanczos value comes from above, and its error says only that some eigenvalue is so near.
+        One that hides from the start vector, or that 5,000 products do not reach, leaves the bound too high by up
+        to N times its distance: this is an estimate.  `solvers.rigorous.rigorous_bound` is a proof.
 
     Examples
     --------

@@ -1,6 +1,7 @@
 """Proofs held against exact answers: planted integers by the thousand, and rational arithmetic."""
 
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solvers import Elliptope, low_rank
-from solvers.planted import planted_dyadic
+from solvers.binary import frobenius_norm
+from solvers.certificate import dual_bound
+from solvers.planted import planted_dyadic, planted_sparse
 from solvers.rigorous import rigorous_bound
 
 # What is done to the optimal dual vector before a bound is asked for: nothing leaves S singular, which is as hard
@@ -74,6 +77,19 @@ def test_every_bound_follows_from_its_dual_vector_in_rational_arithmetic(n, seed
         bound = Fraction(rigorous_bound(cost, dual))
         shift = (sum(Fraction(float(y)) for y in dual) - bound) / n
         assert is_positive_semidefinite(exact_product(cost, dual, shift))
+
+
+@pytest.mark.parametrize("plant", [planted_dyadic, partial(planted_sparse, rank=3)], ids=["dyadic", "sparse"])
+@pytest.mark.parametrize("n", [60, 250])
+def test_estimates_pass_a_planted_optimum_by_rounding_at_most(plant, n):
+    """By eigenvalues of LAPACK below N = 200, of Lanczos above; with multiplicities, because S V = 0."""
+    for seed in range(3):
+        planted = plant(n, rng=seed, linear=seed == 1)
+        cost = planted.problem.relaxation().cost
+        scale = max(abs(planted.value), frobenius_norm(cost))
+        for noise in (0.0, 1e-6):
+            dual = planted.dual + noise * np.random.default_rng(seed).standard_normal(planted.dual.size)
+            assert dual_bound(cost, dual, rng=seed).bound <= planted.value + 1e-12 * scale
 
 
 def rational_unit_row(row):
