@@ -35,9 +35,9 @@ class BatchCosts:
         self._linear = None if linear is None else linear.detach()
         self.device = costs.device
         self.order = costs.shape[1] + (linear is not None)
-        largest = costs.detach().abs().amax(dim=(1, 2)).double()
+        # without a copy of all absolute values; NaN wins a maximum, so that it is seen below
+        largest = torch.maximum(self._costs.amax(dim=(1, 2)), -self._costs.amin(dim=(1, 2))).double()
         if self._linear is not None:
-            # NaN wins a maximum, so that it is seen below
             largest = torch.maximum(largest, self._linear.abs().amax(dim=1).double())
         limit = torch.finfo(costs.dtype).max / (8.0 * self.order**2)
         self.solvable = largest <= limit

@@ -138,9 +138,7 @@ class BatchRun:
 
     def _solve(self, which: Tensor) -> None:
         """Work on these problems until each is finished; float32 rounds a value by its square near an optimum."""
-        assembled = self.costs.assemble(which, torch.float32)
-        parts = assembled.split(self._certificate_piece)
-        self.norm[which] = torch.cat([frobenius(part.double()) for part in parts])
+        assembled = torch.cat([self._begin(part) for part in which.split(self._certificate_piece)])
         factors = self.factors[which].float()
         self.value[which] = certificate.multipliers(assembled, factors).sum(dim=1).double()
         group = Group(which, hollow(assembled), factors, self.iterations[which])
@@ -155,6 +153,12 @@ class BatchRun:
                 group.compact()
         finally:
             self._keep(group, group.alive.nonzero()[:, 0])
+
+    def _begin(self, which: Tensor) -> Tensor:
+        """Costs in float32, and their norms; a few problems at a time, because they pass through float64."""
+        costs = self.costs.assemble(which, torch.float64)
+        self.norm[which] = frobenius(costs)
+        return costs.float()
 
     def _heed_limits(self, group: Group) -> None:
         """Stop where a limit is reached; problems at their own limit are settled and leave."""
