@@ -45,13 +45,26 @@ class FactorRange:
         V and G = (C - Diag(y)) V.
     dual : (n,) ndarray
         y.
+    rank : int, optional
+        Columns of V that are not there only to fill registers; k by default.
+
+    Attributes
+    ----------
+    deficient : bool
+        Whether V has axes to spare.  At a point to which descent has converged they would have grown along any
+        negative curvature; a second-order point without them may be spurious (Boumal, Voroninski and Bandeira
+        2016).
     """
 
-    def __init__(self, factor: Factor, gradient: Factor, dual: NDArray[np.float64]) -> None:
+    def __init__(
+        self, factor: Factor, gradient: Factor, dual: NDArray[np.float64], rank: int | None = None
+    ) -> None:
         self._factor = factor
         self._gradient = gradient
         self._dual = dual
         self._squares, self._axes = np.linalg.eigh(factor.T @ factor)
+        spare = factor.shape[1] - (rank or factor.shape[1])
+        self.deficient = bool(self._squares[spare] <= AXIS**2 * self._squares[-1])
         self._slack = self._axes.T @ (factor.T @ gradient) @ self._axes
 
     def plain(self) -> Multipliers:

@@ -18,8 +18,6 @@ from solvers.cost import Cost
 Vector = NDArray[np.float64]
 
 CHECK_EVERY = 15
-# Once the question looks settled, this many times the steps so far must pass without another answer.
-CONFIRMATION = 1.25
 BREAKDOWN = 1e-14
 # Of the spectral radius: what the recurrence itself gets wrong.
 ROUNDING = 1e-15
@@ -110,6 +108,8 @@ def smallest_eigenpair(
     threshold: float | None = None,
     known: float = np.inf,
     tolerance: float = 1e-12,
+    confirmation: float = 1.25,
+    insist: bool = False,
     max_products: int = 5000,
 ) -> Eigenpair:
     r"""Estimate :math:`\lambda_{\min}`, stopping as soon as the question asked of it is settled.
@@ -119,13 +119,18 @@ def smallest_eigenpair(
     krylov : Krylov
         A recurrence that has not run yet.
     threshold : float, optional
-        Where given, stop once the Ritz value is below it (then so is :math:`\lambda_{\min}`), or once the
-        Ritz value less its error is above it and stayed there for a quarter as many steps again.
+        Where given, stop once the Ritz value is below it (then so is :math:`\lambda_{\min}`, and its error is
+        infinite), or once the Ritz value less its error is above it and stayed there until the steps had grown
+        by the factor `confirmation`.
     known : float, optional
         An upper bound on :math:`\lambda_{\min}` from elsewhere: the recurrence is not believed before it has
         come down to that, or to within a quarter of the threshold of it.
     tolerance : float, optional
         Without a threshold, the error wanted, relative to the spectral radius.
+    confirmation : float, optional
+        At least 1.
+    insist : bool, optional
+        Go on below the threshold, until the eigenvalue is known to within itself.
     max_products : int, optional
         Products with the operator at most.
 
@@ -149,13 +154,16 @@ def smallest_eigenpair(
         krylov.extend(min(max(CHECK_EVERY, steps // 4), limit - steps))
         value, error, ritz, radius, broke = _extreme_ritz(krylov.diagonal, krylov.offdiagonal, threshold)
         steps = krylov.diagonal.size
-        refuted = threshold is not None and value < threshold
-        if broke or refuted or steps >= limit:
+        if broke or steps >= limit:
             break
+        if threshold is not None and value < threshold:
+            if not insist:
+                return Eigenpair(value, np.inf, steps, ritz)
+            threshold, settled_at = 2.0 * value, 0
         target = tolerance * radius if threshold is None else value - threshold
-        found = value <= known + 0.25 * abs(threshold or np.inf)
+        found = threshold is None or value <= known + 0.25 * abs(threshold) + ROUNDING * radius
         settled_at = (settled_at or steps) if found and error <= target else 0
-        if settled_at and steps >= CONFIRMATION * settled_at:
+        if settled_at and steps >= confirmation * settled_at:
             break
     return Eigenpair(value, error, steps, ritz)
 

@@ -132,7 +132,7 @@ def low_rank(
             max_seconds=max_seconds,
             callback=callback,
         )
-    solve = _Solve(relaxation, factor, tol, generator)
+    solve = _Solve(relaxation, factor, tol, generator, fresh=start is None)
     status = solve.run(max_iterations, max_seconds, callback, target=target)
     return solve.solution(problem, status, rigorous=rigorous)
 
@@ -165,7 +165,13 @@ class _Solve:
     """
 
     def __init__(
-        self, relaxation: Elliptope, factor: NDArray[np.float64], tol: float, generator: np.random.Generator
+        self,
+        relaxation: Elliptope,
+        factor: NDArray[np.float64],
+        tol: float,
+        generator: np.random.Generator,
+        *,
+        fresh: bool,
     ) -> None:
         self.relaxation = relaxation
         self.tol = tol
@@ -179,7 +185,9 @@ class _Solve:
         self.frobenius = _frobenius(cost)
         self.factor = factor
         self.parts = split_components(hollow)
-        self.solvers = [PartSolver(part.cost, factor[part.rows], generator) for part in self.parts]
+        self.solvers = [
+            PartSolver(part.cost, factor[part.rows], generator, fresh=fresh) for part in self.parts
+        ]
         self.run_state: Run | None = None
 
     def run(

@@ -40,12 +40,17 @@ HIDDEN = 3.0
 SHARP = 0.1
 # Up to this order LAPACK's eigenvalues cost no more than asking for one.
 MEASURED_ORDER = 64
+# Once a certificate looks settled, this many times the steps of Lanczos so far must not contradict it.
+LIKELY = 1.25
+DOUBTFUL = 3.0
 # Seconds that dense Cholesky takes for N^3, and Lanczos for an entry of the matrix and for one of the vector.
 CHOLESKY_SECONDS = 2.5e-11
 PRODUCT_SECONDS = 6e-10
 VECTOR_SECONDS = 3e-9
 LANCZOS_STEPS = 400
 MAX_DENSE_ORDER = 4000
+# Of what is allowed: so much less is asked of a certificate, that rounding cannot make it useless.
+SLACK = 0.01
 # After a limit, a gap of this share of the value is sharp enough.
 SETTLED = 1e-6
 # Of the value: an escape that lowers it by less has only found rounding.
@@ -78,12 +83,16 @@ class Verdict(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """Multipliers y, the smallest Ritz value of C - Diag(y) seen so far with its vector, and the gap implied."""
+    """Multipliers y, the smallest Ritz value of C - Diag(y) seen, its vector, and the gap that it implies.
+
+    ``deficient``: the factor had axes to spare, so other negative curvature is unlikely.
+    """
 
     dual: NDArray[np.float64]
     curvature: float
     vector: NDArray[np.float64] | None
     implied: float
+    deficient: bool
 
 
 class _Progress:
@@ -132,9 +141,13 @@ class PartSolver:
         Unit rows to start from.
     generator : numpy Generator
         For Lanczos start vectors.
+    fresh : bool
+        Whether the factor is random: descent then grows its axes along every negative curvature, and axes that
+        are left over at its end are evidence that none remains.  One that was given, or has escaped, may have
+        directions that it has hardly tried.
     """
 
-    def __init__(self, cost: Cost, factor: Factor, generator: np.random.Generator) -> None:
+    def __init__(self, cost: Cost, factor: Factor, generator: np.random.Generator, *, fresh: bool) -> None:
         self.cost = cost
         self.order = int(cost.shape[0])
         self._generator = generator
@@ -144,9 +157,10 @@ class PartSolver:
         self.factor = self._products.arrange(factor)
         self.value = float(np.vdot(self._products @ self.factor, self.factor))
         self.dual, self.bound = self._first_bound()
-        self._evidence = Evidence(self.dual, -np.inf, None, np.inf)
+        self._evidence = Evidence(self.dual, -np.inf, None, np.inf, deficient=False)
         self._gradient_norm = np.nan
         self._exhausted = False
+        self._fresh = fresh
 
     @property
     def point(self) -> Factor:
@@ -208,16 +222,16 @@ class PartSolver:
         self._gradient_norm = float(np.linalg.norm(gradient))
         if not np.isfinite(self._gradient_norm):
             raise ValueError("cost must be finite; a product with it held NaN or infinite entries")
-        here = FactorRange(self.factor, gradient, dual)
+        here = FactorRange(self.factor, gradient, dual, self.rank)
         plain = here.plain()
         implied = self.order * max(-plain.curvature, 0.0)
-        self._evidence = Evidence(dual, plain.curvature, plain.vector, implied)
+        self._evidence = Evidence(dual, plain.curvature, plain.vector, implied, here.deficient)
         if implied > SHARP * allowed:
             found = here.corrected(self._products)
             loss = max(self.value - float(found.dual.sum()), 0.0)
             expected = loss + HIDDEN * self.order * max(-found.curvature, 0.0)
             if expected < implied:
-                self._evidence = Evidence(found.dual, found.curvature, found.vector, expected)
+                self._evidence = Evidence(found.dual, found.curvature, found.vector, expected, here.deficient)
         return self._evidence.implied
 
     def settle(self, number: int, run: Run) -> None:
@@ -239,7 +253,9 @@ class PartSolver:
         """Bound the objective with the multipliers of the last look; a measured eigenvalue is never left out."""
         dual = self._evidence.dual
         total = float(dual.sum())
-        threshold = -(allowed - (self.value - total)) / self.order
+        # a little less than all, for rounding; below zero even where the shift has cost more than is allowed
+        left = (1.0 - SLACK) * allowed - (self.value - total)
+        threshold = -max(left, SHARP * allowed) / self.order
         verdict = self._smallest(threshold, measured=measured, want_vector=False)
         bound = total + self.order * min(verdict.value - verdict.error, 0.0)
         if bound > self.bound:
@@ -250,7 +266,7 @@ class PartSolver:
     def _smallest(self, threshold: float, *, measured: bool, want_vector: bool) -> Verdict:
         """The smallest eigenvalue at the multipliers of the last look, as far as a threshold needs it."""
         dual = self._evidence.dual
-        if threshold < 0.0 and not want_vector and self._cholesky_is_cheaper():
+        if not want_vector and self._cholesky_is_cheaper():
             if cholesky_proves(self.cost, dual, threshold):
                 return Verdict(threshold)
             if not measured:
@@ -264,8 +280,17 @@ class PartSolver:
             return Verdict(float(np.linalg.eigvalsh(slack)[0]), error)
 
         known = self._evidence
-        krylov = Krylov(self.cost, dual, start_vector(self.order, self._generator, known.vector))
-        pair = smallest_eigenpair(krylov, threshold=min(threshold, 0.0), known=known.curvature)
+        # a start near one eigenvector sees that one first: where others may be negative, every direction is due
+        likely = known.deficient and self._fresh
+        guess, confirmation = (known.vector, LIKELY) if likely else (None, DOUBTFUL)
+        krylov = Krylov(self.cost, dual, start_vector(self.order, self._generator, guess))
+        pair = smallest_eigenpair(
+            krylov,
+            threshold=threshold,
+            known=known.curvature,
+            confirmation=confirmation,
+            insist=measured,
+        )
         vector = krylov.ritz_vector(pair.coefficients) if want_vector else None
         return Verdict(min(pair.value, known.curvature), pair.error, vector)
 
@@ -304,6 +329,7 @@ class PartSolver:
         if best is None:
             return False
         self.rank = best.shape[1]
+        self._fresh = False
         self.factor = self._products.arrange(best)
         self.value = best_value
         self._method.restart()

@@ -245,17 +245,3 @@ def test_share_of_flipped_signs_is_as_stated(options):
         samples = [vispa.harden(layer, how="sample").weight.sign() for _ in range(30)]
     share = float((torch.stack(samples) != at_mean).double().mean())
     assert share == pytest.approx(math.atan(0.5) / math.pi, rel=0.06)
-
-
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_parameters_outputs_and_gradients_keep_the_dtype_of_the_layer(dtype, options):
-    layers = nn.Sequential(nn.ConvTranspose2d(4, 6, 3, groups=2), nn.Conv2d(6, 4, 3)).to(dtype)
-    model = vispa.binarize(layers, keep=(), rank=2, **OPTIONS[options])
-    optimizer = vispa.attach(torch.optim.SGD(model.parameters(), lr=0.1), model)
-    output = model(torch.randn(2, 4, 5, 5, dtype=dtype))
-    output.double().square().mean().backward()
-    optimizer.step()
-    assert output.dtype == dtype
-    assert {values.dtype for values in model.state_dict().values()} == {dtype}
-    assert {values.grad.dtype for values in model.parameters()} == {dtype}
