@@ -97,7 +97,9 @@ def test_published_settings_are_those_of_the_paper():
     large = published("imagenet-resnet18-1w32a").recipe
     assert (large.rank, large.learning_rate, large.weight_decay, large.epochs) == (4, 0.4, 5e-5, 200)
     assert (large.batch_size, large.warmup_epochs) == (1024, 5)
-    assert published("cifar10-resnet18-1w1a", "ste", learning_rate=0.2).recipe.method == "ste"
+    assert published("cifar10-resnet18-1w1a", "ste").recipe.learning_rate == 0.5
+    assert published("cifar10-resnet18-1w1a", "bop").recipe.learning_rate == 0.01  # Adam's
+    assert published("cifar10-resnet18-1w1a", "bop2nd", learning_rate=0.2).recipe.learning_rate == 0.2
 
 
 def test_a_batch_must_be_shared_by_all_processes(parts):

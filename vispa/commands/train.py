@@ -27,6 +27,12 @@ TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 then, or restarted processes look for those
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.epilog = EPILOGUE
+    _add_what_is_trained(parser)
+    _add_runs(parser)
+    _add_execution(parser)
+
+
+def _add_what_is_trained(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset",
         default="digits",
@@ -49,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"one of {', '.join(MODELS)} (default: the recipe's, or convolutional); a number after a colon "
         "makes it narrower or wider",
     )
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         nargs="+",
@@ -65,6 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train-size", type=int, metavar="N", help="number of training images; all by default"
     )
+
+
+def _add_execution(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         type=Path,

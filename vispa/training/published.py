@@ -12,7 +12,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from solvers import checks
-from vispa.training.recipes import Recipe
+from vispa.training.recipes import FLIP_RULES, LATENT_FREE_METHODS, LEARNING_RATES, Recipe
 
 __all__ = ["PUBLISHED", "Published", "published"]
 
@@ -67,7 +67,8 @@ def published(name: str, method: str = "vispa", **changes: Any) -> Published:
     name : str
         One of `PUBLISHED`.
     method : str, optional
-        In `vispa.training.recipes.METHODS`: the same steps, with other weights.
+        In `vispa.training.recipes.METHODS`: the same steps, with other weights.  ``bop`` and ``bop2nd``, which take
+        Adam for what is real, keep their own learning rate and rule.
     **changes
         Fields of `Recipe`.  Fewer epochs shorten the warm-up in proportion.
 
@@ -83,6 +84,8 @@ def published(name: str, method: str = "vispa", **changes: Any) -> Published:
     ('resnet18-1w1a', 0.5, 120, 1)
     """
     model, settings = PUBLISHED[checks.choice("recipe", name, tuple(PUBLISHED))]
+    if method in LATENT_FREE_METHODS:
+        changes = {"learning_rate": LEARNING_RATES[method], **FLIP_RULES[method], **changes}
     changed = dataclasses.replace(settings, method=method, **changes)
     if "warmup_epochs" not in changes:
         warmup = settings.warmup_epochs * changed.epochs // settings.epochs
