@@ -46,6 +46,8 @@ def scaled_latents(trial: Trial) -> Iterator[Measurement]:
         changed = sum(differing(reference, problem.path(factory, c)) for c in (4.0, 0.125))
         yield at_most(f"{name}: signs that differ, c = 4 and 1/8", changed, 0)
         yield at_least(f"{name}: signs that changed on the way", differing(reference[1:], reference[:-1]), 1)
+    dependent = [problem.path(plain["SGD"], c, channel_scale="mean") for c in (1.0, 4.0)]
+    yield at_least("scale mean|w|: signs that differ", differing(*dependent), 1)
     clipped = problem.path(plain["SGD"], 1.0, clip=1.0)
     yield at_most("clip of 1: | largest latent weight - 1 |", abs(problem.largest - 1.0), 0)
     scaled, kept = (problem.path(plain["SGD"], 4.0, clip=clip) for clip in (4.0, 1.0))
@@ -70,11 +72,15 @@ class _Regression:
 
         self.largest = 0.0
 
-    def path(self, factory: Factory, c: float, *, clip: float | None = None) -> Array:
+    def path(
+        self, factory: Factory, c: float, *, clip: float | None = None, channel_scale: str = "learned"
+    ) -> Array:
         """Signs after every step, (steps, weights); a clip of 1 is the library's own."""
         with torch.random.fork_rng(devices=[]):
             layers = (nn.Linear(6, 8, bias=False), nn.Tanh(), nn.Linear(8, 1, bias=False))
-            model = vispa.binarize(nn.Sequential(*layers).double(), method="ste", keep=())
+            model = vispa.binarize(
+                nn.Sequential(*layers).double(), method="ste", keep=(), channel_scale=channel_scale
+            )
         means = [found.mean for found in binary_layers(model)]
         for values in model.parameters():
             values.requires_grad_(any(values is mean for mean in means))

@@ -40,7 +40,7 @@ _HOME = {
     "sampling": "vispa.nn",
     "Bop": "vispa.optim",
     "Bop2ndOrder": "vispa.optim",
-    "InStep": "vispa.optim.groups",
+    "InStep": "vispa.optim",
     "Linear": "vispa.optim",
     "OptionSchedule": "vispa.optim",
     "Staircase": "vispa.optim",
@@ -48,7 +48,7 @@ _HOME = {
     "flip_rate": "vispa.optim",
     "sigma_points": "vispa.cubature",
     "sign_agreement": "vispa.optim",
-    "split_parameters": "vispa.optim.groups",
+    "split_parameters": "vispa.optim",
 }
 
 __all__ = sorted([*_HOME, "__version__"])

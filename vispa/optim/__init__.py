@@ -2,12 +2,14 @@
 
 from vispa.optim.bop import Bop, Bop2ndOrder
 from vispa.optim.flip_law import flip_rate, sign_agreement
+from vispa.optim.groups import InStep, split_parameters
 from vispa.optim.schedules import Linear, OptionSchedule, Staircase
 from vispa.optim.update import bop_update, flipped, second_order_update
 
 __all__ = [
     "Bop",
     "Bop2ndOrder",
+    "InStep",
     "Linear",
     "OptionSchedule",
     "Staircase",
@@ -16,4 +18,5 @@ __all__ = [
     "flipped",
     "second_order_update",
     "sign_agreement",
+    "split_parameters",
 ]
