@@ -2,8 +2,10 @@
 
 On one GPU, within half an hour, with four minutes a run, in the order of `RUNS` as time remains:
 
-    python benchmarks/cifar.py cifar10-jpeg.tar.xz --device cuda --precision bfloat16 --compile \
+    python benchmarks/cifar.py cifar10-jpeg.tar.xz --device cuda --precision bfloat16 \
         --minutes-per-run 4 --tuning-rates 0.1 0.5 --tuning-minutes 1 --max-minutes 29 --output output
+
+(With --compile every run compiles anew, which pays in longer ones.)
 
 On one core of a CPU, a subset and narrow networks, to see that only the budget is missing:
 
