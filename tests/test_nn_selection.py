@@ -206,7 +206,9 @@ def test_distributed_tensors_are_refused():
             vispa.binarize(layer, keep=())
         binary = vispa.binarize(nn.Linear(2, 2), keep=(), rank=1)
         distribute_module(binary, init_device_mesh("cpu", (1,)))
-        with pytest.raises(TypeError, match="cannot be hardened: its .* is a DTensor; load its full state dict"):
+        with pytest.raises(
+            TypeError, match=r"cannot be hardened: its .* is a DTensor; load its full state dict"
+        ):
             vispa.harden(binary)
     finally:
         dist.destroy_process_group()
