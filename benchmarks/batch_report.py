@@ -52,8 +52,8 @@ def markdown(facts: dict[str, Any], ceilings: Ceilings, rows: Sequence[Measured]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     yield f"# Batches of dense unit-diagonal SDPs, {facts['date'][:10]}"
     yield ""
-    yield f"{facts['device']}; host {facts['processor']}, {facts['cores']} cores, {facts['threads']} thread(s), "
-    yield f"{facts['system']}; {versions}. {facts['remark']}".strip()
+    host = f"host {facts['processor']}, {facts['cores']} cores, {facts['threads']} thread(s)"
+    yield f"{facts['device']}; {host}; {facts['system']}; {versions}. {facts['remark']}".strip()
     yield ""
     yield (
         "Gaussian costs G + G^T. Milliseconds a problem, median of up to three runs, certified: processor time "
