@@ -34,6 +34,8 @@ GRIDS = {
 # Problems that the processor solves one by one, and in a batch, on the same host.
 LOOPED = {64: 32, 128: 16, 256: 6}
 CHECKED = 4
+# Random entries that are drawn for a batch.
+DISTINCT_ENTRIES = 2**27
 # A run is repeated unless it is long.
 REPEATS = 3
 LONG_SECONDS = 20.0
@@ -80,6 +82,9 @@ def main(arguments: list[str] | None = None) -> int:
     for order, counts in grid.items():
         for dtype, tol in ((torch.float32, 1e-5), (torch.float64, 1e-6)):
             rows += on_the_host(order, dtype, tol)
+            if device.type == "cuda" and order in LOOPED:
+                here = torch.device("cpu")
+                rows.append(measure(gaussian(4 * LOOPED[order], order, dtype, here), tol, kernels(here)[0]))
             for problems in counts:
                 for kernel in kernels(device):
                     rows.append(measure(gaussian(problems, order, dtype, device), tol, kernel))
@@ -91,9 +96,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def gaussian(problems: int, order: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Costs G + G^T, the same on every device."""
+    """Costs G + G^T, the same on every device; a large batch repeats itself."""
     generator = torch.Generator().manual_seed(order)
-    costs = torch.randn(min(problems, 4096), order, order, generator=generator, dtype=dtype)
+    distinct = min(problems, DISTINCT_ENTRIES // order**2)
+    costs = torch.randn(distinct, order, order, generator=generator, dtype=dtype)
     costs = costs.repeat(-(-problems // costs.shape[0]), 1, 1)[:problems].to(device)
     return costs + costs.mT
 
@@ -125,7 +131,7 @@ def measure(costs: torch.Tensor, tol: float, kernel: str) -> Measured:
     # on the processor its own time is the fairer on a shared machine
     seconds = statistics.median(timing[1 if on_gpu else 0] for timing in timings)
     wall = statistics.median(timing[1] for timing in timings)
-    return summary(solved, costs, tol, f"solve_batch, {kernel}", seconds, wall, peak)
+    return summary(solved, costs, tol, f"solve_batch, {kernel}, {costs.device.type}", seconds, wall, peak)
 
 
 def summary(

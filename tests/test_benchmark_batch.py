@@ -39,16 +39,21 @@ def test_every_number_is_there_and_agrees_with_the_others(tmp_path):
     rows = {(row["solver"], row["dtype"]): row for row in report["rows"]}
     assert {solver for solver, _ in rows} == {
         "low_rank in a loop, processor",
-        "solve_batch, compiled",
-        "solve_batch, torch",
+        "solve_batch, compiled, cpu",
+        "solve_batch, torch, cpu",
     }
     for row in rows.values():
         assert row["certified"] == row["problems"]
         assert row["worst_gap"] <= row["tol"]
         assert row["seconds"] > 0
-    compiled, loop = rows["solve_batch, compiled", "float64"], rows["low_rank in a loop, processor", "float64"]
+    compiled, loop = (
+        rows["solve_batch, compiled, cpu", "float64"],
+        rows["low_rank in a loop, processor", "float64"],
+    )
     table = file.with_suffix(".md").read_text()
-    (line,) = [line for line in table.splitlines() if "| float64 | 1e-06 | solve_batch, compiled |" in line]
+    (line,) = [
+        line for line in table.splitlines() if "| float64 | 1e-06 | solve_batch, compiled, cpu |" in line
+    ]
     ratio = (loop["seconds"] / loop["problems"]) / (compiled["seconds"] / compiled["problems"])
     assert float(line.split("|")[9]) == pytest.approx(ratio, rel=6e-3)
     sweeps = compiled["mean_sweeps"] * compiled["problems"]
