@@ -38,7 +38,7 @@ def closed_form_share(means: Array) -> float:
     >>> closed_form_share(np.array([[0.5, -0.5, 0.5]]))
     0.0
     >>> round(closed_form_share(np.random.default_rng(0).uniform(-1, 1, (200, 500))), 3)
-    0.166
+    0.167
     """
     absolute = np.abs(means)
     total = absolute.sum(axis=1, keepdims=True) - absolute
