@@ -69,7 +69,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, help="folder for the table")
-    parser.add_argument("--largest", type=int, default=20_000, help="largest n")
+    parser.add_argument("--largest", type=int, default=5000, help="largest n (default 5000)")
     parser.add_argument("--note", default="", help="a sentence about the machine's state")
     arguments = parser.parse_args()
     low_rank(Case("compile", np.ones((2, 9)), -1.0).kept(), rng=0)
