@@ -3,7 +3,7 @@
 `solve_batch` takes many dense problems of one size, `solve_shared` many that share their matrix, and
 `layer_signs` binarises a layer by it; `solve_sparse` takes one sparse problem of up to 10^8 rows;
 `solvers.low_rank(problem, device=...)` brings one problem here.
-Nothing of it needs numba, CVXPY or SCS.
+Nothing of it needs numba, CVXPY or SCS, but for the proofs about sparse costs, which are the processor's work.
 """
 
 from solvers.tensors.batch import solve_batch

@@ -156,8 +156,9 @@ solved = solve_batch(costs)
 assert solved.certified.all()
 assert solved.solution(0).certified
 graph = np.triu(np.ones((12, 12)), 1)
-for certificate in ("estimate", "rigorous"):
-    assert vispa.low_rank(vispa.MaxCut(graph + graph.T), device="cpu", certificate=certificate).certified
+assert vispa.low_rank(vispa.MaxCut(graph + graph.T), device="cpu").certified
+dense = vispa.BinaryQuadratic(graph + graph.T, np.ones(12))
+assert vispa.low_rank(dense, device="cpu", certificate="rigorous").certified
 """
 
 
