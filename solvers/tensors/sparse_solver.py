@@ -89,7 +89,7 @@ class SparseSolver:
             if foretold > wanted or self._sweeps.iterations < next_check:
                 continue
             limit = max(allowed, TOO_NARROW * foretold)
-            slack = self._certify(run, limit)
+            slack = self._certify(run, allowed if GAP_OVER_FORETOLD * foretold <= allowed else limit)
             next_check = int(PATIENCE * self._sweeps.iterations)
             if slack.total * -slack.value > limit and self._widen(slack):
                 next_check, attempts = self._sweeps.iterations + 2 * BLOCK, 0
