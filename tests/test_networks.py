@@ -160,6 +160,11 @@ def test_residual_blocks_add_their_shortcut():
         (lambda: NETWORKS["resnet18-1w32a"].build(classes=1), ValueError, "classes must be at least 2"),
         (lambda: NETWORKS["resnet18-1w32a"].build(classes="10"), TypeError, "classes must be an integer"),
         (lambda: NETWORKS["vgg16-1w32a"].build(width=0), ValueError, "width must be at least 1"),
+        (
+            lambda: NETWORKS["resnet18-1w1a"].build(binary_activations=1),
+            TypeError,
+            "binary_activations must be True or False",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_in_words(call, error, words):

@@ -67,11 +67,11 @@ class NamedNetwork:
         Raises
         ------
         TypeError, ValueError
-            If a size is not an integer, or too small.
+            If a size is not an integer, or too small, or ``binary_activations`` is not a boolean.
         """
         options: dict[str, object] = {} if width is None else {"width": width}
         if self.binary_activations:
-            options["binary_activations"] = binary_activations
+            options["binary_activations"] = checks.boolean("binary_activations", binary_activations)
         chosen = self.classes if classes is None else classes
         return self.make(self.shape if shape is None else shape, chosen, **options)
 
