@@ -26,7 +26,12 @@ SHOWN = (
 def report(study: dict[str, Any]) -> list[str]:
     """Markdown of a study."""
     cells: Cells = {(c["loss"], c["correlation"], c["estimator"]): c for c in study["cells"]}
-    lines = ["# Straight-through estimators against the exact gradient", "", footer(study, COMMAND), ""]
+    lines = [
+        "# Straight-through estimators against the exact gradient",
+        "",
+        footer(study, _command(study)),
+        "",
+    ]
     lines += [_setting(study), ""]
     for title, loss, quantity in (
         ("Share of wrong signs, %, quadratics without a diagonal", PLAIN, "wrong_signs"),
@@ -47,6 +52,10 @@ def report(study: dict[str, Any]) -> list[str]:
         "",
     ]
     return lines + _deterministic(study["deterministic"])
+
+
+def _command(study: dict[str, Any]) -> str:
+    return f"{COMMAND} --repeats {study['repeats']} --draws {study['draws']}"
 
 
 def _setting(study: dict[str, Any]) -> str:

@@ -15,7 +15,14 @@ COMMAND = "python -m theory_checks.studies.relaxation --output DIR"
 
 def report(study: dict[str, Any]) -> list[str]:
     """Markdown of a study."""
-    lines = ["# What rank buys", "", footer(study, COMMAND), "", _setting(study), ""]
+    lines = [
+        "# What rank buys",
+        "",
+        footer(study, f"{COMMAND} --repeats {study['repeats']}"),
+        "",
+        _setting(study),
+        "",
+    ]
     for name, instances in study["quadratics"].items():
         lines += [f"## {name}", "", *_quadratics(instances), "", _ranks(instances), ""]
     lines += [
