@@ -7,7 +7,7 @@ Nothing of it needs numba, CVXPY or SCS, but for the proofs about sparse costs, 
 """
 
 from solvers.tensors.batch import solve_batch
-from solvers.tensors.batch_run import BatchMoment
+from solvers.tensors.batch_limits import BatchMoment
 from solvers.tensors.batch_solution import BatchSolution
 from solvers.tensors.layer import LayerSigns, layer_signs
 from solvers.tensors.shared import SharedSolution, solve_shared

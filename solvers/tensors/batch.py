@@ -12,7 +12,8 @@ from solvers import checks
 from solvers.low_rank import default_rank
 from solvers.solution import Status
 from solvers.tensors.batch_costs import BatchCosts
-from solvers.tensors.batch_run import STATUSES, BatchMoment, BatchRun, Limits
+from solvers.tensors.batch_limits import STATUSES, BatchMoment, Limits
+from solvers.tensors.batch_run import BatchRun
 from solvers.tensors.batch_solution import BatchSolution, differentiable_value
 from solvers.tensors.checks import checked_generator, companion, real_tensor
 from solvers.tensors.memory import explained_memory

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,10 +13,10 @@ from solvers.tensors.batch_costs import BatchCosts, frobenius, hollow
 from solvers.tensors.batch_escape import escape, principal_columns
 from solvers.tensors.batch_group import Group
 from solvers.tensors.batch_interior import interior
+from solvers.tensors.batch_limits import STATUSES, BatchMoment, Limits, Stop
 from solvers.tensors.batch_multipliers import corrected
 from solvers.tensors.sweepers import Sweeper
 
-STATUSES = tuple(Status)
 # Sweeps between looks: only there does the processor wait for the device.
 BLOCK = 10
 # The first look measures every problem, so that its gap has a scale.
@@ -37,39 +34,6 @@ NEARLY_OPTIMAL = 0.5
 # Problems that are not certified after this many sweeps, and this many a row, go to the interior point method.
 MIN_SWEEPS = 200
 SWEEPS_A_ROW = 4
-
-
-class BatchMoment(NamedTuple):
-    """One recorded moment of a batch, for callbacks.
-
-    Sweeps of the problems under way, how many of how many are finished, seconds since the start, and all values and
-    bounds (B,) so far: NaN and -inf for problems not begun.
-    """
-
-    iteration: int
-    finished: int
-    total: int
-    seconds: float
-    value: Tensor
-    lower_bound: Tensor
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When to stop, whoever asks."""
-
-    tol: float
-    max_iterations: int
-    max_seconds: float | None
-    callback: Callable[[BatchMoment], None] | None
-
-
-class Stop(Exception):  # a request, as StopIteration is, not an error
-    """Raised inside a run to end it with the best points so far."""
-
-    def __init__(self, status: Status) -> None:
-        super().__init__(status.name)
-        self.status = status
 
 
 class BatchRun:

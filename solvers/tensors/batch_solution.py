@@ -13,7 +13,7 @@ from solvers import checks
 from solvers.problem import BinaryQuadratic
 from solvers.solution import Solution, Status
 from solvers.sphere import normalise
-from solvers.tensors.batch_run import STATUSES
+from solvers.tensors.batch_limits import STATUSES
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from solvers import checks
-from solvers.tensors.batch_run import BatchMoment
+from solvers.tensors.batch_limits import BatchMoment
 from solvers.tensors.checks import checked_generator, companion, real_tensor
 from solvers.tensors.shared import SharedSolution, solve_shared
 from solvers.tensors.shared_rounding import round_shared

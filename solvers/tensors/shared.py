@@ -12,7 +12,7 @@ from torch import Tensor
 from solvers import checks
 from solvers.low_rank import default_rank
 from solvers.solution import Status
-from solvers.tensors.batch_run import STATUSES, BatchMoment, Limits
+from solvers.tensors.batch_limits import STATUSES, BatchMoment, Limits
 from solvers.tensors.checks import checked_generator, companion, real_tensor
 from solvers.tensors.memory import explained_memory
 from solvers.tensors.shared_costs import SharedCosts

@@ -11,7 +11,8 @@ from solvers.solution import Status
 from solvers.tensors.batch import solve_batch
 from solvers.tensors.batch_certificate import SHARE
 from solvers.tensors.batch_group import DELAY, IDLE_SHARE
-from solvers.tensors.batch_run import BLOCK, CONVERGED, PATIENCE, STATUSES, BatchMoment, Limits, Stop
+from solvers.tensors.batch_limits import STATUSES, BatchMoment, Limits, Stop
+from solvers.tensors.batch_run import BLOCK, CONVERGED, PATIENCE
 from solvers.tensors.shared_costs import SharedCosts
 from solvers.tensors.shared_lanczos import smallest_eigenvalues
 from solvers.tensors.shared_sweep import choose_relaxation, sweep_shared

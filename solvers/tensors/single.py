@@ -18,7 +18,7 @@ from solvers.rigorous import prove
 from solvers.scaling import binary_exponent
 from solvers.solution import Iteration, Solution, Status, relative_gap
 from solvers.tensors.batch import solve_batch
-from solvers.tensors.batch_run import BatchMoment
+from solvers.tensors.batch_limits import BatchMoment
 from solvers.tensors.batch_solution import BatchSolution
 from solvers.tensors.checks import checked_device
 from solvers.tensors.sparse_single import solve_sparse_on_device
