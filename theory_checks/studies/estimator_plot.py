@@ -59,9 +59,10 @@ def _curvature_maps(figure: Any, cells: dict[Any, Any]) -> None:
         )
         image = _heat(axis, shares)
         axis.set_xticks(range(len(CORRELATIONS)), [f"{r:g}" for r in CORRELATIONS])
-        axis.set(xlabel="correlation of the weights", title=f"{name}: wrong signs, %")
+        axis.set(xlabel="correlation of the weights", title=name)
     axes[0].set_yticks(range(len(CURVATURES)), [f"{c:g}" for c in CURVATURES])
     axes[0].set_ylabel("A_ii over the norm of its row")
+    figure.suptitle("wrong signs of the mean, %, quadratics", x=0.02, ha="left", fontsize=11)
     figure.colorbar(image, ax=axes, shrink=0.8)
 
 
@@ -116,6 +117,6 @@ def _prices(axis: Any, cells: dict[Any, Any]) -> None:
     names = [name for name, cell in found.items() if cell["noise"] > 0]
     price = [found[name]["noise"] ** 2 * found[name]["evaluations"] for name in names]
     axis.barh(names, price, color=[COLOURS[name] for name in names])
-    axis.set(xscale="log", xlabel="evaluations for signal = noise, correlation 0.75")
+    axis.set(xlabel="evaluations until signal = noise")
     axis.invert_yaxis()
-    axis.set_title("what a unit of signal costs")
+    axis.set_title("price of signal, correlation 0.75")
