@@ -70,6 +70,8 @@ class _Regression:
         self.targets = torch.from_numpy(rng.normal(size=(12, 1)))
         self.starts = [torch.from_numpy(rng.uniform(-1.0, 1.0, size=shape)) for shape in ((8, 6), (1, 8))]
 
+        # One weight starts where any clip of 1 must act.
+        self.starts[0][0, 0] = 3.0
         self.largest = 0.0
 
     def path(
@@ -87,7 +89,7 @@ class _Regression:
         with torch.no_grad():
             for mean, start in zip(means, self.starts, strict=True):
                 mean.copy_(c * start)
-        optimizer = factory(means, c)
+        self.largest, optimizer = 0.0, factory(means, c)
         if clip == 1.0:
             vispa.attach(optimizer, model)
         path = []
@@ -99,7 +101,7 @@ class _Regression:
                 for mean in means:
                     if clip is not None and clip != 1.0:
                         mean.clamp_(-clip, clip)
-            self.largest = max(float(mean.detach().abs().max()) for mean in means)
+            self.largest = max(self.largest, *(float(mean.detach().abs().max()) for mean in means))
             path.append(np.concatenate([(mean.detach().numpy() >= 0).ravel() for mean in means]))
         return np.array(path)
 
