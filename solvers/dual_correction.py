@@ -64,7 +64,7 @@ class FactorRange:
         self._dual = dual
         self._squares, self._axes = np.linalg.eigh(factor.T @ factor)
         spare = factor.shape[1] - (rank or factor.shape[1])
-        self.deficient = bool(self._squares[spare] <= AXIS**2 * self._squares[-1])
+        self.deficient = bool(self._squares[spare] <= NOISE**2 * self._squares[-1])
         self._slack = self._axes.T @ (factor.T @ gradient) @ self._axes
 
     def plain(self) -> Multipliers:

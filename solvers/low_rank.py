@@ -43,6 +43,7 @@ def low_rank(
     max_seconds: float | None = None,
     callback: Callable[[Iteration], None] | None = None,
     rng: np.random.Generator | int | None = None,
+    workers: int = 1,
     device: Any = None,
 ) -> Solution:
     r"""Solve the SDP relaxation through a factor Y = V V^T of few columns, and certify the result.
@@ -54,7 +55,7 @@ def low_rank(
         door, and the result scaled back.
     rank : int, optional
         Number of columns k to start with, 1 <= k <= N; escapes may add more.  By default about
-        2 log2(N), never more than the Barvinok-Pataki rank needs.
+        2 log2(N) or 1.5 N^(1/3), never more than the Barvinok-Pataki rank needs.
     tol : float, optional
         Relative gap at which the result counts as certified, > 0.
     start : (N, k) array_like or object with a method `to_factor`, optional
@@ -71,6 +72,8 @@ def low_rank(
         Called with an `Iteration` a few times a second or less often; raising StopIteration ends the solve.
     rng : numpy Generator or seed, optional
         For the start point and the Lanczos vectors.
+    workers : int, optional
+        Threads for a sparse part of 50,000 rows or more; the result does not depend on their number.
     device : str or torch.device, optional
         Solve on torch tensors there, such as "cuda" or "cpu", by the methods of
         `solvers.torch_backend`; operators are refused.  By default NumPy and compiled loops on the processor.
@@ -112,6 +115,7 @@ def low_rank(
     max_iterations = checks.integer("max_iterations", max_iterations, minimum=1)
     if max_seconds is not None:
         max_seconds = checks.scalar("max_seconds", max_seconds, positive=True)
+    workers = checks.integer("workers", workers, minimum=1)
     generator = checks.generator("rng", rng)
     if isinstance(relaxation.cost, LinearOperator) and not isinstance(relaxation.cost, Gram):
         probe_operator("cost", relaxation.cost)
@@ -132,7 +136,7 @@ def low_rank(
             max_seconds=max_seconds,
             callback=callback,
         )
-    solve = _Solve(relaxation, factor, tol, generator, fresh=start is None)
+    solve = _Solve(relaxation, factor, tol, generator, fresh=start is None, workers=workers)
     status = solve.run(max_iterations, max_seconds, callback, target=target)
     return solve.solution(problem, status, rigorous=rigorous)
 
@@ -140,15 +144,17 @@ def low_rank(
 def default_rank(order: int) -> int:
     """Columns to start with: enough to have no spurious optima in practice, few enough to be fast.
 
+    Optima of random sparse graphs were seen to have rank 1.4 N^(1/3) from N = 1,000 to 100,000.
+
     Examples
     --------
-    >>> default_rank(3), default_rank(100), default_rank(10_000)
-    (3, 16, 32)
+    >>> default_rank(3), default_rank(100), default_rank(10_000), default_rank(1_000_000)
+    (3, 16, 40, 152)
     """
     barvinok_pataki = int(np.ceil(np.sqrt(2 * order))) + 1
+    narrow = max(2.0 * np.log2(max(order, 2)), 1.5 * np.cbrt(order))
     # multiples of 8 fill vector registers
-    narrow = 8 * int(np.ceil(2 * np.log2(max(order, 2)) / 8))
-    return min(order, barvinok_pataki, narrow)
+    return min(order, barvinok_pataki, 8 * int(np.ceil(narrow / 8)))
 
 
 class FactorSource(Protocol):
@@ -172,6 +178,7 @@ class _Solve:
         generator: np.random.Generator,
         *,
         fresh: bool,
+        workers: int,
     ) -> None:
         self.relaxation = relaxation
         self.tol = tol
@@ -186,7 +193,8 @@ class _Solve:
         self.factor = factor
         self.parts = split_components(hollow)
         self.solvers = [
-            PartSolver(part.cost, factor[part.rows], generator, fresh=fresh) for part in self.parts
+            PartSolver(part.cost, factor[part.rows], generator, fresh=fresh, workers=workers)
+            for part in self.parts
         ]
         self.run_state: Run | None = None
 

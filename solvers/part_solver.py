@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from solvers.certificate import cholesky_proves, dense_slack
+from solvers.coloured_relaxation import PARALLEL_ORDER, ColouredRelaxation, few_colours
 from solvers.conjugate_gradient import ConjugateGradient
 from solvers.cost import Cost
 from solvers.dual_correction import FactorRange
@@ -145,13 +146,17 @@ class PartSolver:
         Whether the factor is random: descent then grows its axes along every negative curvature, and axes that
         are left over at its end are evidence that none remains.  One that was given, or has escaped, may have
         directions that it has hardly tried.
+    workers : int
+        Threads for sweeps and products, if the part is large enough for several.
     """
 
-    def __init__(self, cost: Cost, factor: Factor, generator: np.random.Generator, *, fresh: bool) -> None:
+    def __init__(
+        self, cost: Cost, factor: Factor, generator: np.random.Generator, *, fresh: bool, workers: int
+    ) -> None:
         self.cost = cost
         self.order = int(cost.shape[0])
         self._generator = generator
-        self._products = Products(cost)
+        self._products = Products(cost, workers if self.order >= PARALLEL_ORDER else 1)
         self._method = _first_method(cost, self._products)
         self.rank = factor.shape[1]
         self.factor = self._products.arrange(factor)
@@ -291,8 +296,12 @@ class PartSolver:
             confirmation=confirmation,
             insist=measured,
         )
-        vector = krylov.ritz_vector(pair.coefficients) if want_vector else None
-        return Verdict(min(pair.value, known.curvature), pair.error, vector)
+        if want_vector:
+            return Verdict(pair.value, pair.error, krylov.ritz_vector(pair.coefficients))
+        if pair.value - pair.error >= threshold:
+            # no more than this was asked, and a recurrence that stops early has seen no more
+            return Verdict(threshold)
+        return Verdict(min(pair.value, known.curvature), pair.error)
 
     def _cholesky_is_cheaper(self) -> bool:
         """Whether a dense factorisation takes less time than Lanczos, for an order at which LAPACK cannot fail."""
@@ -339,7 +348,13 @@ class PartSolver:
 def _first_method(cost: Cost, products: Products) -> Method:
     if isinstance(cost, Gram):
         return FactoredSweep(cost)
-    return ConjugateGradient(cost) if products.arguments is None else OverRelaxation(products)
+    if products.arguments is None:
+        return ConjugateGradient(cost)
+    # whatever the number of threads, so that they do not change the result
+    colours = few_colours(products) if sp.issparse(cost) and cost.shape[0] >= PARALLEL_ORDER else None
+    if colours is None:
+        return OverRelaxation(products)
+    return ColouredRelaxation(products, colours, products.workers)
 
 
 def _absolute_row_sums(cost: Cost) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator
 
 from solvers.gram import Gram
@@ -41,15 +42,20 @@ def split_diagonal(cost: Cost) -> tuple[Cost, NDArray[np.float64]]:
         return cost.hollow(), cost.diagonal()
     if isinstance(cost, LinearOperator):
         return cost, np.zeros(cost.shape[0])
+    diagonal = np.array(cost.diagonal(), dtype=np.float64)
     if sp.issparse(cost):
-        from solvers.kernels.graph import without_diagonal
-
-        starts, indices, values, diagonal = without_diagonal(cost.indptr, cost.indices, cost.data)
-        return sp.csr_array((values, indices, starts), shape=cost.shape), diagonal
+        return _without_diagonal(cost) if np.any(diagonal) else cost, diagonal
     hollow = np.array(cost)
     np.fill_diagonal(hollow, 0.0)
     sparse = np.count_nonzero(hollow) <= SPARSE_SHARE * hollow.size
-    return sp.csr_array(hollow) if sparse else hollow, np.array(cost.diagonal(), dtype=np.float64)
+    return sp.csr_array(hollow) if sparse else hollow, diagonal
+
+
+def _without_diagonal(cost: sp.csr_array) -> sp.csr_array:
+    rows = np.repeat(np.arange(cost.shape[0], dtype=cost.indices.dtype), np.diff(cost.indptr))
+    keep = rows != cost.indices
+    starts = np.concatenate([[0], np.cumsum(keep)])[cost.indptr]
+    return sp.csr_array((cost.data[keep], cost.indices[keep], starts), shape=cost.shape)
 
 
 def split_components(cost: Cost) -> list[Part]:
@@ -60,9 +66,7 @@ def split_components(cost: Cost) -> list[Part]:
     everything = np.arange(cost.shape[0])
     if not sp.issparse(cost):
         return [Part(everything, cost)]
-    from solvers.kernels.graph import component_labels
-
-    count, labels = component_labels(cost.indptr, cost.indices)
+    count, labels = connected_components(cost, directed=False)
     if count == 1:
         return [Part(everything, cost)] if cost.nnz else []
     sizes = np.bincount(labels, minlength=count)

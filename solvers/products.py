@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,9 +25,12 @@ class Products:
     ----------
     cost : (n, n) ndarray, csr_array or LinearOperator
         Symmetric.
+    workers : int, optional
+        Threads that share a product.
 
     Attributes
     ----------
+    workers : int
     shape : tuple of int
     arguments : tuple of ndarray, or None
         What compiled kernels take: indptr, indices and values; None for an operator.
@@ -35,8 +40,9 @@ class Products:
     O(nnz k) for k columns.
     """
 
-    def __init__(self, cost: Cost) -> None:
+    def __init__(self, cost: Cost, workers: int = 1) -> None:
         self._cost = cost
+        self.workers = workers
         self.shape: tuple[int, int] = cost.shape
         self.arguments: tuple[NDArray[Any], ...] | None = None
         if isinstance(cost, LinearOperator):
@@ -68,7 +74,17 @@ class Products:
         fits = rank % COLUMNS == 0 and factor.flags.c_contiguous
         columns = factor if fits else self.arrange(factor)
         image = np.empty_like(columns)
-        self._product(*self.arguments, columns, image)
+        bounds = [columns.shape[0] * part // self.workers for part in range(self.workers + 1)]
+        if self.workers == 1:
+            self._product(*self.arguments, columns, *bounds, image)
+        else:
+            with ThreadPoolExecutor(self.workers) as pool:
+                fixed = (*self.arguments, columns)
+                tasks = [
+                    pool.submit(self._product, *fixed, first, last, image) for first, last in pairwise(bounds)
+                ]
+            for task in tasks:
+                task.result()
         return image[:, :rank]
 
 

@@ -5,31 +5,35 @@ import numpy as np
 
 compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 
+# Rows whose products are formed together: they stay in the cache from one product to the next.
+BLOCK = 1024
+
 
 @compiled
-def quadratic_form(basis, row, matrix):
-    """<q, M q> for one row q."""
-    rank = matrix.shape[0]
-    total = 0.0
-    for one in range(rank):
-        partial = 0.0
-        for two in range(rank):
-            partial += matrix[one, two] * basis[row, two]
-        total += partial * basis[row, one]
-    return total
+def quadratic_forms(rows, matrix):
+    """<q, M q> for each row q."""
+    images = np.dot(rows, matrix)
+    forms = np.empty(rows.shape[0])
+    for row in range(rows.shape[0]):
+        total = 0.0
+        for column in range(rows.shape[1]):
+            total += images[row, column] * rows[row, column]
+        forms[row] = total
+    return forms
 
 
 @compiled
 def weighted_gram(basis, matrix, result):
     """Store sum_i <q_i, M q_i> q_i q_i^T in ``result``."""
-    rows, rank = basis.shape
     result[:] = 0.0
-    for row in range(rows):
-        weight = quadratic_form(basis, row, matrix)
-        for one in range(rank):
-            scaled = weight * basis[row, one]
-            for two in range(rank):
-                result[one, two] += scaled * basis[row, two]
+    for start in range(0, basis.shape[0], BLOCK):
+        rows = basis[start : start + BLOCK]
+        forms = quadratic_forms(rows, matrix)
+        weighted = np.empty_like(rows)
+        for row in range(rows.shape[0]):
+            for column in range(rows.shape[1]):
+                weighted[row, column] = forms[row] * rows[row, column]
+        result += np.dot(rows.T, weighted)
 
 
 @compiled
@@ -74,7 +78,4 @@ def least_shift(basis, target, share, max_steps):
         previous = product
         product = np.sum(residual * conditioned)
         direction = conditioned + product / previous * direction
-    shift = np.empty(rows)
-    for row in range(rows):
-        shift[row] = quadratic_form(basis, row, multiplier)
-    return shift
+    return quadratic_forms(basis, multiplier)

@@ -21,44 +21,51 @@ DELAY = 6.0
 
 
 @compiled
+def relax_rows(indptr, indices, values, factor, rows, beta):
+    """Move some rows, in their order, past their minimisers in place; return the decrease of the objective."""
+    width = factor.shape[1]
+    sparse, order = indptr.shape[0] > 0, indices.shape[0]
+    flat = factor.reshape(factor.shape[0] * width)
+    pull = np.empty(width, factor.dtype)
+    ahead = 1.0 + beta
+    decrease = 0.0
+    for row in rows:
+        start, stop, shift = np.int64(0), np.int64(order), row * order
+        if sparse:
+            start, stop, shift = np.int64(indptr[row]), np.int64(indptr[row + 1]), 0
+        squared, aligned = pull_on_row(flat, indices, values, start, stop, shift, width, row, pull)
+        if squared == 0.0:
+            continue
+        # -(ahead * pull + lean * row) is the update times the pull's length
+        lean = beta * np.sqrt(squared)
+        norm = np.sqrt(ahead * ahead * squared + lean * lean + 2.0 * ahead * lean * aligned)
+        toward = -ahead / norm
+        keep = -lean / norm
+        combine_with_row(flat, row, width, pull, toward, keep)
+        decrease += 2.0 * (aligned - (toward * squared + keep * aligned))
+    return decrease
+
+
+@compiled
 def sweep(indptr, indices, values, factor, first, count):
     """Run sweeps ``first`` .. ``first + count - 1`` in place; return the decrease in the last one and in all."""
-    rows, width = factor.shape
-    sparse, order = indptr.shape[0] > 0, indices.shape[0]
-    flat = factor.reshape(rows * width)
-    pull = np.empty(width, factor.dtype)
+    rows = np.arange(factor.shape[0])
     decrease = 0.0
     total = 0.0
     for number in range(first, first + count):
-        beta = number / (number + DELAY)
-        ahead = 1.0 + beta
-        decrease = 0.0
-        for row in range(rows):
-            start, stop, shift = np.int64(0), np.int64(order), row * order
-            if sparse:
-                start, stop, shift = np.int64(indptr[row]), np.int64(indptr[row + 1]), 0
-            squared, aligned = pull_on_row(flat, indices, values, start, stop, shift, width, row, pull)
-            if squared == 0.0:
-                continue
-            # -(ahead * pull + lean * row) is the update times the pull's length
-            lean = beta * np.sqrt(squared)
-            norm = np.sqrt(ahead * ahead * squared + lean * lean + 2.0 * ahead * lean * aligned)
-            toward = -ahead / norm
-            keep = -lean / norm
-            combine_with_row(flat, row, width, pull, toward, keep)
-            decrease += 2.0 * (aligned - (toward * squared + keep * aligned))
+        decrease = relax_rows(indptr, indices, values, factor, rows, number / (number + DELAY))
         total += decrease
     return decrease, total
 
 
 @compiled
-def product(indptr, indices, values, factor, result):
-    """Store C V in ``result``."""
-    rows, width = factor.shape
+def product(indptr, indices, values, factor, first, last, result):
+    """Store rows ``first`` .. ``last - 1`` of C V in ``result``."""
+    width = factor.shape[1]
     sparse, order = indptr.shape[0] > 0, indices.shape[0]
-    flat = factor.reshape(rows * width)
+    flat = factor.reshape(factor.shape[0] * width)
     pull = np.empty(width, factor.dtype)
-    for row in range(rows):
+    for row in range(first, last):
         start, stop, shift = np.int64(0), np.int64(order), row * order
         if sparse:
             start, stop, shift = np.int64(indptr[row]), np.int64(indptr[row + 1]), 0

@@ -1,0 +1,83 @@
+"""Sweeps on several threads: the colouring, the definition, and results that do not know the number of threads."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import solvers.coloured_relaxation
+import solvers.part_solver
+from solvers import MaxCut, low_rank
+from solvers.coloured_relaxation import ColouredRelaxation, few_colours
+from solvers.kernels.graph import absolute_row_sums
+from solvers.kernels.sweep import DELAY
+from solvers.products import Products
+from solvers.sphere import random_rows
+
+
+def symmetric(order, edges, seed):
+    rng = np.random.default_rng(seed)
+    ends = rng.integers(0, order, (2, edges))
+    ends = ends[:, ends[0] != ends[1]]
+    half = sp.coo_array((rng.standard_normal(ends.shape[1]), ends), shape=(order, order))
+    return sp.csr_array(half + half.T)
+
+
+@pytest.fixture
+def every_size_in_parallel(monkeypatch):
+    """Colours for small problems too, in pieces of a few rows."""
+    monkeypatch.setattr(solvers.part_solver, "PARALLEL_ORDER", 2)
+    monkeypatch.setattr(solvers.coloured_relaxation, "PIECE", 7)
+
+
+@settings(max_examples=40)
+@given(order=st.integers(1, 60), edges=st.integers(0, 150), seed=st.integers(0, 2**32 - 1))
+def test_rows_that_meet_differ_in_colour(order, edges, seed):
+    cost = symmetric(order, edges, seed)
+    colours = few_colours(Products(cost))
+    left, right = cost.nonzero()
+    assert not np.any(colours[left] == colours[right])
+    assert colours.min() == 0
+    assert colours.max() <= np.diff(cost.indptr).max(initial=0)
+    np.testing.assert_allclose(absolute_row_sums(cost.indptr, cost.data), np.abs(cost.toarray()).sum(axis=1))
+
+
+def test_a_clique_has_too_many_colours():
+    clique = sp.csr_array(np.ones((100, 100)) - np.eye(100))
+    assert few_colours(Products(clique)) is None
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_sweep_relaxes_every_row_once(workers, every_size_in_parallel):
+    cost = symmetric(50, 120, 0)
+    products = Products(cost, workers)
+    colours = few_colours(products)
+    factor = products.arrange(random_rows(50, 6, np.random.default_rng(0)))
+    expected = factor.copy()
+    method = ColouredRelaxation(products, colours, workers)
+    before = np.vdot(cost @ factor, factor)
+    step = method.advance(factor, 2)
+    for number in range(2):
+        beta = number / (number + DELAY)
+        for row in np.argsort(colours, kind="stable"):
+            pull = cost[[row]].toarray() @ expected
+            if pull.any():
+                moved = -(1 + beta) * pull / np.linalg.norm(pull) - beta * expected[row]
+                expected[row] = moved / np.linalg.norm(moved)
+    np.testing.assert_allclose(factor, expected, atol=1e-12)
+    assert step.decrease == pytest.approx(before - np.vdot(cost @ factor, factor), rel=1e-10)
+
+
+def test_threads_do_not_change_the_result(every_size_in_parallel):
+    problem = MaxCut(abs(symmetric(300, 700, 1)))
+    one, two, three = (low_rank(problem, rng=0, workers=workers) for workers in (1, 2, 3))
+    assert one.certified
+    for other in (two, three):
+        np.testing.assert_array_equal(other.factor, one.factor)
+        assert (other.value, other.lower_bound) == (one.value, one.lower_bound)
+
+
+def test_an_impossible_number_of_threads_is_refused():
+    with pytest.raises(ValueError, match="workers"):
+        low_rank(MaxCut([[0, 1], [1, 0]]), workers=0)
