@@ -192,7 +192,7 @@ class PartSolver:
             if not due and not (self._sweeps_had_their_chance() and blocks >= LOOK_BLOCKS):
                 continue
             next_look, blocks = LOOK * foretold, 0
-            implied = self._look(allowed)
+            implied = self._look(allowed, thorough=converged)
             iterations = self._method.iterations
             if (implied <= PROMISING * allowed or converged) and iterations >= next_check:
                 verdict = self._certify(number, run, allowed, measured=converged)
@@ -218,8 +218,11 @@ class PartSolver:
         self._gradient_norm = np.nan
         return 0.5 * last * self._method.iterations
 
-    def _look(self, allowed: float) -> float:
-        """Find the best multipliers at the present point; return the gap that is to be expected of them."""
+    def _look(self, allowed: float, *, thorough: bool = True) -> float:
+        """Find the best multipliers at the present point; return the gap that is to be expected of them.
+
+        Where asking Cholesky costs less than foretelling its answer, and not ``thorough``, the best is hoped for.
+        """
         image = self._products @ self.factor
         dual = row_products(image, self.factor)
         gradient = image - dual[:, None] * self.factor
@@ -228,6 +231,11 @@ class PartSolver:
         if not np.isfinite(self._gradient_norm):
             raise ValueError("cost must be finite; a product with it held NaN or infinite entries")
         here = FactorRange(self.factor, gradient, dual, self.rank)
+        if not thorough and self._cholesky_is_cheaper():
+            dual = here.corrected_dual()
+            implied = max(self.value - float(dual.sum()), 0.0)
+            self._evidence = Evidence(dual, 0.0, None, implied, here.deficient)
+            return implied
         plain = here.plain()
         implied = self.order * max(-plain.curvature, 0.0)
         self._evidence = Evidence(dual, plain.curvature, plain.vector, implied, here.deficient)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -49,7 +50,7 @@ class Products:
             return
         from solvers.kernels.sweep import product
 
-        self._product = product
+        self._product: Callable[..., None] = product
         if sp.issparse(cost):
             self.arguments = (cost.indptr, cost.indices, cost.data)
         else:
