@@ -21,7 +21,7 @@ from vispa.training.split import Split
 
 INK, MUTED, GRID = "#22262e", "#7a808c", "#e6e8ec"
 BEFORE, AFTER = "#c3c8d1", "#0f6e84"
-COLOURS = dict(zip(METHODS, ("#0f6e84", "#d1693a", "#8a6fb0", "#7a808c"), strict=True))
+COLOURS = dict(zip(METHODS, ("#0f6e84", "#d1693a", "#8a6fb0", "#5a9367", "#b8963e", "#7a808c"), strict=True))
 LAYER_COLOURS = ("#0f6e84", "#7fb7c2", "#d9b26f", "#d1693a")
 
 
