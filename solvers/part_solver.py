@@ -42,7 +42,7 @@ SHARP = 0.1
 # Up to this order LAPACK's eigenvalues cost no more than asking for one.
 MEASURED_ORDER = 64
 # Once a certificate looks settled, this many times the steps of Lanczos so far must not contradict it.
-LIKELY = 1.25
+LIKELY = 2.5
 DOUBTFUL = 3.0
 # Seconds that dense Cholesky takes for N^3, and Lanczos for an entry of the matrix and for one of the vector.
 CHOLESKY_SECONDS = 2.5e-11

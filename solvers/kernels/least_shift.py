@@ -5,35 +5,52 @@ import numpy as np
 
 compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 
-# Rows whose products are formed together: they stay in the cache from one product to the next.
-BLOCK = 1024
-
 
 @compiled
-def quadratic_forms(rows, matrix):
-    """<q, M q> for each row q."""
-    images = np.dot(rows, matrix)
-    forms = np.empty(rows.shape[0])
-    for row in range(rows.shape[0]):
-        total = 0.0
-        for column in range(rows.shape[1]):
-            total += images[row, column] * rows[row, column]
-        forms[row] = total
-    return forms
+def quadratic_form(basis, row, matrix):
+    """<q, M q> for one row q."""
+    rank = matrix.shape[0]
+    total = 0.0
+    for one in range(rank):
+        partial = 0.0
+        for two in range(rank):
+            partial += matrix[one, two] * basis[row, two]
+        total += partial * basis[row, one]
+    return total
 
 
 @compiled
 def weighted_gram(basis, matrix, result):
     """Store sum_i <q_i, M q_i> q_i q_i^T in ``result``."""
-    result[:] = 0.0
-    for start in range(0, basis.shape[0], BLOCK):
-        rows = basis[start : start + BLOCK]
-        forms = quadratic_forms(rows, matrix)
-        weighted = np.empty_like(rows)
-        for row in range(rows.shape[0]):
-            for column in range(rows.shape[1]):
-                weighted[row, column] = forms[row] * rows[row, column]
-        result += np.dot(rows.T, weighted)
+    rows, rank = basis.shape
+    # plain loops: the linear algebra library is hardly faster here, and its wrappers take seconds to compile
+    for one in range(rank):
+        for two in range(rank):
+            result[one, two] = 0.0
+    for row in range(rows):
+        weight = quadratic_form(basis, row, matrix)
+        for one in range(rank):
+            scaled = weight * basis[row, one]
+            for two in range(rank):
+                result[one, two] += scaled * basis[row, two]
+
+
+@compiled
+def inner(left, right):
+    """<A, B> of two matrices."""
+    total = 0.0
+    for one in range(left.shape[0]):
+        for two in range(left.shape[1]):
+            total += left[one, two] * right[one, two]
+    return total
+
+
+@compiled
+def add_multiple(target, factor, matrix):
+    """Add a multiple of a matrix in place."""
+    for one in range(target.shape[0]):
+        for two in range(target.shape[1]):
+            target[one, two] += factor * matrix[one, two]
 
 
 @compiled
@@ -62,20 +79,25 @@ def least_shift(basis, target, share, max_steps):
     conditioned = np.empty((rank, rank))
     precondition(residual, rows, conditioned)
     direction = conditioned.copy()
-    product = np.sum(residual * conditioned)
-    goal = share * share * np.sum(residual * residual)
+    product = inner(residual, conditioned)
+    goal = share * share * inner(residual, residual)
     for _ in range(max_steps):
-        if np.sum(residual * residual) <= goal:
+        if inner(residual, residual) <= goal:
             break
         weighted_gram(basis, direction, image)
-        curvature = np.sum(direction * image)
+        curvature = inner(direction, image)
         if not curvature > 0.0:
             break
         length = product / curvature
-        multiplier += length * direction
-        residual -= length * image
+        add_multiple(multiplier, length, direction)
+        add_multiple(residual, -length, image)
         precondition(residual, rows, conditioned)
         previous = product
-        product = np.sum(residual * conditioned)
-        direction = conditioned + product / previous * direction
-    return quadratic_forms(basis, multiplier)
+        product = inner(residual, conditioned)
+        for one in range(rank):
+            for two in range(rank):
+                direction[one, two] = conditioned[one, two] + product / previous * direction[one, two]
+    shift = np.empty(rows)
+    for row in range(rows):
+        shift[row] = quadratic_form(basis, row, multiplier)
+    return shift

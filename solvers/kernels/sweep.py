@@ -70,7 +70,8 @@ def product(indptr, indices, values, factor, first, last, result):
         if sparse:
             start, stop, shift = np.int64(indptr[row]), np.int64(indptr[row + 1]), 0
         pull_on_row(flat, indices, values, start, stop, shift, width, row, pull)
-        result[row] = pull
+        for column in range(width):
+            result[row, column] = pull[column]
 
 
 @compiled
