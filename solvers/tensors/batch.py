@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from solvers import checks
-from solvers.low_rank import default_rank
 from solvers.solution import Status
 from solvers.tensors.batch_costs import BatchCosts
 from solvers.tensors.batch_limits import STATUSES, BatchMoment, Limits
 from solvers.tensors.batch_run import BatchRun
 from solvers.tensors.batch_solution import BatchSolution, differentiable_value
-from solvers.tensors.checks import checked_generator, companion, real_tensor
+from solvers.tensors.checks import checked_generator, checked_width, companion, real_tensor
 from solvers.tensors.memory import explained_memory
 from solvers.tensors.sweepers import choose_sweeper
 
@@ -105,7 +104,7 @@ def solve_batch(
         checks.function("callback", callback),
     )
     name, sweep = choose_sweeper(kernel, costs.device)
-    width = _checked_width(rank, start, order)
+    width = checked_width(rank, start, order)
     estimate = count * order * (width * costs.element_size() + 8) + 3.0 * _piece_bytes(name, count, order)
     with explained_memory(
         estimate, costs.device, f"solve fewer problems at once than {count}, or lower rank from {width}"
@@ -148,14 +147,6 @@ def _checked_problems(costs: Any, linear: Any) -> tuple[Tensor, Tensor | None]:
     if linear is not None:
         linear = companion("linear", linear, tuple(costs.shape[:2]), costs, "costs")
     return costs, linear
-
-
-def _checked_width(rank: int | None, start: Any, order: int) -> int:
-    if start is None:
-        return default_rank(order) if rank is None else checks.integer("rank", rank, minimum=1, maximum=order)
-    if rank is not None:
-        raise ValueError("start already fixes the rank; pass rank or start, not both")
-    return int(real_tensor("start", start, dimensions=3).shape[2])
 
 
 def _start_factors(

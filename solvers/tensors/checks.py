@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from solvers import checks
+from solvers.low_rank import default_rank
+
 FLOATS = (torch.float32, torch.float64)
 
 
@@ -93,3 +96,12 @@ def checked_generator(name: str, generator: Any, device: torch.device) -> torch.
     if generator.device.type != device.type:
         raise ValueError(f"{name} must be on {device.type}; found one on {generator.device}")
     return generator
+
+
+def checked_width(rank: int | None, start: Any, order: int) -> int:
+    """Columns of the factors: those of ``start`` (three dimensions), or ``rank``, or the default for the order."""
+    if start is None:
+        return default_rank(order) if rank is None else checks.integer("rank", rank, minimum=1, maximum=order)
+    if rank is not None:
+        raise ValueError("start already fixes the rank; pass rank or start, not both")
+    return int(real_tensor("start", start, dimensions=3).shape[2])

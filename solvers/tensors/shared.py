@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from solvers import checks
-from solvers.low_rank import default_rank
 from solvers.solution import Status
 from solvers.tensors.batch_limits import STATUSES, BatchMoment, Limits
-from solvers.tensors.checks import checked_generator, companion, real_tensor
+from solvers.tensors.checks import checked_generator, checked_width, companion, real_tensor
 from solvers.tensors.memory import explained_memory
 from solvers.tensors.shared_costs import SharedCosts
 from solvers.tensors.shared_run import SharedRun
@@ -131,7 +130,7 @@ def solve_shared(
     )
     count, order = linear.shape[0], matrix.shape[0] + 1
     generator = checked_generator("generator", generator, matrix.device)
-    width = _checked_width(rank, start, order)
+    width = checked_width(rank, start, order)
     estimate = 20.0 * order**2 + 8.0 * count * order * (width + 6)
     advice = f"solve fewer problems at once than {count}, or lower rank from {width}"
     with explained_memory(estimate, matrix.device, advice), torch.no_grad():
@@ -174,14 +173,6 @@ def _checked_problems(matrix: Any, linear: Any) -> tuple[Tensor, Tensor]:
     if not bool(torch.isfinite(matrix).all()):
         raise ValueError("matrix must be finite; found NaN or infinite entries")
     return matrix, linear
-
-
-def _checked_width(rank: int | None, start: Any, order: int) -> int:
-    if start is None:
-        return default_rank(order) if rank is None else checks.integer("rank", rank, minimum=1, maximum=order)
-    if rank is not None:
-        raise ValueError("start already fixes the rank; pass rank or start, not both")
-    return int(real_tensor("start", start, dimensions=3).shape[2])
 
 
 def _start_factors(
