@@ -64,7 +64,7 @@ def labelled(sizes=(5, 5, 3)) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def test_accuracies_are_those_of_networks_hardened_one_by_one(options):
     model = network(**options)
     torch.manual_seed(4)
-    found = vispa.accuracies(model, iter(labelled()), samples=7)
+    found = vispa.accuracies(model, iter(labelled()), samples=7, validation=iter(labelled((4, 9))))
     assert all(module.training for module in model.modules())
     torch.manual_seed(4)
     drawn = [vispa.harden(model, how="sample").eval() for _ in range(7)]
@@ -76,6 +76,11 @@ def test_accuracies_are_those_of_networks_hardened_one_by_one(options):
     assert found.sampled_network == pytest.approx(float((logits.argmax(2) == labels).double().mean()))
     assert found.ensemble == pytest.approx(float((logits.mean(0).argmax(1) == labels).double().mean()))
     assert (found.samples, found.examples) == (7, 13)
+    others, answers = (torch.cat(values) for values in zip(*labelled((4, 9)), strict=True))
+    with torch.no_grad():
+        merits = [float((plain(others).argmax(1) == answers).double().mean()) for plain in drawn]
+    best = logits[merits.index(max(merits))]
+    assert found.best_network == pytest.approx(float((best.argmax(1) == labels).double().mean()))
     assert len({found.mean_network, found.sampled_network, found.ensemble}) > 1
     assert all(each.weight.noise is None and each.weight.depth == 0 for each in binary_layers(model))
 
@@ -110,6 +115,16 @@ class Pair(nn.Module):
         (lambda: vispa.accuracies(nn.Linear(6, 2), labelled()), ValueError, "no binary layer"),
         (lambda: vispa.accuracies(network(), []), ValueError, "batches must hold at least one example"),
         (lambda: vispa.accuracies(network(), 3), TypeError, "batches must be a loader of batches; found int"),
+        (
+            lambda: vispa.accuracies(network(), labelled(), validation=3),
+            TypeError,
+            "validation must be a loader of batches; found int",
+        ),
+        (
+            lambda: vispa.accuracies(network(), labelled(), validation=[]),
+            ValueError,
+            "validation must hold at least one example",
+        ),
         (lambda: vispa.accuracies(network(), [batch()]), ValueError, r"batches must hold pairs"),
         (lambda: vispa.accuracies(network(), [(batch(), [1])]), TypeError, "labels as tensors; found list"),
         (

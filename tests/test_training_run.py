@@ -11,7 +11,7 @@ from vispa.training.batches import batches
 from vispa.training.compare import compare, paired_jobs
 from vispa.training.data import digits
 from vispa.training.divergence import NonFiniteError, locate
-from vispa.training.evaluation import accuracy, evaluate, logits
+from vispa.training.evaluation import accuracy_and_loss, evaluate
 from vispa.training.loop import TrainingState, make_optimizer
 from vispa.training.recipes import METHODS, recipe
 from vispa.training.run import prepare, train
@@ -93,14 +93,33 @@ def test_evaluation_equals_its_definition(parts, method):
     with torch.random.fork_rng():
         torch.manual_seed(9)
         drawn = [vispa.harden(network, how="sample") for _ in range(5)]
-    test = [logits(each, parts.test) for each in drawn]
-    validation = [accuracy(logits(each, parts.validation), parts.validation.labels) for each in drawn]
-    accuracies = [accuracy(each, parts.test.labels) for each in test]
-    plain = accuracy(logits(vispa.harden(network), parts.test), parts.test.labels)
+    with torch.no_grad():
+        test = [each.eval()(parts.test.inputs()) for each in drawn]
+        validation = [accuracy_of(each(parts.validation.inputs()), parts.validation) for each in drawn]
+        plain = accuracy_of(vispa.harden(network).eval()(parts.test.inputs()), parts.test)
+    accuracies = [accuracy_of(each, parts.test) for each in test]
     assert found.mean_network == plain
     assert found.best_network == accuracies[validation.index(max(validation))]
     assert found.sampled_network == pytest.approx(sum(accuracies) / 5)
-    assert found.ensemble == accuracy(torch.stack(test).mean(dim=0), parts.test.labels)
+    assert found.ensemble == accuracy_of(torch.stack(test).mean(dim=0), parts.test)
+    assert (found.samples, found.examples) == (5, len(parts.test))
+
+
+def accuracy_of(logits, data):
+    return float((logits.argmax(dim=1) == data.labels).double().mean())
+
+
+def test_validation_in_parts_is_that_of_the_fixed_network(parts, monkeypatch):
+    from vispa.training import batches as module
+
+    monkeypatch.setattr(module, "EVALUATION_BATCH", 7)
+    network = train(parts, recipe("vispa", epochs=1, samples=1)).network.train()
+    accuracy, loss = accuracy_and_loss(network, parts.validation)
+    assert all(each.training for each in network.modules())
+    with torch.no_grad():
+        logits = vispa.harden(network).eval()(parts.validation.inputs())
+    assert accuracy == pytest.approx(accuracy_of(logits, parts.validation))
+    assert loss == pytest.approx(float(nn.functional.cross_entropy(logits, parts.validation.labels)))
 
 
 @pytest.mark.parametrize("method", ["ste", "float"])

@@ -3,7 +3,8 @@
 from vispa.nn.activation import SignActivation
 from vispa.nn.attachment import attach, project
 from vispa.nn.binarization import binarize
-from vispa.nn.evaluation import Accuracies, accuracies, ensemble, sampling
+from vispa.nn.classification import Accuracies, accuracies
+from vispa.nn.evaluation import ensemble, sampling
 from vispa.nn.hardening import harden
 from vispa.nn.selection import BinaryLayer, binary_layers
 from vispa.nn.warm_start import load_float

@@ -14,6 +14,10 @@ from vispa.training.augmentation import crop_and_flip
 from vispa.training.data import LabelledImages
 from vispa.training.processes import Processes
 
+# In evaluation, where nothing is kept for a backward pass.
+EVALUATION_PIXELS = 1 << 23
+EVALUATION_BATCH = 1024
+
 
 class Batch(NamedTuple):
     """Inputs and labels of this process, and its share of the batch times the number of processes."""
@@ -48,3 +52,13 @@ def batches(
             images = crop_and_flip(images, rng, padding=crop_padding, flip=flip)
         labels = data.labels[indices[share]]
         yield Batch(data.standardise(images[share]), labels, len(labels) * processes.count / len(chosen))
+
+
+def evaluation_batches(data: LabelledImages, processes: Processes) -> Iterator[tuple[Tensor, Tensor]]:
+    """Inputs and labels of this process's share of the data, in order, without augmentation."""
+    share = processes.share_of(len(data))
+    _, height, width = data.shape
+    size = max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // (height * width)))
+    for start in range(share.start, share.stop, size):
+        chosen = slice(start, min(start + size, share.stop))
+        yield data.inputs(chosen), data.labels[chosen]

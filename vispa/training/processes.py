@@ -49,9 +49,13 @@ class Processes:
         """Leave in every parameter the gradient of the mean of all processes' losses."""
         loss.backward()
 
+    def sum(self, value: Tensor) -> Tensor:
+        """Return the sum over processes."""
+        return value
+
     def mean(self, value: Tensor) -> Tensor:
         """Return the mean over processes."""
-        return value
+        return self.sum(value) / self.count
 
     def any(self, flag: bool) -> bool:
         """Say whether the flag is up in some process."""
@@ -63,10 +67,6 @@ class Processes:
 
     def share_buffers(self, model: nn.Module) -> None:
         """Give every process the buffers of the first."""
-
-    def gather(self, rows: Tensor, total: int) -> Tensor:
-        """Concatenate the rows that each process computed for its share of ``total``."""
-        return rows
 
 
 class FabricProcesses(Processes):
@@ -112,11 +112,11 @@ class FabricProcesses(Processes):
         """Leave in every parameter the gradient of the mean of all processes' losses."""
         self._fabric.backward(loss)
 
-    def mean(self, value: Tensor) -> Tensor:
-        """Return the mean over processes."""
+    def sum(self, value: Tensor) -> Tensor:
+        """Return the sum over processes."""
         total = value.detach().clone()
         torch.distributed.all_reduce(total)  # Fabric's own waits at a barrier first
-        return total / self.count
+        return total
 
     def any(self, flag: bool) -> bool:
         """Say whether the flag is up in some process."""
@@ -132,16 +132,6 @@ class FabricProcesses(Processes):
         """Give every process the buffers of the first."""
         for buffer in model.buffers():
             torch.distributed.broadcast(buffer, src=0)
-
-    def gather(self, rows: Tensor, total: int) -> Tensor:
-        """Concatenate the rows that each process computed for its share of ``total``."""
-        most = -(-total // self.count)
-        padded = rows.new_zeros(most, *rows.shape[1:])
-        padded[: len(rows)] = rows
-        gathered = [torch.empty_like(padded) for _ in range(self.count)]
-        torch.distributed.all_gather(gathered, padded)
-        ends = [(rank * total // self.count, (rank + 1) * total // self.count) for rank in range(self.count)]
-        return torch.cat([gathered[rank][: end - start] for rank, (start, end) in enumerate(ends)])
 
 
 def from_environment(device: str = "cpu") -> Processes:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from vispa.training.evaluation import Evaluation
+from vispa.nn import Accuracies
 from vispa.training.run import Result
 from vispa.training.statistics import PairedDifference, Summary, paired_difference, summarise
 
@@ -34,7 +34,7 @@ def methods(results: Sequence[Result]) -> dict[str, list[Result]]:
 
 
 def summary(results: Sequence[Result], measure: str) -> Summary | None:
-    """Mean and deviation of one measure of `Evaluation`; None where there is none to report."""
+    """Mean and deviation of one measure of `vispa.nn.Accuracies`; None where there is none to report."""
     values = [getattr(_evaluation(result), measure) for result in results]
     return None if not values or math.isnan(values[0]) else summarise(values)
 
@@ -106,7 +106,7 @@ def _plain(record: Any) -> dict[str, Any] | None:
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in fields}
 
 
-def _evaluation(result: Result) -> Evaluation:
+def _evaluation(result: Result) -> Accuracies:
     assert result.evaluation is not None
     return result.evaluation
 

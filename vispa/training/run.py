@@ -16,8 +16,9 @@ from torch import nn
 from tqdm import tqdm
 
 from solvers import checks
+from vispa.nn import Accuracies
 from vispa.training import checkpoint as checkpoints
-from vispa.training.evaluation import Evaluation, evaluate
+from vispa.training.evaluation import evaluate
 from vispa.training.execution import Execution
 from vispa.training.generators import own_devices
 from vispa.training.logs import Log
@@ -42,7 +43,7 @@ class Result:
         Every finished epoch, those before a resumption included.
     best : Epoch or None
         The epoch chosen on validation.
-    evaluation : Evaluation or None
+    evaluation : vispa.nn.Accuracies or None
         On the test images; None unless the run finished.
     seconds : float
         Wall-clock time of this call.
@@ -55,7 +56,7 @@ class Result:
     stop: Stop
     history: tuple[Epoch, ...]
     best: Epoch | None
-    evaluation: Evaluation | None
+    evaluation: Accuracies | None
     seconds: float
 
 
