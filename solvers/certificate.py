@@ -107,7 +107,7 @@ def cholesky_proves(cost: Cost, dual: NDArray[np.float64], threshold: float) -> 
     It is a proof but for rounding, of the order of 1e-16 N times the largest entry; O(N^3 / 3).
     """
     slack = dense_slack(cost, dual)
-    slack[np.diag_indices_from(slack)] -= threshold
+    np.einsum("ii->i", slack)[:] -= threshold
     # symmetric, so its transpose, which LAPACK need not copy, will do
     return bool(la.lapack.dpotrf(slack.T, lower=1, clean=0, overwrite_a=1)[1] == 0)
 
@@ -115,7 +115,7 @@ def cholesky_proves(cost: Cost, dual: NDArray[np.float64], threshold: float) -> 
 def dense_slack(cost: Cost, dual: NDArray[np.float64]) -> NDArray[np.float64]:
     """C - Diag(y) as a dense array."""
     slack = dense_cost(cost)
-    slack[np.diag_indices_from(slack)] -= dual
+    np.einsum("ii->i", slack)[:] -= dual
     return slack
 
 

@@ -11,23 +11,21 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
-from solvers.binary import frobenius_norm
 from solvers.gram import Gram
 from solvers.part_solver import PartSolver
-from solvers.parts import split_components, split_diagonal
-from solvers.problem import Cost, Elliptope, Problem, as_problem
+from solvers.preparation import Preparation
+from solvers.problem import Elliptope, Problem, as_problem
 from solvers.rigorous import check_provable, prove
 from solvers.run import Run, Stop
-from solvers.scaling import binary_exponent, probe_operator, scale_by_power
+from solvers.scaling import probe_operator
 from solvers.solution import Iteration, Solution, Status, relative_gap
 from solvers.sphere import normalise, random_rows
 
-# The norm of an operator is measured by applying it to the identity; above this order the gap is relative to the
-# value alone, which can only make it larger.
-MEASURED_OPERATOR = 4096
 MAX_PASSES = 3
 # A proof loses a little to rounding and to the shift that lets it through: the estimate goes further by this share.
 PROOF_SHARE = 0.7
+# Of the gap: what the estimate of the smallest eigenvalue may have missed.
+DOUBT = 0.01
 # Of the relative gap.
 ROUNDING = 1e-12
 
@@ -165,10 +163,7 @@ class FactorSource(Protocol):
 
 
 class _Solve:
-    """One problem on its way: scaled to entries below one, its diagonal apart, split into parts with a solver each.
-
-    The scale is a power of two, so that it costs no rounding and nothing under- or overflows on the way.
-    """
+    """One problem on its way: prepared, and a solver for each of its parts."""
 
     def __init__(
         self,
@@ -183,18 +178,11 @@ class _Solve:
         self.relaxation = relaxation
         self.tol = tol
         self.generator = generator
-        unit = relaxation.unit().cost
-        if isinstance(unit, Gram):
-            unit = unit.economical()
-        self.exponent = binary_exponent(unit)
-        cost = scale_by_power(unit, -self.exponent)
-        hollow, self.diagonal = split_diagonal(cost)
-        self.frobenius = _frobenius(cost)
+        self.prepared = Preparation(relaxation.unit().cost)
         self.factor = factor
-        self.parts = split_components(hollow)
         self.solvers = [
             PartSolver(part.cost, factor[part.rows], generator, fresh=fresh, workers=workers)
-            for part in self.parts
+            for part in self.prepared.parts
         ]
         self.run_state: Run | None = None
 
@@ -209,20 +197,21 @@ class _Solve:
         state = Run(
             [solver.value for solver in self.solvers],
             [solver.bound for solver in self.solvers],
-            shift=float(self.diagonal.sum()),
+            shift=self.prepared.fixed_value,
             constant=self.relaxation.constant,
-            exponent=self.exponent,
-            frobenius=self.frobenius,
+            exponent=self.prepared.exponent,
+            frobenius=self.prepared.frobenius,
             max_iterations=max_iterations,
             max_seconds=max_seconds,
             callback=callback,
         )
         self.run_state = state
+        order = sum(solver.order for solver in self.solvers)
         try:
             # the scale of the gap is known only when every part is solved: a part that stopped too soon goes on
             for _ in range(MAX_PASSES):
                 for number, solver in enumerate(self.solvers):
-                    solver.solve(number, state, target * solver.order / self.relaxation.size)
+                    solver.solve(number, state, target * solver.order / order)
                 if state.gap <= target:
                     break
         except (Stop, KeyboardInterrupt) as stop:
@@ -239,19 +228,19 @@ class _Solve:
         value = self.run_state.value
         bound = self._proved_bound(dual) if rigorous else self.run_state.bound
         constant = self.relaxation.constant
-        gap = relative_gap(value, bound, self.frobenius)
+        gap = relative_gap(value, bound, self.prepared.frobenius)
         # by rounding the bound may pass the value a little; by more than that, something is wrong
         gap = max(gap, 0.0) if gap > -ROUNDING else np.nan
         if status is Status.CERTIFIED and not gap <= self.tol:
             status = Status.STALLED if np.isnan(gap) else Status.NOT_CERTIFIED
-        lower_bound = math.ldexp(bound, self.exponent) + constant
+        lower_bound = math.ldexp(bound, self.prepared.exponent) + constant
         return Solution(
             problem=problem,
             factor=factor * np.sqrt(fixed)[:, None],
-            value=math.ldexp(value, self.exponent) + constant,
+            value=math.ldexp(value, self.prepared.exponent) + constant,
             lower_bound=math.nextafter(lower_bound, -math.inf) if rigorous else lower_bound,
             gap=gap,
-            dual=np.ldexp(dual, self.exponent) / fixed,
+            dual=np.ldexp(dual, self.prepared.exponent) / fixed,
             certificate="rigorous" if rigorous else "estimate",
             status=status,
             iterations=self.run_state.iterations,
@@ -262,19 +251,21 @@ class _Solve:
     def _proved_bound(self, dual: NDArray[np.float64]) -> float:
         """A proof about the cost and the diagonal as they were given: scaling them to unit diagonal rounds."""
         assert self.run_state is not None
-        estimate = (self.run_state.bound - self.run_state.value) / self.relaxation.size
-        return prove(self.relaxation, dual, self.exponent, min(estimate, 0.0))
+        # the multipliers are lowered already, as far as the estimate is right
+        gap = max(self.run_state.value - self.run_state.bound, 0.0)
+        return prove(self.relaxation, dual, self.prepared.exponent, -DOUBT * gap / self.relaxation.size)
 
     def _assemble(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Rows and multipliers of all parts in the order of the problem; escapes may have widened some."""
+        """Rows and multipliers of the whole problem in its order; escapes may have widened some parts."""
         width = max([self.factor.shape[1]] + [solver.rank for solver in self.solvers])
         factor = np.zeros((self.factor.shape[0], width))
         factor[:, : self.factor.shape[1]] = self.factor
-        dual = self.diagonal.copy()
-        for part, solver in zip(self.parts, self.solvers, strict=True):
+        dual = np.zeros(self.factor.shape[0])
+        for part, solver in zip(self.prepared.parts, self.solvers, strict=True):
             factor[part.rows] = 0.0
             factor[part.rows, : solver.rank] = solver.point
-            dual[part.rows] += solver.dual
+            dual[part.rows] = solver.feasible_dual
+        self.prepared.complete(factor, dual)
         return factor, dual
 
 
@@ -299,10 +290,3 @@ def _start_factor(
     if rank is None:
         rank = default_rank(order)
     return random_rows(order, checks.integer("rank", rank, minimum=1, maximum=order), generator)
-
-
-def _frobenius(cost: Cost) -> float:
-    measured = not isinstance(cost, LinearOperator) or isinstance(cost, Gram)
-    if not measured and cost.shape[0] > MEASURED_OPERATOR:
-        return 0.0
-    return frobenius_norm(cost)

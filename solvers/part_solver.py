@@ -172,6 +172,12 @@ class PartSolver:
         """The factor without the columns that only fill registers."""
         return self.factor[:, : self.rank]
 
+    @property
+    def feasible_dual(self) -> NDArray[np.float64]:
+        """The multipliers, lowered until their sum is the bound."""
+        excess = float(self.dual.sum()) - self.bound
+        return self.dual - excess / self.order if np.isfinite(excess) else self.dual
+
     def solve(self, number: int, run: Run, share: float) -> None:
         """Iterate until value - bound <= share * run.scale, a limit, or the end of what float64 can do.
 

@@ -7,7 +7,6 @@ by part: rows of different parts never meet in the objective, and their bounds a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -53,10 +52,6 @@ def split_diagonal(cost: Cost) -> tuple[Cost, NDArray[np.float64]]:
 
 
 def _without_diagonal(cost: sp.csr_array) -> sp.csr_array:
-    graph = _compiled()
-    if graph is not None:
-        arrays = graph.without_diagonal(cost.indptr, cost.indices, cost.data)
-        return sp.csr_array(arrays, shape=cost.shape)
     rows = np.repeat(np.arange(cost.shape[0], dtype=cost.indices.dtype), np.diff(cost.indptr))
     keep = rows != cost.indices
     starts = np.concatenate([[0], np.cumsum(keep)])[cost.indptr]
@@ -71,11 +66,7 @@ def split_components(cost: Cost) -> list[Part]:
     everything = np.arange(cost.shape[0])
     if not sp.issparse(cost):
         return [Part(everything, cost)]
-    graph = _compiled()
-    if graph is not None:
-        count, labels = graph.component_labels(cost.indptr, cost.indices)
-    else:
-        count, labels = connected_components(cost, directed=False)
+    count, labels = connected_components(cost, directed=False)
     if count == 1:
         return [Part(everything, cost)] if cost.nnz else []
     sizes = np.bincount(labels, minlength=count)
@@ -84,15 +75,6 @@ def split_components(cost: Cost) -> list[Part]:
     if small.size:
         groups.append(small)
     return [Part(rows, _closed_rows(cost, rows)) for rows in sorted(groups, key=len)]
-
-
-def _compiled() -> Any:
-    """Compiled passes over a graph, several times as fast on small ones; without numba SciPy's will do."""
-    try:
-        from solvers.kernels import graph
-    except ImportError:
-        return None
-    return graph
 
 
 def _closed_rows(cost: sp.csr_array, rows: NDArray[np.intp]) -> sp.csr_array:

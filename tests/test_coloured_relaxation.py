@@ -5,16 +5,13 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse.csgraph import connected_components
 
 import solvers.coloured_relaxation
 import solvers.part_solver
-import solvers.parts
 from solvers import MaxCut, low_rank
 from solvers.coloured_relaxation import ColouredRelaxation, few_colours
-from solvers.kernels.graph import absolute_row_sums, component_labels, without_diagonal
+from solvers.kernels.graph import absolute_row_sums
 from solvers.kernels.sweep import DELAY
-from solvers.parts import split_components, split_diagonal
 from solvers.products import Products
 from solvers.sphere import random_rows
 
@@ -44,41 +41,6 @@ def test_rows_that_meet_differ_in_colour(order, edges, seed):
     assert colours.min() == 0
     assert colours.max() <= np.diff(cost.indptr).max(initial=0)
     np.testing.assert_allclose(absolute_row_sums(cost.indptr, cost.data), np.abs(cost.toarray()).sum(axis=1))
-
-
-@settings(max_examples=60)
-@given(order=st.integers(1, 60), edges=st.integers(0, 80), seed=st.integers(0, 2**32 - 1))
-def test_compiled_passes_agree_with_scipys(order, edges, seed):
-    rng = np.random.default_rng(seed)
-    ends = rng.integers(0, order, (2, edges))
-    half = sp.coo_array((rng.standard_normal(edges), ends), shape=(order, order))
-    matrix = sp.csr_array(half + half.T)
-    count, labels = component_labels(matrix.indptr, matrix.indices)
-    expected, names = connected_components(matrix, directed=False)
-    assert count == expected
-    np.testing.assert_array_equal(labels, names)
-    hollow = sp.csr_array(without_diagonal(matrix.indptr, matrix.indices, matrix.data), shape=matrix.shape)
-    np.testing.assert_array_equal(hollow.toarray(), matrix.toarray() - np.diag(matrix.diagonal()))
-
-
-def test_parts_are_the_same_without_compiled_passes(monkeypatch):
-    cost = sp.block_diag([symmetric(80, 200, 0), symmetric(90, 250, 1), np.diag([3.0, 0.0])], format="csr")
-    cost = sp.csr_array(cost + sp.eye_array(cost.shape[0]))
-    monkeypatch.setattr(solvers.parts, "SMALL_COMPONENT", 10)
-
-    def parts():
-        hollow, diagonal = split_diagonal(cost)
-        return hollow, diagonal, split_components(hollow)
-
-    hollow, diagonal, found = parts()
-    monkeypatch.setattr(solvers.parts, "_compiled", lambda: None)
-    plain_hollow, plain_diagonal, expected = parts()
-    np.testing.assert_array_equal(hollow.toarray(), plain_hollow.toarray())
-    np.testing.assert_array_equal(diagonal, plain_diagonal)
-    assert len(found) == len(expected) >= 2
-    for one, two in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(one.rows, two.rows)
-        np.testing.assert_array_equal(one.cost.toarray(), two.cost.toarray())
 
 
 def test_a_clique_has_too_many_colours():
