@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vispa.training.augmentation import crop_and_flip
+from vispa.training.augmentation import crop_and_flip, draw_moves
 from vispa.training.data import digits
 from vispa.training.execution import Execution
 from vispa.training.models import MODELS, build, kept_real
@@ -26,7 +26,9 @@ def test_augmentation_equals_its_definition_image_by_image(padding, flip):
         0, 256, (7, 3, 5, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
     before = images.clone()
-    found = crop_and_flip(images, np.random.default_rng(4), padding=padding, flip=flip)
+    moves = draw_moves(np.random.default_rng(4), 7, padding=padding, flip=flip)
+    found = crop_and_flip(images, moves, padding=padding)
+    assert torch.equal(crop_and_flip(images[2:5], moves.of(slice(2, 5)), padding=padding), found[2:5])
     rng = np.random.default_rng(4)
     (down, right), mirrored = rng.integers(0, 2 * padding + 1, size=(2, 7)), rng.random(7) < 0.5
     for index, image in enumerate(images.numpy()):
@@ -41,7 +43,8 @@ def test_augmentation_equals_its_definition_image_by_image(padding, flip):
 def test_augmentation_reaches_every_shift_and_both_directions():
     image = torch.zeros(1, 1, 5, 5)
     image[0, 0, 2, 1] = 1.0
-    found = crop_and_flip(image.expand(400, -1, -1, -1), np.random.default_rng(0), padding=1, flip=True)
+    moves = draw_moves(np.random.default_rng(0), 400, padding=1, flip=True)
+    found = crop_and_flip(image.expand(400, -1, -1, -1), moves, padding=1)
     places = {tuple(place) for place in found[:, 0].nonzero()[:, 1:].tolist()}
     # Column 1 moves to 0, 1, 2, or mirrored to 2, 3, 4.
     assert places == {(row, column) for row in (1, 2, 3) for column in range(5)}

@@ -11,7 +11,8 @@ from PIL import Image
 
 from vispa.training.archive import read_tar
 from vispa.training.data import load
-from vispa.training.images import decode_all, read_images
+from vispa.training.decoding import File, decode_all, whole
+from vispa.training.images import read_images
 from vispa.training.layout import arrange
 from vispa.training.split import split
 
@@ -217,8 +218,8 @@ def test_cifar_is_found_whole_and_decoded(shared_data):
     found = arrange(list(files), path)
     assert (len(found.names), found.test_from, len(found.classes)) == (60_000, 50_000, 10)
     assert np.bincount(found.labels).tolist() == [6_000] * 10
-    sample = [(name, files[name]) for name in found.names[:50_000:100]]
-    pixels = decode_all(sample, path, None, progress=False)
+    sample = [File(name, files[name], path) for name in found.names[:50_000:100]]
+    pixels = decode_all(sample, lambda index: whole)
     assert pixels.shape == (500, 3, 32, 32)
     # The published means of the lossless training images are 125.3, 123.0 and 113.9.
     np.testing.assert_allclose(pixels.mean(axis=(0, 2, 3)), [125.3, 123.0, 113.9], atol=4.0)

@@ -13,6 +13,7 @@ from vispa.training.published import PUBLISHED, published
 from vispa.training.recipes import METHODS, Recipe, recipe
 
 if TYPE_CHECKING:
+    from vispa.training.data import LabelledImages
     from vispa.training.run import Result
 
 EPILOGUE = """\
@@ -42,7 +43,16 @@ def _add_what_is_trained(parser: argparse.ArgumentParser) -> None:
         "(N, C, H, W) and labels (N,); or torchvision:CIFAR10 and the like, where torchvision is installed",
     )
     parser.add_argument(
-        "--image-size", type=int, metavar="N", help="resize and cut the images of a folder or tar to N x N"
+        "--image-size",
+        type=int,
+        metavar="N",
+        help="resize and cut the images of a folder or tar to N x N (default: as they are; streamed: the recipe's)",
+    )
+    parser.add_argument(
+        "--stream",
+        action="store_true",
+        help="decode the images of a folder or a plain tar batch by batch, for data sets larger than memory; "
+        "the recipes for ImageNet, whose crops are of random size, always do",
     )
     parser.add_argument(
         "--recipe",
@@ -102,7 +112,6 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train, then print the table or the JSON object; 1 if a run diverged or the time limit stopped one."""
     from vispa.training.compare import compare, paired_jobs
-    from vispa.training.data import load
     from vispa.training.divergence import NonFiniteError
     from vispa.training.execution import Execution
     from vispa.training.processes import from_environment
@@ -112,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
     first = execution.processes.rank == 0
     try:
         results = compare(
-            load(arguments.dataset, image_size=arguments.image_size, progress=first),
+            _data(arguments, model, recipes, progress=first),
             paired_jobs(
                 recipes, seeds, arguments.train_size, arguments.checkpoint,
                 arguments.log_folder if first else None, arguments.log_format,
@@ -127,6 +136,18 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"vispa train: {error}\n")
         return 1
     return _report(results, arguments, speaks=first)
+
+
+def _data(
+    arguments: argparse.Namespace, model: str, recipes: list[Recipe], *, progress: bool
+) -> LabelledImages:
+    from vispa.training.data import load
+    from vispa.training.models import image_size_of
+
+    stream, size = arguments.stream or recipes[0].resized_crops, arguments.image_size
+    if stream and size is None:
+        size = image_size_of(model)
+    return load(arguments.dataset, image_size=size, stream=stream, progress=progress)
 
 
 def _seeds(arguments: argparse.Namespace) -> range:

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import lzma
 import tarfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 # A tar ends with two blocks of zeros.
 END = bytes(2 * tarfile.BLOCKSIZE)
 CHUNK = 1 << 20
+
+
+class Member(NamedTuple):
+    """Where the bytes of a file are within a tar that is not compressed."""
+
+    archive: Path
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        """Return the bytes."""
+        with self.archive.open("rb") as stream:
+            stream.seek(self.offset)
+            content = stream.read(self.size)
+        if len(content) < self.size:
+            raise EOFError(f"{self.archive} ends within it")
+        return content
 
 
 def read_tar(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
@@ -30,21 +49,56 @@ def read_tar(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
     `tarfile` itself stops without a word at a damaged header and at a cut between two files.
     """
     files: dict[str, bytes] = {}
+
+    def keep(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> None:
+        content = archive.extractfile(member)
+        assert content is not None  # it is None for what is no file
+        files[name] = content.read()
+
+    _visit(path, wanted, keep)
+    return files
+
+
+def index_tar(path: Path, wanted: Callable[[str], bool]) -> dict[str, Member]:
+    """Return where the files whose names are wanted lie, by name; their contents are not read.
+
+    Raises
+    ------
+    ValueError
+        As `read_tar`, and if the archive is compressed, so that it can only be read from its beginning.
+    OSError
+        If it cannot be opened.
+    """
+    files: dict[str, Member] = {}
+
+    def keep(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> None:
+        if not isinstance(archive.fileobj, io.BufferedReader):
+            raise ValueError(
+                f"{path} is compressed, so that its images cannot be read one by one; decompress or unpack it"
+            )
+        files[name] = Member(path, member.offset_data, member.size)
+
+    _visit(path, wanted, keep)
+    return files
+
+
+def _visit(
+    path: Path, wanted: Callable[[str], bool], keep: Callable[[tarfile.TarFile, tarfile.TarInfo, str], None]
+) -> None:
+    """Call ``keep`` for every file that is wanted, then make sure that the archive is whole."""
     last = "none"
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                if member.isfile() and wanted(member.name.removeprefix("./")):
-                    content = archive.extractfile(member)
-                    assert content is not None  # it is None for what is no file
-                    files[member.name.removeprefix("./")] = content.read()
+                name = member.name.removeprefix("./")
+                if member.isfile() and wanted(name):
+                    keep(archive, member, name)
                 last = member.name
             _check_end(archive)
     except (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the operating system's own words name the file
         raise ValueError(f"{path} is truncated or damaged (last whole file: {last}): {error}") from error
-    return files
 
 
 def _check_end(archive: tarfile.TarFile) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from solvers import checks
+
+if TYPE_CHECKING:
+    from vispa.training.image_files import ImageFiles
 
 SMALLEST_CLASS = 4
 SMALLEST_SIDE = 4
@@ -24,6 +28,8 @@ class LabelledImages:
 
     Attributes
     ----------
+    images : Tensor or ImageFiles
+        The latter where images are decoded batch by batch; they are then taken to where the labels are.
     test_from : int, optional
         Where the data came with a test part of its own: the index of its first image, all before it being for
         training and validation.
@@ -31,7 +37,7 @@ class LabelledImages:
         Of shape (C, 1, 1): what `standardise` subtracts and divides by.  `vispa.training.split.split` sets them.
     """
 
-    images: Tensor
+    images: Tensor | ImageFiles
     labels: Tensor
     classes: int
     test_from: int | None = None
@@ -50,16 +56,37 @@ class LabelledImages:
     def take(self, indices: NDArray[np.int64]) -> LabelledImages:
         """Copy the images at the given indices, in that order; a test part is no longer marked."""
         chosen = torch.from_numpy(indices)
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen], test_from=None)
+        images = self.images[chosen] if isinstance(self.images, Tensor) else self.images.take(indices)
+        return replace(self, images=images, labels=self.labels[chosen], test_from=None)
 
     def to(self, device: torch.device) -> LabelledImages:
-        """Move everything to a device: bytes stay bytes there."""
+        """Move everything to a device: bytes stay bytes there, files files."""
         moved = {
             name: getattr(self, name).to(device)
             for name in ("images", "labels", "mean", "deviation")
-            if getattr(self, name) is not None
+            if isinstance(getattr(self, name), Tensor)
         }
         return replace(self, **moved)
+
+    def pixels(self, chosen: Tensor | slice) -> Tensor:
+        """Return the chosen images as they are stored, where the labels are."""
+        return self.images[chosen].to(self.labels.device)
+
+    def random_parts(self, chosen: Tensor, draws: NDArray[np.float64]) -> Tensor:
+        """Return random parts of the chosen images; see `vispa.training.decoding.random_part`."""
+        return self._files().random_parts(chosen, draws).to(self.labels.device)
+
+    def zoomed(self, zoom: float) -> LabelledImages:
+        """Return the same images, centres cut closer: the shorter side is resized to ``zoom`` times their size."""
+        return replace(self, images=self._files().zoomed(zoom))
+
+    def _files(self) -> ImageFiles:
+        if isinstance(self.images, Tensor):
+            raise ValueError(
+                "resized_crops must be False for images that were brought to one size; load a folder or a tar "
+                "with stream=True"
+            )
+        return self.images
 
     def standardise(self, images: Tensor) -> Tensor:
         """Return stored images as a network's inputs: float32, standardised where mean and deviation are known."""
@@ -70,10 +97,12 @@ class LabelledImages:
 
     def inputs(self, chosen: Tensor | slice = slice(None)) -> Tensor:
         """Inputs of a network for the chosen images, without augmentation."""
-        return self.standardise(self.images[chosen])
+        return self.standardise(self.pixels(chosen))
 
 
-def load(dataset: str | Path, *, image_size: int | None = None, progress: bool = False) -> LabelledImages:
+def load(
+    dataset: str | Path, *, image_size: int | None = None, stream: bool = False, progress: bool = False
+) -> LabelledImages:
     """Load ``"digits"``, a torchvision data set by its name, or a file or folder by its path.
 
     Parameters
@@ -84,6 +113,8 @@ def load(dataset: str | Path, *, image_size: int | None = None, progress: bool =
         installed (`vispa.training.images.read_torchvision`).
     image_size : int, optional
         Height and width to bring every image of a folder or tar to.
+    stream : bool, optional
+        Decode the images of a folder or tar batch by batch, for data sets that are larger than memory.
     progress : bool, optional
         Show a bar on standard error while images are decoded, if that is a terminal.
 
@@ -101,8 +132,9 @@ def load(dataset: str | Path, *, image_size: int | None = None, progress: bool =
     """
     name, path = str(dataset), Path(dataset)
     is_images = path.is_dir() or ".tar" in path.suffixes or path.suffix in (".tgz", ".txz", ".tbz2")
-    if image_size is not None and not is_images:
-        raise ValueError(f"image_size belongs to a folder or a tar of images; found dataset {name!r}")
+    if not is_images and (image_size is not None or stream):
+        option = "stream" if image_size is None else "image_size"
+        raise ValueError(f"{option} belongs to a folder or a tar of images; found dataset {name!r}")
     if name == "digits":
         return digits()
     if name.startswith(TORCHVISION):
@@ -112,7 +144,7 @@ def load(dataset: str | Path, *, image_size: int | None = None, progress: bool =
     if is_images:
         from vispa.training.images import read_images
 
-        return read_images(path, size=image_size, progress=progress)
+        return read_images(path, size=image_size, stream=stream, progress=progress)
     if path.suffix != ".npz":
         raise ValueError(
             "dataset must be 'digits', the path of an .npz file with arrays images and labels, a folder or a "
@@ -179,17 +211,28 @@ def labelled_images(
             f"images must have shape (N, C, H, W) or (N, H, W) with H, W >= {SMALLEST_SIDE}; "
             f"found {images.shape}"
         )
+    numbers, classes = _checked_labels(labels, len(images), test_from)
+    pixels = np.array(images) if images.dtype == np.uint8 else _float32(images)
+    return LabelledImages(torch.from_numpy(pixels), numbers, classes, test_from)
+
+
+def labelled_files(
+    images: ImageFiles, labels: NDArray[np.integer], test_from: int | None = None
+) -> LabelledImages:
+    """Check labels as `labelled_images` does; the images are looked at when they are decoded."""
+    numbers, classes = _checked_labels(np.asarray(labels), images.shape[0], test_from)
+    return LabelledImages(images, numbers, classes, test_from)
+
+
+def _checked_labels(labels: NDArray[Any], count: int, test_from: int | None) -> tuple[Tensor, int]:
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers; found dtype {labels.dtype}")
-    if labels.shape != images.shape[:1]:
-        raise ValueError(f"labels must have shape {images.shape[:1]}, one an image; found {labels.shape}")
-    pixels = np.array(images) if images.dtype == np.uint8 else _float32(images)
+    if labels.shape != (count,):
+        raise ValueError(f"labels must have shape {(count,)}, one an image; found {labels.shape}")
     classes = _count_classes(labels)
     if test_from is not None:
         _check_parts(labels, classes, test_from)
-    return LabelledImages(
-        torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64)), classes, test_from
-    )
+    return torch.from_numpy(labels.astype(np.int64)), classes
 
 
 def _float32(images: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -189,7 +189,8 @@ def fit(
         losses = []
         for batch in batches(
             parts.train, settings.batch_size, (seed, number),
-            crop_padding=settings.crop_padding, flip=settings.flip, processes=processes,
+            crop_padding=settings.crop_padding, flip=settings.flip, resized_crops=settings.resized_crops,
+            processes=processes,
         ):  # fmt: skip
             # All processes must stop at the same step, whatever their clocks say.
             if limited and processes.any(time.monotonic() >= deadline):

@@ -113,6 +113,12 @@ def kept_real(name: str) -> tuple[str, ...]:
     return NETWORKS[base].keep if base in NETWORKS else ("first", "last")
 
 
+def image_size_of(name: str) -> int | None:
+    """Return height and width of the images that the paper trains the model on; None for our own models."""
+    base, _ = _parse(name)
+    return NETWORKS[base].shape[1] if base in NETWORKS else None
+
+
 def _parse(name: str) -> tuple[str, int | None]:
     base, colon, width = name.partition(":") if isinstance(name, str) else (name, "", "")
     checks.choice("model", base, MODELS)

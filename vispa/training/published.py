@@ -2,8 +2,8 @@
 
 All have SGD with momentum 0.9, five epochs of linear warm-up, a cosine to zero step by step, S = 100, weight
 decay on every parameter, and average L = 40 networks when evaluated.  Augmentation is the usual one for each
-data set, random crops (an eighth of the side as padding) and mirror images: the paper does not state its own.
-On ImageNet, whose images are cut to one size when they are read, that is less than random crops of random size.
+data set: mirror images and random crops, with an eighth of the side as padding or, on ImageNet, of random size and
+shape.  The paper does not state its own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _settings(rank: int, learning_rate: float, weight_decay: float, epochs: int,
 _CIFAR_BINARY = _settings(4, 0.5, 1e-5, 600)
 _CIFAR_WEIGHTS = _settings(8, 0.1, 5e-4, 500)
 # Four processes of 256 each in the published runs; rates grow with them.
-_IMAGENET = {"batch_size": 1024, "crop_padding": 28}
+_IMAGENET = {"batch_size": 1024, "crop_padding": 0, "resized_crops": True}
 
 PUBLISHED: dict[str, Published] = {
     "cifar10-vgg-small-1w1a": Published("vgg-small-1w1a", _CIFAR_BINARY),

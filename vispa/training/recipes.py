@@ -48,6 +48,9 @@ class Recipe:
         Training images are moved by up to so many pixels, black moving in.
     flip : bool
         Whether training images are mirrored, every second one on average.
+    resized_crops : bool
+        Whether training images are parts of random size and shape, resized, of the stored ones, and others their
+        centres, seven eighths of the shorter side: for images that are streamed.
     samples : int
         L, the networks drawn when a sampled method is evaluated.
     """
@@ -68,6 +71,7 @@ class Recipe:
     warmup_epochs: int = 2
     crop_padding: int = 0
     flip: bool = False
+    resized_crops: bool = False
     samples: int = 10
 
     def __post_init__(self) -> None:
@@ -87,8 +91,9 @@ class Recipe:
         checks.integer("warmup_epochs", self.warmup_epochs, minimum=0)
         checks.integer("crop_padding", self.crop_padding, minimum=0)
         checks.scalar("scale", self.scale, positive=True)
-        if not isinstance(self.flip, bool):
-            raise TypeError(f"flip must be True or False; found {type(self.flip).__name__}")
+        checks.boolean("flip", self.flip)
+        if checks.boolean("resized_crops", self.resized_crops) and self.crop_padding:
+            raise ValueError(f"crop_padding must be 0 beside resized_crops; found {self.crop_padding}")
         checks.integer("samples", self.samples, minimum=1)
 
     @property

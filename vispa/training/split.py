@@ -17,6 +17,8 @@ VALIDATION_FRACTION = 1 / 6  # of what the test split leaves
 VALIDATION_FRACTION_BESIDE_A_TEST_PART = 0.1  # the custom for CIFAR: 45,000 and 5,000
 # The test images are the same whatever the seed of a run, so that no choice of seed can choose them.
 TEST_SPLIT_SEED = 0
+# Files that are decoded for mean and deviation.
+ENOUGH_FOR_STATISTICS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,10 @@ class Split:
     def to(self, device: torch.device) -> Split:
         """Move all parts to a device."""
         return Split(self.train.to(device), self.validation.to(device), self.test.to(device))
+
+    def zoomed(self, zoom: float) -> Split:
+        """Cut the centres of all images closer, as `LabelledImages.zoomed`."""
+        return Split(self.train.zoomed(zoom), self.validation.zoomed(zoom), self.test.zoomed(zoom))
 
 
 def split(data: LabelledImages, *, seed: int, train_size: int | None = None) -> Split:
@@ -97,8 +103,9 @@ def stratified(
 
 
 def _standardised(train: LabelledImages, validation: LabelledImages, test: LabelledImages) -> Split:
+    pixels = _sample(train)
     # Channel by channel, for the whole of a large set in single precision would take four times its memory.
-    channels = [train.images[:, channel].to(torch.float32) for channel in range(train.shape[0])]
+    channels = [pixels[:, channel].to(torch.float32) for channel in range(train.shape[0])]
     mean = _column([pixels.mean() for pixels in channels])
     deviation = _column([pixels.std(correction=0) for pixels in channels])
     if not bool((deviation > 0).all()):
@@ -107,6 +114,13 @@ def _standardised(train: LabelledImages, validation: LabelledImages, test: Label
             f"images must differ; all pixels of channel {channel} of the training images are equal"
         )
     return Split(*(replace(part, mean=mean, deviation=deviation) for part in (train, validation, test)))
+
+
+def _sample(train: LabelledImages) -> Tensor:
+    """Training pixels; of files so many, evenly spread, that mean and deviation are known well."""
+    if isinstance(train.images, Tensor):
+        return train.images
+    return train.pixels(torch.arange(0, len(train), max(1, len(train) // ENOUGH_FOR_STATISTICS)))
 
 
 def _column(values: list[Tensor]) -> Tensor:
