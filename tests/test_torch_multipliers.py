@@ -27,7 +27,7 @@ def smallest(costs, dual):
 
 def test_bounds_are_sharper_and_never_above_the_optimum():
     costs, rows, dual = nearly_solved()
-    better = corrected(costs, rows, dual)
+    better = corrected(rows, *certificate.multipliers_and_slope(costs, rows))
     optimum = solve_batch(costs, tol=1e-9).value
     plain_bound = dual.sum(dim=1) + 40 * smallest(costs, dual)
     better_bound = better.sum(dim=1) + 40 * smallest(costs, better)
@@ -37,9 +37,9 @@ def test_bounds_are_sharper_and_never_above_the_optimum():
 
 def test_agrees_with_the_correction_of_a_single_problem():
     costs, rows, dual = nearly_solved()
-    better = corrected(costs, rows, dual)
+    better = corrected(rows, *certificate.multipliers_and_slope(costs, rows))
     for index in range(4):
-        gradient = torch.bmm(costs, rows)[index] - dual[index, :, None] * rows[index]
+        gradient = certificate.multipliers_and_slope(costs, rows)[1][index]
         matrix = np.ascontiguousarray(costs[index].numpy())
         found = FactorRange(rows[index].numpy(), gradient.numpy(), dual[index].numpy()).corrected(
             Products(matrix)
@@ -65,4 +65,4 @@ def test_solved_and_zero_problems_are_left_as_they_are():
         torch.randn(1, 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64), dim=2
     )
     zero = torch.zeros(1, 6, 6, dtype=torch.float64)
-    assert torch.equal(corrected(zero, rows, torch.zeros(1, 6, dtype=torch.float64)), zero[:, 0])
+    assert torch.equal(corrected(rows, zero[:, 0], torch.zeros_like(rows)), zero[:, 0])

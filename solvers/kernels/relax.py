@@ -6,20 +6,10 @@ The mathematics is that of `solvers.tensors.relaxation`, which does the same on 
 import numba
 import numpy as np
 
-from solvers.kernels.vectors import combine_with_row, pull_on_row
+from solvers.kernels.vectors import combine_with_row, pull_on_row, squared_distance
 
 # The interpreter's lock is let go, so that threads can share a batch.
 compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
-
-
-@compiled
-def squared_distance(factor, row, width, pull, weight):
-    """|v - weight * pull|^2 for one row of a flat factor."""
-    total = 0.0
-    for column in range(width):
-        apart = factor[row * width + column] - weight * pull[column]
-        total += apart * apart
-    return total
 
 
 @compiled
@@ -38,8 +28,7 @@ def sweep(matrix, everything, factor, width, pull, beta):
         if squared == 0.0:
             continue
         length = np.sqrt(squared)
-        toward = factor.dtype.type(-1.0 / length)
-        distance = 0.5 * squared_distance(factor, row, width, pull, toward)
+        distance = 0.5 * squared_distance(factor, row, width, pull, -1.0 / length)
         norm = np.sqrt(1.0 + 2.0 * (1.0 + beta) * beta * distance)
         combine_with_row(factor, row, width, pull, -(1.0 + beta) / (length * norm), -beta / norm)
         after = beta * beta * distance * (2.0 - distance) / (norm * (norm + 1.0 + beta * distance))
@@ -62,3 +51,37 @@ def sweep_batch(matrices, factors, betas, decreases):
         factor = factors[problem].reshape(rows * width)
         for number in range(betas.shape[1]):
             decreases[problem] = sweep(matrix, everything, factor, width, pull, betas[problem, number])
+
+
+@compiled
+def relax_rows(block, pulls, rows, width, betas, decreases):
+    """Relax the rows of a block one after the other, in place, in every problem that shares it.
+
+    ``block`` (R, R) holds the costs among the rows, with ones on its diagonal; ``pulls`` and ``rows`` are flat
+    (R, J, k), with k a multiple of eight: the pulls from outside the block, which are overwritten, and the unit
+    rows.  Betas (J,) are of the dtype of the rows; the decrease of each objective is added to ``decreases`` (J,).
+    """
+    count, problems = block.shape[0], betas.shape[0]
+    costs = block.reshape(count * count)
+    places = np.empty(count, np.int64)
+    pull = np.empty(width, rows.dtype)
+    for problem in range(problems):
+        beta = np.float64(betas[problem])
+        for i in range(count):
+            row = places[i] = i * problems + problem
+            # of the rows before this one, the pulls have been replaced by how far they have moved
+            squared, _ = pull_on_row(
+                pulls, places, costs, np.int64(0), np.int64(i + 1), np.int64(i * count), width, row, pull
+            )
+            if squared == 0.0:
+                pulls[row * width : (row + 1) * width] = 0.0
+                continue
+            length = np.sqrt(squared)
+            distance = 0.5 * squared_distance(rows, row, width, pull, -1.0 / length)
+            norm = np.sqrt(1.0 + 2.0 * (1.0 + beta) * beta * distance)
+            ahead = -(1.0 + beta) / (length * norm)
+            pulls[row * width : (row + 1) * width] = rows[row * width : (row + 1) * width]
+            combine_with_row(pulls, row, width, pull, ahead, -beta / norm - 1.0)
+            combine_with_row(rows, row, width, pull, ahead, -beta / norm)
+            after = beta * beta * distance * (2.0 - distance) / (norm * (norm + 1.0 + beta * distance))
+            decreases[problem] += 2.0 * length * (distance - after)

@@ -86,6 +86,31 @@ def combine_with_row(typing, factor, row, width, pull, toward, keep):
     return signature, generate
 
 
+@intrinsic
+def squared_distance(typing, factor, row, width, pull, weight):
+    """|v - weight * pull|^2 for one row v of a flat factor."""
+    signature = types.float64(factor, row, width, pull, weight)
+
+    def generate(context, builder, signature, arguments):
+        factor, pull = _pointers(context, builder, signature, arguments, (0, 3))
+        row, width = arguments[1], arguments[2]
+        vector = ir.VectorType(context.get_data_type(signature.args[0].dtype), NARROW)
+        weight = _splat(builder, _cast(builder, arguments[4], vector.element), vector)
+        total = cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * NARROW))
+        own = builder.mul(row, width)
+        with cgutils.for_range_slice(builder, ir.Constant(INT64, 0), width, ir.Constant(INT64, NARROW)) as (
+            first,
+            _,
+        ):
+            target = builder.fmul(weight, _load(builder, pull, first, vector), flags=FAST)
+            before = _load(builder, factor, builder.add(own, first), vector)
+            apart = builder.fsub(before, target, flags=FAST)
+            _grow(builder, total, builder.fmul(apart, apart, flags=FAST))
+        return _sum(builder, builder.load(total))
+
+    return signature, generate
+
+
 def _weighted_rows(builder, arrays, bounds, width, first, vector):
     """Sum of values[p + shift] * factor[indices[p], first : first + lanes] over start <= p < stop."""
     factor, indices, values = arrays

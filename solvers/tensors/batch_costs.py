@@ -44,15 +44,15 @@ class BatchCosts:
         exponent = torch.frexp(torch.where(self.solvable, largest, 0.0)).exponent
         self.scale = torch.pow(2.0, exponent.clamp(min=SMALLEST_EXPONENT).double())
 
-    def assemble(self, which: Tensor, dtype: torch.dtype) -> Tensor:
-        """Costs of the problems ``which`` (b,): symmetric (b, N, N), scaled, in the dtype asked for."""
+    def assemble(self, which: Tensor) -> Tensor:
+        """Costs of the problems ``which`` (b,) in float64: symmetric (b, N, N), scaled."""
         inverse = 0.5 / self.scale[which]
         halved = self._costs[which].double().mul_(inverse[:, None, None])
         symmetric = halved + halved.mT
         if self._linear is None:
-            return symmetric.to(dtype)
+            return symmetric
         order = self.order
-        whole = torch.zeros(which.shape[0], order, order, dtype=dtype, device=self.device)
+        whole = symmetric.new_zeros(which.shape[0], order, order)
         whole[:, 1:, 1:] = symmetric
         half = self._linear[which].double() * inverse[:, None]
         whole[:, 0, 1:] = half

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from solvers.tensors.batch_costs import hollow
 from solvers.tensors.sweepers import Sweeper
 
 # The schedule of relaxation factors, t/(t + DELAY), as for a single problem.
@@ -22,8 +23,8 @@ class Group:
     ----------
     which : (b,) Tensor
         Their numbers in the batch.
-    costs : (b, N, N) Tensor
-        With a zero diagonal.
+    exact : (b, N, N) float64 Tensor
+        Their costs, for certificates; the sweeps have them in float32, with a zero diagonal.
     factors : (b, N, k) Tensor
         Unit rows; changed in place.
     iterations : (b,) Tensor
@@ -39,9 +40,10 @@ class Group:
         Those not finished.
     """
 
-    def __init__(self, which: Tensor, costs: Tensor, factors: Tensor, iterations: Tensor) -> None:
+    def __init__(self, which: Tensor, exact: Tensor, factors: Tensor, iterations: Tensor) -> None:
         self.which = which
-        self.costs = costs
+        self.exact = exact
+        self.costs = hollow(exact.float())
         self.factors = factors
         self.iterations = iterations
         self.age = torch.zeros_like(iterations)
@@ -68,7 +70,7 @@ class Group:
             return
         if kept.numel() == self.alive.numel():
             return
-        for name in ("which", "costs", "factors", "iterations", "age", "next_check", "alive"):
+        for name in ("which", "exact", "costs", "factors", "iterations", "age", "next_check", "alive"):
             setattr(self, name, getattr(self, name)[kept])
 
     def widen(self, width: int | None = None) -> None:

@@ -16,9 +16,8 @@ AXIS = 0.1
 STEPS = 10
 
 
-def corrected(costs: Tensor, rows: Tensor, dual: Tensor) -> Tensor:
-    """Y + z for unit rows (b, N, k) and their multipliers y (b, N), all float64; O(b N k^2) a step."""
-    gradient = torch.bmm(costs, rows) - dual[:, :, None] * rows
+def corrected(rows: Tensor, dual: Tensor, gradient: Tensor) -> Tensor:
+    """Y + z for unit rows (b, N, k), their multipliers y (b, N) and S V, all float64; O(b N k^2) a step."""
     squares, axes = torch.linalg.eigh(rows.mT @ rows)
     kept = squares > AXIS**2 * squares[:, -1:]
     # axes that are left out are columns of zeros

@@ -102,15 +102,23 @@ class BatchRun:
 
     def _solve(self, which: Tensor) -> None:
         """Work on these problems until each is finished; float32 rounds a value by its square near an optimum."""
-        assembled = torch.cat([self._begin(part) for part in which.split(self._certificate_piece)])
-        factors = self.factors[which].float()
-        self.value[which] = certificate.multipliers(assembled, factors).sum(dim=1).double()
-        group = Group(which, hollow(assembled), factors, self.iterations[which])
+        order = self.costs.order
+        exact = torch.empty(which.shape[0], order, order, dtype=torch.float64, device=self.costs.device)
+        # a few at a time: on their way they need some more memory
+        size = self._certificate_piece
+        for part, place in zip(which.split(size), exact.split(size), strict=True):
+            place.copy_(self.costs.assemble(part))
+            self.norm[part] = frobenius(place)
+        group = Group(which, exact, self.factors[which].float(), self.iterations[which])
+        hidden = exact.diagonal(dim1=1, dim2=2).sum(dim=1)
+        self.value[which] = hidden + certificate.multipliers(group.costs, group.factors).sum(dim=1)
         group.next_check += group.iterations + FIRST_CHECK
         try:
             while group.which.numel():
                 foretold = group.advance(self._sweep, BLOCK)
-                due = group.alive & (group.iterations >= group.next_check)
+                due = (
+                    group.alive & (group.iterations >= group.next_check) & self._worth_a_look(group, foretold)
+                )
                 for places in due.nonzero()[:, 0].split(self._certificate_piece):
                     self._look(group, places, foretold[places])
                 self._heed_limits(group)
@@ -118,11 +126,14 @@ class BatchRun:
         finally:
             self._keep(group, group.alive.nonzero()[:, 0])
 
-    def _begin(self, which: Tensor) -> Tensor:
-        """Costs in float32, and their norms; a few problems at a time, because they pass through float64."""
-        costs = self.costs.assemble(which, torch.float64)
-        self.norm[which] = frobenius(costs)
-        return costs.float()
+    def _worth_a_look(self, group: Group, foretold: Tensor) -> Tensor:
+        """Where (b,) a certificate is near by the scale known so far, or none is known, or sweeps are of no use."""
+        which = group.which
+        near = foretold <= certificate.SHARE * self._limits.tol * self.scale[which]
+        return near | (group.age <= FIRST_CHECK) | self._late(group.iterations)
+
+    def _late(self, iterations: Tensor) -> Tensor:
+        return iterations >= max(MIN_SWEEPS, SWEEPS_A_ROW * self.costs.order)
 
     def _heed_limits(self, group: Group) -> None:
         """Stop where a limit is reached; problems at their own limit are settled and leave."""
@@ -149,15 +160,15 @@ class BatchRun:
     def _look(self, group: Group, places: Tensor, foretold: Tensor) -> None:
         """Measure these problems; certify, polish, or escape, as each needs."""
         which = group.which[places]
-        costs = self.costs.assemble(which, torch.float64)
+        costs = group.exact if which.numel() == group.which.numel() else group.exact[places]
         rows = certificate.normalised(group.factors[places])
-        dual = certificate.multipliers(costs, rows)
+        dual, slope = certificate.multipliers_and_slope(costs, rows)
         self.value[which] = dual.sum(dim=1)
         allowed = self._limits.tol * self.scale[which]
         floor = FLOOR * self.value[which].abs()
         converged = foretold <= torch.maximum(CONVERGED * allowed, floor)
         worth_it = (foretold <= certificate.SHARE * allowed).nonzero()[:, 0]
-        dual[worth_it] = corrected(costs[worth_it], rows[worth_it], dual[worth_it])
+        dual[worth_it] = corrected(rows[worth_it], dual[worth_it], slope[worth_it])
         done = self._certify(worth_it, which, costs, dual, allowed)
         # polishing costs about as much as a sweep a row
         patient = (group.iterations[places] >= self.costs.order) | converged
@@ -169,8 +180,7 @@ class BatchRun:
         if stuck.numel():
             moved = self._escape(group, places[stuck], costs[stuck], rows[stuck], allowed[stuck])
             done[stuck[moved]] = True
-        late = group.iterations[places] >= max(MIN_SWEEPS, SWEEPS_A_ROW * self.costs.order)
-        last = ((converged | late) & ~done).nonzero()[:, 0]
+        last = ((converged | self._late(group.iterations[places])) & ~done).nonzero()[:, 0]
         if last.numel():
             self._interior(group, places[last], costs[last], dual[last], allowed[last])
 
@@ -244,7 +254,7 @@ class BatchRun:
 
     def _settle(self, which: Tensor, reason: Status) -> None:
         """Value and bound at the present factors, for problems that a limit has ended."""
-        costs = self.costs.assemble(which, torch.float64)
+        costs = self.costs.assemble(which)
         self.norm[which] = frobenius(costs)
         dual = certificate.multipliers(costs, certificate.normalised(self.factors[which]))
         self.value[which] = dual.sum(dim=1)
