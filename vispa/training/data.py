@@ -133,7 +133,7 @@ def load(
     name, path = str(dataset), Path(dataset)
     is_images = path.is_dir() or ".tar" in path.suffixes or path.suffix in (".tgz", ".txz", ".tbz2")
     if not is_images and (image_size is not None or stream):
-        option = "stream" if image_size is None else "image_size"
+        option = "stream, which the ImageNet recipes ask for," if stream else "image_size"
         raise ValueError(f"{option} belongs to a folder or a tar of images; found dataset {name!r}")
     if name == "digits":
         return digits()
