@@ -141,7 +141,7 @@ def test_the_interior_point_method_needs_no_good_start():
     start = certificate.climb(costs, torch.zeros(6, 18, dtype=torch.float64), torch.full((6,), 1e-3).double())
     factors = certificate.normalised(torch.randn(6, 18, 2, generator=seeded(0), dtype=torch.float64))
     scale = torch.linalg.matrix_norm(costs)
-    found = interior(costs, start, factors, 1e-8 * scale)
+    found = interior(costs, start, factors, 1e-8 * scale, lambda: False)
     value = certificate.multipliers(costs, found.factors).sum(dim=1)
     assert (value - found.bound.bound <= 1e-8 * scale).all()
     for cost, bound in zip(costs, found.bound.bound, strict=True):

@@ -170,7 +170,7 @@ def test_running_out_of_memory_is_explained(costs, monkeypatch, error):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(batch_run, "hollow", fail)
+    monkeypatch.setattr(batch_run, "frobenius", fail)
     with pytest.raises(MemoryError, match=r"about .* GiB are needed; solve fewer problems at once than 3"):
         solve_batch(costs)
 

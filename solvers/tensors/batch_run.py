@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 from torch import Tensor
 
@@ -13,8 +11,9 @@ from solvers.tensors.batch_costs import BatchCosts, frobenius, hollow
 from solvers.tensors.batch_escape import escape, principal_columns
 from solvers.tensors.batch_group import Group
 from solvers.tensors.batch_interior import interior
-from solvers.tensors.batch_limits import STATUSES, BatchMoment, Limits, Stop
+from solvers.tensors.batch_limits import STATUSES, Limits, Stop
 from solvers.tensors.batch_multipliers import corrected
+from solvers.tensors.run_state import RunState
 from solvers.tensors.sweepers import Sweeper
 
 # Sweeps between looks: only there does the processor wait for the device.
@@ -36,8 +35,8 @@ MIN_SWEEPS = 200
 SWEEPS_A_ROW = 4
 
 
-class BatchRun:
-    """A batch on its way; every result tensor is valid at any moment.
+class BatchRun(RunState):
+    """A batch on its way.
 
     Parameters
     ----------
@@ -48,44 +47,17 @@ class BatchRun:
     limits : Limits
     piece_bytes : float
         Memory for the costs of the problems under way; and for the matrices of a certificate.
-
-    Attributes
-    ----------
-    value, bound : (B,) float64 Tensor
-        Of the scaled problems.
-    dual : (B, N) float64 Tensor
-    status : (B,) Tensor
-        Places in `STATUSES`; -1 for problems not finished.
     """
 
     def __init__(
         self, costs: BatchCosts, factors: Tensor, sweep: Sweeper, limits: Limits, piece_bytes: float
     ) -> None:
+        super().__init__(costs.solvable, costs.order, limits, costs.scale)
         self.costs = costs
         self.factors = factors
         self._sweep = sweep
-        self._limits = limits
         self._piece = max(1, int(piece_bytes / (4 * costs.order**2)))
         self._certificate_piece = max(1, int(piece_bytes / (64 * costs.order**2)))
-        count = factors.shape[0]
-        self.value = torch.full((count,), torch.nan, dtype=torch.float64, device=costs.device)
-        self.bound = torch.full_like(self.value, -torch.inf)
-        self.dual = torch.zeros(count, costs.order, dtype=torch.float64, device=costs.device)
-        self.norm = torch.full_like(self.value, torch.nan)
-        self.iterations = torch.zeros(count, dtype=torch.int64, device=costs.device)
-        self.status = torch.full_like(self.iterations, -1)
-        self.status[~costs.solvable] = STATUSES.index(Status.FAILED)
-        self._started = time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Wall-clock time since the start."""
-        return time.perf_counter() - self._started
-
-    @property
-    def scale(self) -> Tensor:
-        """What the gaps of the scaled problems are relative to, (B,)."""
-        return torch.maximum(self.value.abs(), self.norm)
 
     def run(self) -> None:
         """Solve piece after piece until all are finished or a limit is reached."""
@@ -97,7 +69,7 @@ class BatchRun:
             reason = stop.status
         except KeyboardInterrupt:
             pass
-        for piece in (self.status == -1).nonzero()[:, 0].split(self._certificate_piece):
+        for piece in self.unfinished_pieces(self._certificate_piece):
             self._settle(piece, reason)
 
     def _solve(self, which: Tensor) -> None:
@@ -129,7 +101,7 @@ class BatchRun:
     def _worth_a_look(self, group: Group, foretold: Tensor) -> Tensor:
         """Where (b,) a certificate is near by the scale known so far, or none is known, or sweeps are of no use."""
         which = group.which
-        near = foretold <= certificate.SHARE * self._limits.tol * self.scale[which]
+        near = foretold <= certificate.SHARE * self.limits.tol * self.scale[which]
         return near | (group.age <= FIRST_CHECK) | self._late(group.iterations)
 
     def _late(self, iterations: Tensor) -> Tensor:
@@ -137,25 +109,13 @@ class BatchRun:
 
     def _heed_limits(self, group: Group) -> None:
         """Stop where a limit is reached; problems at their own limit are settled and leave."""
-        limits = self._limits
-        spent = (group.alive & (group.iterations >= limits.max_iterations)).nonzero()[:, 0]
+        spent = (group.alive & (group.iterations >= self.limits.max_iterations)).nonzero()[:, 0]
         if spent.numel():
             self._keep(group, spent)
             for piece in group.which[spent].split(self._certificate_piece):
                 self._settle(piece, Status.ITERATION_LIMIT)
             group.leave(spent)
-        if limits.callback is not None:
-            try:
-                limits.callback(self._moment(group))
-            except StopIteration:
-                raise Stop(Status.INTERRUPTED) from None
-        if limits.max_seconds is not None and self.seconds >= limits.max_seconds:
-            raise Stop(Status.TIME_LIMIT)
-
-    def _moment(self, group: Group) -> BatchMoment:
-        sweeps, finished = int(group.iterations.max()), int((self.status >= 0).sum())
-        numbers = (self.value * self.costs.scale, self.bound * self.costs.scale)
-        return BatchMoment(sweeps, finished, self.status.shape[0], self.seconds, *numbers)
+        self.heed_limits(int(group.iterations.max()))
 
     def _look(self, group: Group, places: Tensor, foretold: Tensor) -> None:
         """Measure these problems; certify, polish, or escape, as each needs."""
@@ -164,7 +124,7 @@ class BatchRun:
         rows = certificate.normalised(group.factors[places])
         dual, slope = certificate.multipliers_and_slope(costs, rows)
         self.value[which] = dual.sum(dim=1)
-        allowed = self._limits.tol * self.scale[which]
+        allowed = self.limits.tol * self.scale[which]
         floor = FLOOR * self.value[which].abs()
         converged = foretold <= torch.maximum(CONVERGED * allowed, floor)
         worth_it = (foretold <= certificate.SHARE * allowed).nonzero()[:, 0]
@@ -190,7 +150,7 @@ class BatchRun:
         value = self.value[which[places]]
         proved, bound = certificate.certify(costs[places], dual[places], value, allowed[places])
         done[places] = proved
-        self._raise_bounds(which[places[proved]], bound[proved], dual[places[proved]])
+        self.raise_bounds(which[places[proved]], bound[proved], dual[places[proved]])
         return done
 
     def _polish(self, places: Tensor, which: Tensor, costs: Tensor, dual: Tensor, allowed: Tensor) -> Tensor:
@@ -200,7 +160,7 @@ class BatchRun:
             chosen, value = which[places], self.value[which[places]]
             start = certificate.climb(costs[places], dual[places], allowed[places] / self.costs.order)
             found = certificate.polish(costs[places], start, value, allowed[places])
-            self._raise_bounds(chosen, found.bound, found.dual)
+            self.raise_bounds(chosen, found.bound, found.dual)
             done[places] = value - self.bound[chosen] <= allowed[places]
         return done
 
@@ -222,21 +182,19 @@ class BatchRun:
         """Finish these problems, one way or the other, by the interior point method."""
         which = group.which[places]
         start = certificate.climb(costs, dual, allowed / self.costs.order)
-        found = interior(costs, start, certificate.normalised(group.factors[places]), allowed)
+        found = interior(
+            costs, start, certificate.normalised(group.factors[places]), allowed, lambda: self.expired
+        )
         used = int((found.factors != 0.0).any(dim=1).sum(dim=1).max())
         group.widen(used)
         group.factors[places] = 0.0
         group.factors[places, :, :used] = found.factors[:, :, :used].to(group.factors.dtype)
         rows = certificate.normalised(group.factors[places])
         self.value[which] = certificate.multipliers(costs, rows).sum(dim=1)
-        self._raise_bounds(which, found.bound.bound, found.bound.dual)
-        done = self.value[which] - self.bound[which] <= self._limits.tol * self.scale[which]
+        self.raise_bounds(which, found.bound.bound, found.bound.dual)
+        done = self.reached(which)
         self._finish(group, places[done], Status.CERTIFIED)
         self._finish(group, places[~done], Status.STALLED)
-
-    def _raise_bounds(self, which: Tensor, bound: Tensor, dual: Tensor) -> None:
-        better = bound > self.bound[which]
-        self.bound[which[better]], self.dual[which[better]] = bound[better], dual[better]
 
     def _finish(self, group: Group, places: Tensor, status: Status) -> None:
         self._keep(group, places)
@@ -258,14 +216,11 @@ class BatchRun:
         self.norm[which] = frobenius(costs)
         dual = certificate.multipliers(costs, certificate.normalised(self.factors[which]))
         self.value[which] = dual.sum(dim=1)
-        allowed = self._limits.tol * self.scale[which]
+        allowed = self.limits.tol * self.scale[which]
         gershgorin = -hollow(costs.abs()).sum(dim=2) + costs.diagonal(dim1=1, dim2=2)
-        self._raise_bounds(which, gershgorin.sum(dim=1), gershgorin)
+        self.raise_bounds(which, gershgorin.sum(dim=1), gershgorin)
         touched = (self.iterations[which] > 0).nonzero()[:, 0]
         if touched.numel():
             found = certificate.climb(costs[touched], dual[touched], allowed[touched] / self.costs.order)
-            self._raise_bounds(which[touched], found.bound, found.dual)
-        certified = self.value[which] - self.bound[which] <= allowed
-        self.status[which] = torch.where(
-            certified, STATUSES.index(Status.CERTIFIED), STATUSES.index(reason)
-        ).to(self.status.dtype)
+            self.raise_bounds(which[touched], found.bound, found.dual)
+        self.finish(which, self.reached(which), reason)

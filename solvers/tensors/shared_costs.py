@@ -59,6 +59,13 @@ class SharedCosts:
         """A without its diagonal in another dtype."""
         return self.matrix.clone().fill_diagonal_(0.0).to(dtype)
 
+    def assemble(self, which: Tensor) -> Tensor:
+        """The C_j of the problems ``which`` (b,), in float64, each with a matrix of its own: (b, N, N)."""
+        whole = self.matrix.new_zeros(which.shape[0], self.order, self.order)
+        whole[:, 1:, 1:] = self.matrix
+        whole[:, 0, 1:] = whole[:, 1:, 0] = self.half[:, which].mT
+        return whole
+
     def product(self, points: Tensor, which: Tensor) -> Tensor:
         """C_j applied to points (N, b, ...) of the problems ``which`` (b,): one product with A for all."""
         half = self.half[:, which]
