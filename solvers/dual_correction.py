@@ -80,22 +80,23 @@ class FactorRange:
         -----
         O(n k^2) for each of about ten steps of conjugate gradient, and one product with the cost.
         """
-        shift, basis, coordinates = self._least_shift()
+        shift = self._least_shift()
         dual = self._dual + shift
+        # axes on their way to noise were not corrected, and are often the most negative then
+        coordinates, _ = self._projected(NOISE)
         image = (self._gradient - shift[:, None] * self._factor) @ coordinates
-        return Multipliers(dual, *_smallest_ritz(products, basis, image, dual))
+        return Multipliers(dual, *_smallest_ritz(products, self._factor @ coordinates, image, dual))
 
     def corrected_dual(self) -> NDArray[np.float64]:
         """The multipliers y + z alone, for who has a quick way to see what they are worth."""
-        return self._dual + self._least_shift()[0]
+        return self._dual + self._least_shift()
 
-    def _least_shift(self) -> tuple[NDArray[np.float64], Factor, NDArray[np.float64]]:
-        """z, the basis Q that it was made for, and the coordinates of Q in the columns of V."""
+    def _least_shift(self) -> NDArray[np.float64]:
+        """z, for the axes that belong to the solution."""
         from solvers.kernels.least_shift import least_shift
 
         coordinates, inside = self._projected(AXIS)
-        basis = self._factor @ coordinates
-        return least_shift(basis, inside, RESIDUAL, MAX_STEPS), basis, coordinates
+        return np.asarray(least_shift(self._factor @ coordinates, inside, RESIDUAL, MAX_STEPS))
 
     def _projected(self, share: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Coordinates of an orthonormal basis of the principal axes, and the slack matrix in them."""

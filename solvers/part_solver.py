@@ -10,10 +10,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
-from solvers.certificate import cholesky_proves, dense_slack
+from solvers.certificate import dense_slack
 from solvers.coloured_relaxation import PARALLEL_ORDER, ColouredRelaxation, few_colours
 from solvers.conjugate_gradient import ConjugateGradient
 from solvers.cost import Cost
+from solvers.definiteness import MEASURED_ORDER, Definiteness
 from solvers.dual_correction import FactorRange
 from solvers.factored_sweep import FactoredSweep
 from solvers.gram import Gram
@@ -39,17 +40,9 @@ PROMISING = 0.75
 HIDDEN = 3.0
 # Correcting multipliers cannot gain anything below this share of what is allowed.
 SHARP = 0.1
-# Up to this order LAPACK's eigenvalues cost no more than asking for one.
-MEASURED_ORDER = 64
 # Once a certificate looks settled, this many times the steps of Lanczos so far must not contradict it.
 LIKELY = 2.5
 DOUBTFUL = 3.0
-# Seconds that dense Cholesky takes for N^3, and Lanczos for an entry of the matrix and for one of the vector.
-CHOLESKY_SECONDS = 2.5e-11
-PRODUCT_SECONDS = 6e-10
-VECTOR_SECONDS = 3e-9
-LANCZOS_STEPS = 400
-MAX_DENSE_ORDER = 4000
 # Of what is allowed: so much less is asked of a certificate, that rounding cannot make it useless.
 SLACK = 0.01
 # After a limit, a gap of this share of the value is sharp enough.
@@ -156,6 +149,7 @@ class PartSolver:
         self.cost = cost
         self.order = int(cost.shape[0])
         self._generator = generator
+        self._definiteness = Definiteness(cost)
         self._products = Products(cost, workers if self.order >= PARALLEL_ORDER else 1)
         self._method = _first_method(cost, self._products)
         self.rank = factor.shape[1]
@@ -237,7 +231,7 @@ class PartSolver:
         if not np.isfinite(self._gradient_norm):
             raise ValueError("cost must be finite; a product with it held NaN or infinite entries")
         here = FactorRange(self.factor, gradient, dual, self.rank)
-        if not thorough and self._cholesky_is_cheaper():
+        if not thorough and self._definiteness.is_quick:
             dual = here.corrected_dual()
             implied = max(self.value - float(dual.sum()), 0.0)
             self._evidence = Evidence(dual, 0.0, None, implied, here.deficient)
@@ -285,24 +279,35 @@ class PartSolver:
     def _smallest(self, threshold: float, *, measured: bool, want_vector: bool) -> Verdict:
         """The smallest eigenvalue at the multipliers of the last look, as far as a threshold needs it."""
         dual = self._evidence.dual
-        if not want_vector and self._cholesky_is_cheaper():
-            if cholesky_proves(self.cost, dual, threshold):
+        ask = not want_vector and self._definiteness.is_affordable()
+        if ask:
+            if self._definiteness.exceeds(dual, threshold):
                 return Verdict(threshold)
             if not measured:
                 return Verdict(-np.inf)
-        if self.order <= MEASURED_ORDER or self._cholesky_is_cheaper():
-            slack = dense_slack(self.cost, dual)
-            error = EPSILON * float(np.linalg.norm(slack))
-            if want_vector:
-                values, vectors = la.eigh(slack, subset_by_index=[0, 0])
-                return Verdict(float(values[0]), error, vectors[:, 0])
-            return Verdict(float(np.linalg.eigvalsh(slack)[0]), error)
+        if self.order <= MEASURED_ORDER or self._definiteness.is_quick:
+            return self._measured(want_vector=want_vector)
+        verdict = self._estimated(threshold, measured=measured, want_vector=want_vector)
+        if ask:
+            return Verdict(self._definiteness.bound_below(dual, verdict.value - verdict.error))
+        return verdict
 
+    def _measured(self, *, want_vector: bool) -> Verdict:
+        """All eigenvalues, by LAPACK."""
+        slack = dense_slack(self.cost, self._evidence.dual)
+        error = EPSILON * float(np.linalg.norm(slack))
+        if want_vector:
+            values, vectors = la.eigh(slack, subset_by_index=[0, 0])
+            return Verdict(float(values[0]), error, vectors[:, 0])
+        return Verdict(float(np.linalg.eigvalsh(slack)[0]), error)
+
+    def _estimated(self, threshold: float, *, measured: bool, want_vector: bool) -> Verdict:
+        """By Lanczos, as far as the threshold needs it."""
         known = self._evidence
         # a start near one eigenvector sees that one first: where others may be negative, every direction is due
         likely = known.deficient and self._fresh
         guess, confirmation = (known.vector, LIKELY) if likely else (None, DOUBTFUL)
-        krylov = Krylov(self.cost, dual, start_vector(self.order, self._generator, guess))
+        krylov = Krylov(self.cost, known.dual, start_vector(self.order, self._generator, guess))
         pair = smallest_eigenpair(
             krylov,
             threshold=threshold,
@@ -316,14 +321,6 @@ class PartSolver:
             # no more than this was asked, and a recurrence that stops early has seen no more
             return Verdict(threshold)
         return Verdict(min(pair.value, known.curvature), pair.error)
-
-    def _cholesky_is_cheaper(self) -> bool:
-        """Whether a dense factorisation takes less time than Lanczos, for an order at which LAPACK cannot fail."""
-        if not MEASURED_ORDER < self.order <= MAX_DENSE_ORDER or isinstance(self.cost, LinearOperator):
-            return False
-        entries = self.cost.nnz if sp.issparse(self.cost) else self.cost.size
-        step = PRODUCT_SECONDS * entries + VECTOR_SECONDS * self.order
-        return CHOLESKY_SECONDS * self.order**3 < LANCZOS_STEPS * step
 
     def _sweeps_had_their_chance(self) -> bool:
         chance = min(max(SWEEPS_PER_ROW * self.order, MIN_SWEEPS), MAX_SWEEPS)

@@ -140,6 +140,34 @@ def hang(leaves, neighbours, weights, factor):
 
 
 @compiled
+def widest_level(indptr, indices):
+    """The most rows at one distance from row 0, or from the first row of another component."""
+    rows = indptr.shape[0] - 1
+    seen = np.zeros(rows, np.bool_)
+    queue = np.empty(rows, np.int64)
+    widest, reached, head = 0, 0, 0
+    for first in range(rows):
+        if seen[first]:
+            continue
+        seen[first] = True
+        queue[reached] = first
+        reached += 1
+        while head < reached:
+            end = reached
+            widest = max(widest, end - head)
+            for place in range(head, end):
+                row = queue[place]
+                for position in range(indptr[row], indptr[row + 1]):
+                    neighbour = indices[position]
+                    if not seen[neighbour]:
+                        seen[neighbour] = True
+                        queue[reached] = neighbour
+                        reached += 1
+            head = end
+    return widest
+
+
+@compiled
 def absolute_row_sums(indptr, values):
     """sum_j |c_ij| for every row."""
     sums = np.zeros(indptr.shape[0] - 1)

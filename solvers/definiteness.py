@@ -1,0 +1,101 @@
+"""Whether C - Diag(y) has an eigenvalue below a threshold, asked of a factorisation: it cannot overlook one.
+
+Cholesky runs through just where there is none, but for rounding, of the order of 1e-16 N times the largest entry.
+A Lanczos recurrence only has an opinion, so it is left the questions that a factorisation answers too slowly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator
+
+from solvers.certificate import cholesky_proves
+from solvers.cost import Cost
+from solvers.elimination import Elimination, TooMuchFill
+
+# Up to this order LAPACK's eigenvalues cost no more than asking for one.
+MEASURED_ORDER = 64
+MAX_DENSE_ORDER = 4000
+# Seconds that dense Cholesky takes for N^3, and Lanczos for an entry of the matrix and for one of the vector.
+CHOLESKY_SECONDS = 2.5e-11
+PRODUCT_SECONDS = 6e-10
+VECTOR_SECONDS = 3e-9
+LANCZOS_STEPS = 400
+# An answer is worth this many times the price of an opinion.
+WORTH = 3.5
+# Shifts tried for a bound that holds: first they grow little, because it pays for every excess.
+CAREFUL_GROWTH = 1.2
+CAREFUL_ATTEMPTS = 6
+GROWTH = 4.0
+MAX_ATTEMPTS = 40
+
+
+class Definiteness:
+    """The factorisations of one cost, for any multipliers.
+
+    Parameters
+    ----------
+    cost : (n, n) ndarray, csr_array or LinearOperator
+        Symmetric, with a zero diagonal unless it is an operator.
+
+    Notes
+    -----
+    A dense factorisation costs n^3/3.  A sparse one costs about m^3/3, m being the rows that minimum degree leaves
+    when the rest is nearly dense; the widest level of a breadth-first search foretells m.
+    """
+
+    def __init__(self, cost: Cost) -> None:
+        self._cost = cost
+        self._order = int(cost.shape[0])
+        self._dense = self._dense_is_quick()
+        self._elimination: Elimination | None = None
+        self._eliminable = not self._dense and sp.issparse(cost) and self._order > MEASURED_ORDER
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether to ask costs less than to foretell the answer."""
+        return self._dense
+
+    def is_affordable(self) -> bool:
+        """Whether it can be asked at all; a sparse cost is looked at on the first call."""
+        if self._eliminable and self._elimination is None:
+            self._eliminable = self._breadth_allows()
+            if self._eliminable:
+                try:
+                    self._elimination = Elimination(self._cost)
+                except TooMuchFill:
+                    self._eliminable = False
+        return self._dense or self._eliminable
+
+    def exceeds(self, dual: NDArray[np.float64], threshold: float) -> bool:
+        """Whether no eigenvalue of C - Diag(y) is below the threshold."""
+        if self._elimination is None:
+            return cholesky_proves(self._cost, dual, threshold)
+        pivots = -dual - threshold
+        return bool(np.all(pivots > 0)) and self._elimination.factorises(pivots)
+
+    def bound_below(self, dual: NDArray[np.float64], estimate: float) -> float:
+        """A number that no eigenvalue is below, not far from an estimate of the smallest one; -inf at worst."""
+        shift = min(estimate, -float(np.finfo(np.float64).eps) * float(np.abs(dual).max()))
+        for attempt in range(MAX_ATTEMPTS):
+            if self.exceeds(dual, shift):
+                return shift
+            shift *= CAREFUL_GROWTH if attempt < CAREFUL_ATTEMPTS else GROWTH
+        return -np.inf
+
+    def _lanczos_seconds(self) -> float:
+        entries = self._cost.nnz if sp.issparse(self._cost) else self._cost.size
+        return LANCZOS_STEPS * (PRODUCT_SECONDS * entries + VECTOR_SECONDS * self._order)
+
+    def _dense_is_quick(self) -> bool:
+        if not MEASURED_ORDER < self._order <= MAX_DENSE_ORDER or isinstance(self._cost, LinearOperator):
+            return False
+        return CHOLESKY_SECONDS * self._order**3 < self._lanczos_seconds()
+
+    def _breadth_allows(self) -> bool:
+        from solvers.kernels.graph import widest_level
+
+        width = int(widest_level(self._cost.indptr, self._cost.indices))
+        return CHOLESKY_SECONDS * width**3 < WORTH * self._lanczos_seconds()
