@@ -1,16 +1,20 @@
 """CIFAR-10: one binary network, the best of L, and ensembles, against our own float and straight-through runs.
 
-On one GPU, within half an hour, with four minutes a run, in the order of `RUNS` as time remains:
+On one GPU, within half an hour, with four minutes a run, in the order of `RUNS` as time remains; from the root of
+a checkout, where torch, SciPy, Pillow, tqdm and matplotlib are, this library need not be installed:
 
-    python benchmarks/cifar.py cifar10-jpeg.tar.xz --device cuda --precision bfloat16 \
-        --minutes-per-run 4 --tuning-rates 0.1 0.5 --tuning-minutes 1 --max-minutes 29 --output output
+    PYTHONPATH=. python3 benchmarks/cifar.py cifar10-jpeg.tar.xz --device cuda --precision bfloat16 \
+        --minutes-per-run 4 --tuning-rates 0.1 0.5 --tuning-minutes 0.4 --max-minutes 29 --output output
 
-(With --compile every run compiles anew, which pays in longer ones.)
+(With --compile every run compiles anew, which pays in longer ones.)  Runs that the output holds already are kept:
+where a machine is there for ten minutes at a time, the same command with --max-minutes 9.5, three times, does as
+well: what is asked first comes first, and every method of a network gets as many epochs as its first one.
 
 On one core of a CPU, a subset and narrow networks, to see that only the budget is missing:
 
-    python benchmarks/cifar.py cifar10-jpeg.tar.xz --images 1500 --test-images 1000 --width 8 --batch-size 50 \
-        --samples 5 --epochs 10 --tuning-rates 0.1 0.5 --tuning-epochs 3 --max-minutes 25 --output output
+    PYTHONPATH=. python3 benchmarks/cifar.py cifar10-jpeg.tar.xz --images 1500 --test-images 1000 --width 8 \
+        --batch-size 50 --samples 5 --epochs 10 --tuning-rates 0.1 0.5 --tuning-epochs 3 \
+        --max-minutes 25 --output output
 
 The data: a folder or tar with train/CLASS/ and test/CLASS/.  Every method has the same budget, the same tuning (a
 run a rate, under a seed of its own, the best on validation wins), the same batches and, if binary, starts from the
@@ -78,23 +82,39 @@ class Session:
     def model(self, name: str) -> str:
         return name if self.options.width is None else f"{name}:{self.options.width}"
 
+    @property
+    def path(self) -> Path:
+        return self.options.output / f"{self.options.name}.json"
+
+    def settings(self) -> dict[str, Any]:
+        """The options that decide what is run."""
+        return {
+            name: value
+            for name, value in vars(self.options).items()
+            if value is not None and name not in ("data", "output", "max_minutes", "only")
+        }
+
+    def resume(self) -> None:
+        """Keep the runs of an earlier call with the same options."""
+        if not self.path.exists():
+            return
+        found = json.loads(self.path.read_text())
+        if found["options"] != self.settings():
+            raise ValueError(f"{self.path} is of other options; choose another --name or --output")
+        self.runs, self.tuning = found["runs"], found["tuning"]
+
     def save(self) -> None:
         if self.execution.processes.rank > 0:
             return
         content = {
             "data": f"CIFAR-10 (JPEG), {description(self)}",
             "environment": environment(self.execution),
-            "options": {
-                name: value
-                for name, value in vars(self.options).items()
-                if value is not None and not isinstance(value, Path)
-            },
+            "options": self.settings(),
             "tuning": self.tuning,
             "runs": self.runs,
             "skipped": self.skipped,
         }
-        path = self.options.output / f"{self.options.name}.json"
-        path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        self.path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,8 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     execution = Execution(from_environment(options.device), options.precision, options.compile)
     session = Session(options, subset(load(options.data, progress=True), options), execution)
+    session.resume()
+    done = {(run["recipe"], run["method"]) for run in session.runs}
     wanted = [pair for pair in RUNS if not options.only or "/".join(pair) in options.only]
-    for name, method in wanted:
+    for name, method in (pair for pair in wanted if pair not in done):
         run(session, name, method)
         session.save()
     if execution.processes.rank > 0:
@@ -119,7 +141,10 @@ def run(session: Session, name: str, method: str) -> None:
     """Tune, then train and evaluate one method, if the time allows it."""
     model, settings = published(name, method)
     options = session.options
-    epochs = options.epochs or epochs_within(session, model, settings, options.minutes_per_run)
+    known = [each["settings"]["epochs"] for each in session.runs if each["recipe"] == name]
+    epochs = (
+        options.epochs or (known or [epochs_within(session, model, settings, options.minutes_per_run)])[0]
+    )
     tuning_epochs = options.tuning_epochs or 0
     if options.tuning_minutes is not None:
         tuning_epochs = max(1, round(epochs * options.tuning_minutes / options.minutes_per_run))

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import vispa
 from report import machine
 from training_traffic import PASSES
 from training_variants import PLAIN_STE
@@ -57,7 +58,8 @@ def write(folder: Path, settings: dict[str, Any], measurements: list[Measurement
     """Write training_<device>_<date>.json and .md into ``folder``; returns the path of the second."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = {**machine(), **settings}
-    facts["versions"] = {name: metadata.version(name) for name in ("vispa-sdp", "torch", "numpy")}
+    others = {name: metadata.version(name) for name in ("torch", "numpy")}
+    facts["versions"] = {"vispa": vispa.__version__, **others}
     rows = [found.row(name) for found in measurements for name in found.seconds]
     kind = "cpu" if "CPU" in facts["device"] else "gpu"
     table = folder / f"training_{kind}_{facts['date'][:10]}.md"

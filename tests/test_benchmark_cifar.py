@@ -50,6 +50,12 @@ def test_one_pair_tuned_and_reported(folder, tmp_path, capsys):
     assert table == capsys.readouterr().out.removesuffix("\n")
     assert f"| {100 * content['runs'][0]['test']['mean_network']:.2f} |" in table
     assert (tmp_path / "tiny.png").read_bytes().startswith(b"\x89PNG")
+    assert cifar.main([*arguments, "cifar10-resnet18-1w1a/float"]) == 0  # goes on: the others are kept
+    further = json.loads((tmp_path / "tiny.json").read_text())
+    assert further["runs"][:2] == content["runs"]
+    assert [run["method"] for run in further["runs"]] == ["vispa", "ste", "float"]
+    with pytest.raises(ValueError, match="is of other options"):
+        cifar.main([*arguments, "--seed", "1"])
 
 
 def test_what_does_not_fit_is_skipped_in_words(folder, tmp_path, monkeypatch):
@@ -73,6 +79,11 @@ def test_minutes_become_epochs_by_a_measured_epoch(folder, tmp_path, monkeypatch
     assert cifar.main(arguments) == 0
     (run,) = json.loads((tmp_path / "tiny.json").read_text())["runs"]
     assert len(run["epochs"]) == 3
+    monkeypatch.setattr(cifar, "RUNS", [("cifar10-resnet18-1w1a", "ste")])
+    monkeypatch.setitem(cifar.SECONDS_AN_EPOCH, "resnet18-1w1a:2", 10.0)
+    assert cifar.main(arguments) == 0  # in a later call every epoch may seem to take less
+    runs = json.loads((tmp_path / "tiny.json").read_text())["runs"]
+    assert [len(run["epochs"]) for run in runs] == [3, 3]
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,44 @@ def test_the_sample_is_that_of_a_plain_network_with_the_same_weights(name):
         torch.testing.assert_close(parameters[key].grad, twins[key].grad)
 
 
+@architectures
+def test_gradients_of_the_posterior_follow_from_those_of_the_weights(name):
+    """With W the plain network's weights: alpha G_W for the mean, sqrt(S) r outer that for the factor."""
+    model, batch = ARCHITECTURES[name].binarized(), ARCHITECTURES[name].batch()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    torch.manual_seed(4)
+    noises = [found.weight.draw() for found in binary_layers(model)]
+    torch.manual_seed(4)
+    plain = vispa.harden(model, how="sample")
+    loss_of(plain(batch)).backward()
+    gradients_under(4, model, batch)
+    compared = 0
+    for found, noise in zip(binary_layers(model), noises, strict=True):
+        weight, twin = found.weight, plain.get_submodule(found.name).get_parameter(found.attribute)
+        if twin.grad is None:  # before a hardened sign
+            continue
+        compared += 1
+        rows, values = (weight.layout.rows(each.detach()).flatten(1) for each in (twin.grad, twin))
+        latent = weight.alpha.detach().unsqueeze(1) * rows
+        shared, own = noise if isinstance(noise, tuple) else (noise, None)
+        factor = weight.scale**0.5 * shared.unsqueeze(-1) * latent.unsqueeze(1)
+        torch.testing.assert_close(weight.factor.grad, factor)
+        torch.testing.assert_close(weight.layout.rows(found.mean.grad).flatten(1), latent)
+        alpha = (values.sign() * rows).sum(1)
+        for attribute, chain in found.layer.parametrizations.items():
+            if attribute != found.attribute:  # the bias, inside the bracket
+                alpha += (
+                    chain.original.detach() * plain.get_submodule(found.name).get_parameter(attribute).grad
+                )
+        torch.testing.assert_close(weight.alpha.grad, alpha)
+        if own is not None:
+            root = weight.layout.rows(weight.root_residual.grad).flatten(1)
+            torch.testing.assert_close(root, weight.scale**0.5 * own * latent)
+    assert compared >= 1
+
+
 class Checkpointed(nn.Module):
     def __init__(self, inner: nn.Module, reentrant: bool) -> None:
         super().__init__()
