@@ -6,7 +6,7 @@ import torch
 
 from solvers import Status
 from solvers.certified import assert_certified
-from solvers.tensors.memory import explained_memory
+from solvers.tensors.memory import working_on
 from solvers.testing import planted_dense
 from solvers.torch_backend import solve_batch
 
@@ -176,7 +176,7 @@ def test_running_out_of_memory_is_explained(costs, monkeypatch, error):
 
 
 def test_other_errors_pass_through_unchanged():
-    with pytest.raises(RuntimeError, match=r"^another$"), explained_memory(1.0, torch.device("cpu"), ""):
+    with pytest.raises(RuntimeError, match=r"^another$"), working_on(1.0, torch.device("cpu"), ""):
         raise RuntimeError("another")
 
 

@@ -15,7 +15,7 @@ from solvers.tensors.batch_limits import STATUSES, BatchMoment, Limits
 from solvers.tensors.batch_run import BatchRun
 from solvers.tensors.batch_solution import BatchSolution, differentiable_value
 from solvers.tensors.checks import checked_generator, checked_width, companion, real_tensor
-from solvers.tensors.memory import explained_memory
+from solvers.tensors.memory import working_on
 from solvers.tensors.sweepers import choose_sweeper
 
 # Bytes for the costs in sweeps: what caches hold for torch on a processor, where a step touches every problem;
@@ -106,7 +106,7 @@ def solve_batch(
     name, sweep = choose_sweeper(kernel, costs.device)
     width = checked_width(rank, start, order)
     estimate = count * order * (width * costs.element_size() + 8) + 4.0 * _piece_bytes(name, count, order)
-    with explained_memory(
+    with working_on(
         estimate, costs.device, f"solve fewer problems at once than {count}, or lower rank from {width}"
     ):
         factors = _start_factors(start, (count, order, width), costs, generator)

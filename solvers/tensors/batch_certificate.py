@@ -59,9 +59,9 @@ def normalised(factors: Tensor) -> Tensor:
     return rows / torch.linalg.vector_norm(rows, dim=2, keepdim=True)
 
 
-def slack(costs: Tensor, dual: Tensor, shift: Tensor) -> Tensor:
-    """C - Diag(y) + t I, with t (b,)."""
-    matrices = costs.clone()
+def slack(costs: Tensor, dual: Tensor, shift: Tensor, *, spare: bool = False) -> Tensor:
+    """C - Diag(y) + t I, with t (b,); in the place of the costs where those are ``spare``."""
+    matrices = costs if spare else costs.clone()
     matrices.diagonal(dim1=1, dim2=2).sub_(dual - shift[:, None])
     return matrices
 
@@ -71,12 +71,17 @@ def rounding(costs: Tensor, dual: Tensor) -> Tensor:
     return EPSILON * (torch.linalg.vector_norm(costs, dim=(1, 2)) + torch.linalg.vector_norm(dual, dim=1))
 
 
-def certify(costs: Tensor, dual: Tensor, value: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether y proves a gap within ``allowed`` (b,) of the value, and the bound that it then gives."""
+def certify(
+    costs: Tensor, dual: Tensor, value: Tensor, allowed: Tensor, *, spare: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Whether y proves a gap within ``allowed`` (b,) of the value, and the bound that it then gives.
+
+    Costs that are ``spare`` are overwritten.
+    """
     order = costs.shape[1]
     error = rounding(costs, dual)
     shift = (SHARE * allowed - value + dual.sum(dim=1)) / order - error
-    _, failed = factorise(slack(costs, dual, shift))
+    _, failed = factorise(slack(costs, dual, shift, spare=spare))
     # a zero cost is its own proof
     proved = (~failed & (shift > 0.0)) | (allowed == 0.0)
     return proved, dual.sum(dim=1) - order * (shift + error)

@@ -19,15 +19,17 @@ def factorise(matrices: Tensor) -> tuple[Tensor, Tensor]:
     >>> root[0].tolist(), missing.tolist()
     ([[2.0, 0.0], [1.0, 2.0]], [False, True])
     """
-    if matrices.device.type != "cpu":
+    if matrices.device.type == "cpu":
+        matrices = matrices.contiguous()
+        # symmetric, so its transpose, which is in LAPACK's order, will do; the root is found in its place
+        failures = [
+            lapack.dpotrf(matrix.T, lower=1, clean=1, overwrite_a=1)[1] for matrix in matrices.numpy()
+        ]
+        root, failed = matrices.mT, torch.tensor(failures, dtype=torch.int64)
+    else:
         root, failed = torch.linalg.cholesky_ex(matrices)
-        return root, failed != 0
-    matrices = matrices.contiguous()
-    # symmetric, so its transpose, which is in LAPACK's order, will do; the root is found in its place
-    failures = [lapack.dpotrf(matrix.T, lower=1, clean=1, overwrite_a=1)[1] for matrix in matrices.numpy()]
-    failed = torch.tensor(failures, dtype=torch.int64) != 0
     # not every LAPACK stops at a pivot that is not a number
-    return matrices.mT, failed | ~matrices.diagonal(dim1=1, dim2=2).isfinite().all(dim=1)
+    return root, (failed != 0) | ~root.diagonal(dim1=1, dim2=2).isfinite().all(dim=1)
 
 
 def inverse(roots: Tensor) -> Tensor:

@@ -1,18 +1,22 @@
-"""What to say when memory runs out: how much was wanted, and what to lower."""
+"""Work on a device, and what to say when its memory runs out: how much was wanted, and what to lower."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
 GIBIBYTE = 2**30
+# By torch's processor allocator, and by the libraries behind it on a GPU.
+SAID = ("not enough memory", "ALLOC_FAILED")
 
 
 @contextmanager
-def explained_memory(estimate: float, device: torch.device, advice: str) -> Iterator[None]:
+def working_on(estimate: float, device: torch.device, advice: str) -> Iterator[None]:
     """Turn an out-of-memory error inside the block into a MemoryError with the estimate and the advice.
+
+    A CUDA device is the current one inside the block: Triton launches its kernels there, wherever the tensors are.
 
     Parameters
     ----------
@@ -28,14 +32,15 @@ def explained_memory(estimate: float, device: torch.device, advice: str) -> Iter
 
     Examples
     --------
-    >>> with explained_memory(3 * 2**30, torch.device("cpu"), "solve fewer problems at once"):
+    >>> with working_on(3 * 2**30, torch.device("cpu"), "solve fewer problems at once"):
     ...     raise MemoryError
     Traceback (most recent call last):
     ...
     MemoryError: out of memory on cpu: about 3 GiB are needed; solve fewer problems at once
     """
     try:
-        yield
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            yield
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
         if not ran_out_of_memory(error):
             raise
@@ -45,7 +50,7 @@ def explained_memory(estimate: float, device: torch.device, advice: str) -> Iter
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether this is torch's or Python's way of saying so; torch's processor allocator has no type of its own."""
+    """Whether this is torch's or Python's way of saying so; not all have a type of their own."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and "not enough memory" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in SAID)
     )

@@ -13,7 +13,7 @@ from solvers import checks
 from solvers.solution import Status
 from solvers.tensors.batch_limits import STATUSES, BatchMoment, Limits
 from solvers.tensors.checks import checked_generator, checked_width, companion, real_tensor
-from solvers.tensors.memory import explained_memory
+from solvers.tensors.memory import working_on
 from solvers.tensors.shared_costs import SharedCosts
 from solvers.tensors.shared_run import SharedRun
 
@@ -109,11 +109,11 @@ def solve_shared(
     -----
     Over-relaxed coordinate sweeps in float32, the first of them with bfloat16 products on CUDA devices that have
     them; a block of rows of A meets all problems in one matrix product.  Multipliers of second order are certified
-    by Cholesky factorisations in float64; above order 1100 Lanczos recurrences side by side, which share each
-    product with A, say which are worth one.  Above 4,100 on a processor and 16,400 on a GPU they are believed
-    without, and the bounds are estimates; so are those of problems that a limit has ended above 1,100.  Problems
-    that have not converged after n/4 sweeps, as where A is singular or nearly so, are given a matrix of their own
-    and solved by an interior point method, some thirty times O(n^3) each, up to the same orders.
+    by Cholesky factorisations in float64; above order 4,100 on a processor and 16,400 on a GPU by Lanczos
+    recurrences side by side, which share each product with A, and whose bounds are estimates; so are those of
+    problems that a limit has ended above order 1,100.  Problems that have not converged after n/4 sweeps, as where
+    A is singular or nearly so, are given a matrix of their own and solved by an interior point method, in some
+    thirty steps of O(n^3) each, up to the same orders.
     A sweep costs O(n^2 J k), memory is O(n^2 + J n k).
 
     Examples
@@ -136,7 +136,7 @@ def solve_shared(
     width = checked_width(rank, start, order)
     estimate = 20.0 * order**2 + 8.0 * count * order * (width + 6)
     advice = f"solve fewer problems at once than {count}, or lower rank from {width}"
-    with explained_memory(estimate, matrix.device, advice), torch.no_grad():
+    with working_on(estimate, matrix.device, advice), torch.no_grad():
         factors = _start_factors(start, (count, order, width), linear, generator)
         costs = SharedCosts(matrix, linear)
         run = SharedRun(costs, factors, limits, generator, _early_dtype(matrix.device))
@@ -200,4 +200,8 @@ def _start_factors(
 
 def _early_dtype(device: torch.device) -> torch.dtype | None:
     """bfloat16 where the matrix unit multiplies it faster than float32."""
-    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
+    return (
+        torch.bfloat16
+        if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        else None
+    )

@@ -1,19 +1,21 @@
-"""Bounds for problems that share a matrix: Lanczos, which shares products, and then Cholesky, which is sure."""
+"""Bounds for problems that share a matrix: by Cholesky as far as it is affordable, then by Lanczos."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from solvers.tensors import batch_certificate as certificate
-from solvers.tensors.batch_certificate import SHARE, Bound
+from solvers.tensors.batch_certificate import SHARE
 from solvers.tensors.shared_costs import SharedCosts
 from solvers.tensors.shared_lanczos import smallest_eigenvalues
 
-# Up to this order a factorisation costs no more than the recurrence that would foretell its outcome.
-DIRECT_ORDER = 1100
-# Above this order it costs more than all the sweeps, and Lanczos is believed.
+# Above this order Lanczos, whose products all problems share, costs less than factorisations; it is believed.
 PROVED_ORDER = {"cpu": 4100, "cuda": 16400}
+# Above this order a ladder of factorisations costs too much for a bound that proves no convergence.
+CLIMBED_ORDER = 1100
 # Entries of the matrices that are factorised together.
 PIECE_ENTRIES = {"cpu": 2**21, "cuda": 2**28}
 
@@ -27,37 +29,42 @@ def certify(
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Whether y (b, N) proves gaps within ``allowed`` (b,) of the values for ``which`` (b,), and the bounds."""
-    proved = torch.zeros_like(which, dtype=torch.bool)
-    bound = torch.full_like(value, -torch.inf)
-    places = torch.arange(which.numel(), device=which.device)
-    if costs.order > DIRECT_ORDER:
+    if costs.order > PROVED_ORDER[costs.device.type]:
         room = (SHARE * allowed - value + dual.sum(dim=1)) / costs.order
         found = smallest_eigenvalues(costs, which, dual.mT, -room, generator)
-        places = ((found.value - found.error >= -room) & (room > 0.0)).nonzero()[:, 0]
-        if costs.order > PROVED_ORDER[costs.device.type]:
-            proved[places] = True
-            least = (found.value - found.error).clamp_max(0.0)
-            return proved, dual.sum(dim=1) + costs.order * least
-    for piece in places.split(pieces(costs)):
+        least = (found.value - found.error).clamp_max(0.0)
+        return (least >= -room) & (room > 0.0), dual.sum(dim=1) + costs.order * least
+    proved = torch.zeros_like(which, dtype=torch.bool)
+    bound = torch.full_like(value, -torch.inf)
+    for piece in torch.arange(which.numel(), device=which.device).split(pieces(costs)):
         proved[piece], bound[piece] = certificate.certify(
-            costs.assemble(which[piece]), dual[piece], value[piece], allowed[piece]
+            costs.assemble(which[piece]), dual[piece], value[piece], allowed[piece], spare=True
         )
     return proved, bound
 
 
+class Settled(NamedTuple):
+    """Bounds (b,), the y (b, N) behind them, and whether factorisations say so."""
+
+    bound: Tensor
+    dual: Tensor
+    proved: bool
+
+
 def bounds(
     costs: SharedCosts, which: Tensor, dual: Tensor, allowed: Tensor, generator: torch.Generator
-) -> Bound:
-    """Bounds from y (b, N) for ``which`` (b,), however bad: estimates above `DIRECT_ORDER`."""
-    if costs.order > DIRECT_ORDER:
+) -> Settled:
+    """Bounds from y (b, N) for ``which`` (b,), however bad: estimates above `CLIMBED_ORDER`."""
+    if costs.order > CLIMBED_ORDER:
         found = smallest_eigenvalues(costs, which, dual.mT, -allowed / costs.order, generator, sharply=True)
         least = (found.value - found.error).clamp_max(0.0)
-        return Bound(dual.sum(dim=1) + costs.order * least, dual)
+        return Settled(dual.sum(dim=1) + costs.order * least, dual, False)
     climbed = [
         certificate.climb(costs.assemble(which[piece]), dual[piece], allowed[piece] / costs.order)
         for piece in torch.arange(which.numel(), device=which.device).split(pieces(costs))
     ]
-    return Bound(torch.cat([one.bound for one in climbed]), torch.cat([one.dual for one in climbed]))
+    bound, dual = (torch.cat(column) for column in zip(*climbed, strict=True))
+    return Settled(bound, dual, True)
 
 
 def pieces(costs: SharedCosts) -> int:

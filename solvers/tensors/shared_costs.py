@@ -61,7 +61,8 @@ class SharedCosts:
 
     def assemble(self, which: Tensor) -> Tensor:
         """The C_j of the problems ``which`` (b,), in float64, each with a matrix of its own: (b, N, N)."""
-        whole = self.matrix.new_zeros(which.shape[0], self.order, self.order)
+        whole = self.matrix.new_empty(which.shape[0], self.order, self.order)
+        whole[:, 0, 0] = 0.0
         whole[:, 1:, 1:] = self.matrix
         whole[:, 0, 1:] = whole[:, 1:, 0] = self.half[:, which].mT
         return whole

@@ -7,12 +7,11 @@ from torch import Tensor
 
 from solvers.solution import Status
 from solvers.tensors import batch_certificate, shared_certificate
-from solvers.tensors.batch_certificate import SHARE
 from solvers.tensors.batch_group import DELAY, IDLE_SHARE
 from solvers.tensors.batch_interior import interior
 from solvers.tensors.batch_limits import Limits, Stop
 from solvers.tensors.batch_multipliers import corrected
-from solvers.tensors.batch_run import BLOCK, CONVERGED, PATIENCE
+from solvers.tensors.batch_run import BLOCK, CONVERGED
 from solvers.tensors.run_state import RunState
 from solvers.tensors.shared_costs import SharedCosts
 from solvers.tensors.shared_sweep import choose_relaxation, padded_width, sweep_shared
@@ -24,6 +23,9 @@ EARLY_SWEEPS = 20
 MIN_SWEEPS = 100
 SWEEPS_A_ROW = 0.25
 ALONE_ORDER = {"cpu": 4100, "cuda": 16400}
+# A look costs a few sweeps and a factorisation: the first once the foretold error is this share of what is allowed,
+# the next each time that it has fallen by as much again.
+LOOK = 0.5
 # Floats for the float64 factors of a look.
 LOOK_ENTRIES = 2**25
 
@@ -55,6 +57,8 @@ class SharedRun(RunState):
         self.costs, self.factors = costs, factors
         self.norm = costs.frobenius
         self._generator, self._early = generator, early
+        # the share of what is allowed below which the foretold error of each problem is worth a look
+        self._worth = torch.full_like(self.norm, LOOK)
         self._alone = costs.order <= ALONE_ORDER[costs.device.type]
 
     def run(self) -> None:
@@ -84,7 +88,7 @@ class SharedRun(RunState):
         padding = padded_width(width) - width
         factors = torch.nn.functional.pad(self.factors[:, going], (0, padding)).contiguous()
         half = self.costs.half[:, going].float()
-        sweeps = next_check = 0
+        sweeps = 0
         patience = self.limits.max_iterations
         if self._alone:
             patience = min(patience, max(MIN_SWEEPS, int(SWEEPS_A_ROW * self.costs.order)))
@@ -97,9 +101,8 @@ class SharedRun(RunState):
             sweeps += BLOCK
             self.factors[:, going] = factors[:, :, :width]
             self.iterations[going] = sweeps
-            if sweeps >= max(next_check, EARLY_SWEEPS):
-                stuck = self._examine(going, 0.5 * last.double() * sweeps, first=next_check == 0)
-                next_check = int(PATIENCE * sweeps)
+            if sweeps >= EARLY_SWEEPS:
+                stuck = self._examine(going, 0.5 * last.double() * sweeps, first=sweeps == EARLY_SWEEPS)
                 waiting = ((self.status[going] == -1) & ~(stuck & self._alone)).nonzero()[:, 0]
                 if waiting.numel() <= (1.0 - IDLE_SHARE) * going.numel():
                     going, factors, half = going[waiting], factors[:, waiting].contiguous(), half[:, waiting]
@@ -107,15 +110,16 @@ class SharedRun(RunState):
 
     def _examine(self, going: Tensor, foretold: Tensor, *, first: bool) -> Tensor:
         """Certify those whose factor seems good enough; return which (b,) have converged without that."""
-        stuck = torch.zeros_like(going, dtype=torch.bool)
-        allowed = self.limits.tol * self.scale[going]
-        near = (foretold <= SHARE * allowed) | first
-        worth_it = (near & (self.status[going] == -1)).nonzero()[:, 0]
-        for places in worth_it.split(self._look_size()):
+        if first:
+            for which in going.split(self._look_size()):
+                self._measure(which)
+        # nothing is left to foretell of a problem that is zero
+        share = (foretold / (self.limits.tol * self.scale[going])).nan_to_num(0.0)
+        near = ((share <= self._worth[going]) & (self.status[going] == -1)).nonzero()[:, 0]
+        for places in near.split(self._look_size()):
             self._look(going[places])
-            allowed = self.limits.tol * self.scale[going[places]]
-            stuck[places] = (foretold[places] <= CONVERGED * allowed) & (self.status[going[places]] == -1)
-        return stuck
+        self._worth[going[near]] = LOOK * share[near]
+        return (share <= CONVERGED) & (self.status[going] == -1)
 
     def _measure(self, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rows (b, N, k), multipliers (b, N) and slopes (b, N, k) at the present factors; keeps the values."""
@@ -138,15 +142,16 @@ class SharedRun(RunState):
         return dual
 
     def _settle(self, which: Tensor, reason: Status) -> None:
-        """Bounds at the present factors, for problems that a limit has ended."""
-        dual = self._look(which)
+        """Bounds at the present factors, for problems that a limit has ended; where time is left, sharp ones."""
+        dual = self._look(which) if reason is Status.ITERATION_LIMIT else corrected(*self._measure(which))
         left = (self.status[which] == -1).nonzero()[:, 0]
         if left.numel():
             which, dual = which[left], dual[left]
             allowed = self.limits.tol * self.scale[which]
             found = shared_certificate.bounds(self.costs, which, dual, allowed, self._generator)
             self.raise_bounds(which, found.bound, found.dual)
-            self.finish(which, torch.zeros_like(left, dtype=torch.bool), reason)
+            # an estimate proves no convergence
+            self.finish(which, self.reached(which) & found.proved, reason)
 
     def _solve_alone(self) -> None:
         """Solve what sweeps have left over, a few at a time, with matrices of their own."""

@@ -14,7 +14,7 @@ from solvers import checks
 from solvers.run import Run, Stop
 from solvers.solution import Iteration, Solution, Status, relative_gap
 from solvers.tensors.checks import checked_generator, companion
-from solvers.tensors.memory import explained_memory
+from solvers.tensors.memory import working_on
 from solvers.tensors.sparse_cost import SparseCost
 from solvers.tensors.sparse_factor import in_original_order, normalise_, random_factor
 from solvers.tensors.sparse_layout import coloured
@@ -101,7 +101,7 @@ def solve_sparse(
     needed = bytes_needed(cost, rank)
     check_room(needed, cost.device)
     advice = "lower rank, or use float32 values and 32-bit pointers"
-    with torch.no_grad(), explained_memory(needed, cost.device, advice):
+    with torch.no_grad(), working_on(needed, cost.device, advice):
         solve = _Solve(cost, rank, start, tol, generator)
         status = solve.run(max_iterations, max_seconds, callback)
         return solve.solution(status)

@@ -11,8 +11,8 @@ from solvers import checks
 from solvers.tensors.checks import FLOATS, real_tensor
 
 INTEGERS = (torch.int32, torch.int64)
-# So that pointers and indices fit into 32 bits.
-MAX_ENTRIES = 2**31 - 1
+# So that pointers and indices fit into 32 bits, with room for the kernels to look past a row's end.
+MAX_ENTRIES = 2**31 - 2**12
 # Entries looked at in one go, which bounds the memory a check takes.
 CHUNK = 2**26
 # Of the Frobenius norm, times the dtype's rounding: how far x^T C z may be from z^T C x.

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from solvers.tensors.sparse_layout import ColourClass, HeavyRows, Layout
+from solvers.tensors.triton_relaxation import usable
 
 DELAY = 6.0
 # Entries of the factor handled in one go on the processor, so that they stay in its cache.
@@ -20,15 +21,6 @@ CACHED = 2**18
 BLOCK_LOOK = 2**24
 # Entries of the factor in a block of the Triton kernel.
 BLOCK = 1024
-
-
-def has_triton(device: torch.device) -> bool:
-    """Whether the fused kernels can run there."""
-    if device.type != "cuda":
-        return False
-    from importlib.util import find_spec
-
-    return find_spec("triton") is not None
 
 
 class Sweeps:
@@ -48,7 +40,7 @@ class Sweeps:
     def __init__(self, layout: Layout, *, fused: bool | None = None) -> None:
         self.layout = layout
         self.device = layout.values.device
-        self.fused = has_triton(self.device) if fused is None else fused
+        self.fused = usable(self.device) if fused is None else fused
         self.iterations = 0
         self._step = torch.zeros(1, device=self.device)
         self._graph: torch.cuda.CUDAGraph | None = None
