@@ -150,6 +150,11 @@ def test_other_data_sets_are_refused_in_words(tmp_path):
         load(tmp_path / "absent.npz")
 
 
+def test_pixels_too_large_to_be_standardised_are_refused():
+    with pytest.raises(ValueError, match="variance that is finite in float32; scale them down"):
+        split(labelled_images(with_pixel(3e38), LABELS), seed=0)
+
+
 def test_equal_pixels_cannot_be_standardised():
     with pytest.raises(ValueError, match="all pixels"):
         split(labelled_images(np.ones((40, 4, 4)), LABELS), seed=0)

@@ -108,6 +108,8 @@ def _standardised(train: LabelledImages, validation: LabelledImages, test: Label
     channels = [pixels[:, channel].to(torch.float32) for channel in range(train.shape[0])]
     mean = _column([pixels.mean() for pixels in channels])
     deviation = _column([pixels.std(correction=0) for pixels in channels])
+    if not bool(torch.isfinite(deviation).all()):
+        raise ValueError("images must have a variance that is finite in float32; scale them down")
     if not bool((deviation > 0).all()):
         channel = int((deviation.flatten() > 0).long().argmin())
         raise ValueError(
