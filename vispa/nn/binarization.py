@@ -41,7 +41,8 @@ def binarize(
     r"""Make the weights of a model binary, in place, and return the model.
 
     Linear, convolutions and transposed convolutions of every dimension, groups, dilation and padding mode,
-    the projections of MultiheadAttention, and Embedding on request. A layer then computes
+    the projections of MultiheadAttention, and Embedding on request; fused recurrent layers (LSTM, GRU, RNN)
+    stay real, cells made of Linear do not. A layer then computes
     ``alpha * (layer(inputs; w) + bias)`` with signs ``w = sgn(x)`` and one ``alpha`` an output channel (a row,
     in an Embedding). In training every forward of a layer samples its signs once; in evaluation
     they are ``sgn(mean)``, unless inside :func:`vispa.sampling`. Pass the optimizer, made before or after,
