@@ -124,7 +124,18 @@ def polish(costs: Tensor, start: Bound, value: Tensor, allowed: Tensor) -> Bound
         better = found > bound[going]
         bound[going[better]], dual[going[better]] = found[better], stepped[better]
         going = going[value[going] - bound[going] <= TOO_LITTLE * gap]
-    return Bound(bound, dual)
+    return confirmed(costs, Bound(bound, dual), start)
+
+
+def confirmed(costs: Tensor, found: Bound, start: Bound) -> Bound:
+    """What was found, where its y is inside S > 0 indeed, and the start elsewhere.
+
+    A Newton step cannot leave S > 0, but for what rounding does to it where S is nearly singular.
+    """
+    _, failed = factorise(slack(costs, found.dual, torch.zeros_like(found.bound)))
+    return Bound(
+        torch.where(failed, start.bound, found.bound), torch.where(failed[:, None], start.dual, found.dual)
+    )
 
 
 def newton_step(costs: Tensor, dual: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from solvers.tensors.batch_certificate import (
     SHARE,
     Bound,
+    confirmed,
     multipliers,
     newton_step,
     normalised,
@@ -54,7 +55,8 @@ def interior(
     """
     points = factors @ factors.mT
     value = (costs * points).sum(dim=(1, 2))
-    bound, dual = start.bound.clone(), start.dual.clone()
+    # a step toward the central path may cost some of the bound: the best y is kept apart from the last
+    bound, best, dual = start.bound.clone(), start.dual.clone(), start.dual.clone()
     going = torch.arange(costs.shape[0], device=costs.device)
     milestone, reached_at = value - bound, torch.zeros_like(going)
     for step in range(MAX_STEPS):
@@ -70,12 +72,14 @@ def interior(
         stepped, inverse = newton_step(here, dual[going], gap[going])
         dual[going] = stepped
         found = stepped.sum(dim=1) - costs.shape[1] * rounding(here, stepped)
-        bound[going] = torch.maximum(bound[going], found)
+        better = found > bound[going]
+        bound[going[better]], best[going[better]] = found[better], stepped[better]
         point = _unit_diagonal(inverse)
         reached = (here * point).sum(dim=(1, 2))
         better = reached < value[going]
         value[going[better]], points[going[better]] = reached[better], point[better]
-    return Interior(Bound(bound, dual), _narrow(costs, points, bound + KEPT * allowed))
+    proved = confirmed(costs, Bound(bound, best), start)
+    return Interior(proved, _narrow(costs, points, proved.bound + KEPT * allowed))
 
 
 def _unit_diagonal(matrices: Tensor) -> Tensor:

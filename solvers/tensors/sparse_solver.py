@@ -26,8 +26,8 @@ TOO_NARROW = 6.0
 FIRST_LOOK = 3e-4
 # A failed certificate is followed by this many times the sweeps so far before the next.
 PATIENCE = 1.25
-# Converged: the foretold error is this small a part of what is allowed.  The gap may still follow, as its square
-# root does, so that only this many failed certificates in a row mean that nothing can help.
+# Converged: the foretold error is this small a part of what is allowed, or lost in rounding.  The gap may still
+# follow, as its square root does, so that only this many failed certificates in a row mean that nothing can help.
 CONVERGED = 1e-3
 ATTEMPTS = 6
 
@@ -96,8 +96,8 @@ class SparseSolver:
                 continue
             # wide enough, or as wide as it can be: from here on only a gap within reach is worth a look
             first_look = 0.0
-            attempts += foretold <= CONVERGED * allowed
-            if attempts > ATTEMPTS or foretold <= self._rounding * run.scale:
+            attempts += foretold <= max(CONVERGED * allowed, self._rounding * run.scale)
+            if attempts > ATTEMPTS:
                 return
 
     def settle(self, run: Run) -> None:
