@@ -97,5 +97,6 @@ class Definiteness:
     def _breadth_allows(self) -> bool:
         from solvers.kernels.graph import widest_level
 
-        width = int(widest_level(self._cost.indptr, self._cost.indices))
+        unseen = np.zeros(self._order, dtype=np.bool_)
+        width = int(widest_level(self._cost.indptr, self._cost.indices, unseen))
         return CHOLESKY_SECONDS * width**3 < WORTH * self._lanczos_seconds()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.products import Products
-from solvers.sphere import Factor
+from solvers.sphere import Factor, row_products
 
 # Axes of V with a smaller share of the largest singular value are not in the range of the solution yet.
 AXIS = 0.1
@@ -24,6 +24,8 @@ NOISE = 0.01
 # Of the matrix to be removed: what may be left of it, and the steps spent on that.
 RESIDUAL = 1e-2
 MAX_STEPS = 30
+# Multiplications a step of conjugate gradient from which on BLAS beats a compiled loop.
+LARGE = 2_000_000
 # Of the largest singular value of the coupling.
 NEGLIGIBLE = 1e-6
 
@@ -93,10 +95,8 @@ class FactorRange:
 
     def _least_shift(self) -> NDArray[np.float64]:
         """z, for the axes that belong to the solution."""
-        from solvers.kernels.least_shift import least_shift
-
         coordinates, inside = self._projected(AXIS)
-        return np.asarray(least_shift(self._factor @ coordinates, inside, RESIDUAL, MAX_STEPS))
+        return least_shift(self._factor @ coordinates, inside)
 
     def _projected(self, share: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Coordinates of an orthonormal basis of the principal axes, and the slack matrix in them."""
@@ -104,6 +104,50 @@ class FactorRange:
         scale = 1.0 / np.sqrt(self._squares[first:])
         inside = scale[:, None] * self._slack[first:, first:] * scale
         return self._axes[:, first:] * scale, 0.5 * (inside + inside.T)
+
+
+def least_shift(
+    basis: Factor, target: NDArray[np.float64], share: float = RESIDUAL, max_steps: int = MAX_STEPS
+) -> NDArray[np.float64]:
+    r"""The z of least norm with Q^T Diag(z) Q = target but for a share of it: z_i = <q_i, L q_i> for some L.
+
+    L, symmetric like the target, solves :math:`\sum_i \langle q_i, L q_i\rangle q_i q_i^T` = target.
+
+    Notes
+    -----
+    O(n k^2) a step of conjugate gradient, preconditioned by what the sum would be for Gaussian q_i.
+    """
+    rows, rank = basis.shape
+    if rows * rank**2 < LARGE:
+        from solvers.kernels.least_shift import least_shift as compiled
+
+        shift = np.empty(rows)
+        work = [np.empty_like(target) for _ in range(3)]
+        compiled(basis, target.copy(), share, max_steps, np.zeros_like(target), *work, shift)
+        return shift
+    multiplier, residual = np.zeros_like(target), target.copy()
+    direction = conditioned = _conditioned(residual, rows)
+    product = np.vdot(residual, conditioned)
+    goal = share**2 * np.vdot(residual, residual)
+    for _ in range(max_steps):
+        if np.vdot(residual, residual) <= goal:
+            break
+        image = basis.T @ (row_products(basis @ direction, basis)[:, None] * basis)
+        curvature = np.vdot(direction, image)
+        if not curvature > 0.0:
+            break
+        multiplier += product / curvature * direction
+        residual -= product / curvature * image
+        conditioned = _conditioned(residual, rows)
+        previous, product = product, np.vdot(residual, conditioned)
+        direction = conditioned + product / previous * direction
+    return row_products(basis @ multiplier, basis)
+
+
+def _conditioned(matrix: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+    """The inverse of L -> (2 L + tr(L) I) / n."""
+    rank = matrix.shape[0]
+    return 0.5 * rows * (matrix - np.trace(matrix) / (rank + 2.0) * np.eye(rank))
 
 
 def _smallest_ritz(

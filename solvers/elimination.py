@@ -58,16 +58,25 @@ class Elimination:
 
         self._kernels = kernels
         self._matrix = hollow
-        pattern = (hollow.indptr, hollow.indices)
-        self._sequence, self.core, self._pointers, columns = kernels.minimum_degree(*pattern, MAX_ENTRIES)
-        if self._sequence.size + self.core.size < hollow.shape[0] or self.core.size > MAX_CORE:
+        order = hollow.shape[0]
+        alive = np.ones(order, dtype=np.bool_)
+        lists = [np.full(order, -1, dtype=np.int32) for _ in range(3)]
+        spans = [np.empty(order, dtype=np.int64) for _ in range(2)]
+        stamp, pointers = np.full(order, -1, dtype=np.int64), np.empty(order + 1, dtype=np.int64)
+        sequence = np.empty(order, dtype=np.int32)
+        pattern = (hollow.indptr, hollow.indices, MAX_ENTRIES)
+        count, columns = kernels.minimum_degree(*pattern, *spans, alive, *lists, stamp, sequence, pointers)
+        self.core = np.flatnonzero(alive)
+        if count < 0 or self.core.size > MAX_CORE:
             raise TooMuchFill(
                 f"its factor must not have more than {MAX_ENTRIES:,} entries, nor a dense core of more than "
                 f"{MAX_CORE:,} rows"
             )
-        self._place, self._columns = kernels.sorted_columns(
-            self._sequence, self.core, self._pointers, columns
-        )
+        self._sequence, self._pointers = sequence[:count], pointers[: count + 1]
+        self._place = np.empty(order, dtype=np.int32)
+        self._place[self._sequence] = np.arange(count)
+        self._place[self.core] = np.arange(count, order)
+        self._columns = _ascending(self._pointers, self._place[columns[: pointers[count]]], order)
         lengths = np.bincount(self._columns, minlength=hollow.shape[0]) + 1
         lengths[self._sequence.size :] += self.core.size
         self.row_lengths: NDArray[np.int64] = lengths[self._place]
@@ -79,6 +88,14 @@ class Elimination:
         matrix = (self._matrix.indptr, self._matrix.indices, self._matrix.data)
         pattern = (self._sequence, self._place, self._pointers, self._columns)
         return bool(self._kernels.eliminate(*matrix, diagonal, *pattern, core)) and dense_factorises(core)
+
+
+def _ascending(pointers: NDArray[np.int64], places: NDArray[np.int32], order: int) -> NDArray[np.int32]:
+    """The places of each column in ascending order."""
+    shape = (pointers.size - 1, order)
+    columns = sp.csr_array((np.zeros(places.size, dtype=np.int8), places, pointers), shape=shape)
+    columns.sort_indices()
+    return np.asarray(columns.indices, dtype=np.int32)
 
 
 def dense_factorises(matrix: NDArray[np.float64]) -> bool:

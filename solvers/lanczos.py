@@ -192,7 +192,8 @@ def _extreme_ritz(
     if diagonal.size == 1:
         return float(diagonal[0]), float(offdiagonal[0]), np.ones(1), radius, bool(tiny.size)
     width = ROUNDING * radius if threshold is None else max(BRACKET * abs(threshold), ROUNDING * radius)
-    _, value, second, vector = two_smallest(diagonal, offdiagonal[:-1], width)
+    squares, pivots, vector = np.empty((3, diagonal.size))
+    _, value, second = two_smallest(diagonal, offdiagonal[:-1], width, squares, pivots, vector)
     error = float(offdiagonal[-1] * abs(vector[-1]))
     distance = second - error - value
     if threshold is not None and error <= ISOLATED * distance:

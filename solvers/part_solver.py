@@ -371,9 +371,10 @@ def _first_method(cost: Cost, products: Products) -> Method:
 def _absolute_row_sums(cost: Cost) -> NDArray[np.float64]:
     if not sp.issparse(cost):
         return np.abs(cost).sum(axis=1)
-    from solvers.kernels.graph import absolute_row_sums
-
-    return np.asarray(absolute_row_sums(cost.indptr, cost.data))
+    # the last of the sums needs an entry to begin at, even of an empty row; others that are empty come out too
+    # large, which makes no bound wrong
+    entries = np.append(np.abs(cost.data), 0.0)
+    return np.add.reduceat(entries, cost.indptr[:-1])
 
 
 def _principal_columns(factor: Factor) -> Factor:

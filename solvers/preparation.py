@@ -74,20 +74,23 @@ class Preparation:
     def _split(self, cost: sp.csr_array, values: Vector) -> None:
         from solvers.kernels.graph import group, survey
 
+        rows = cost.shape[0]
         csr = (cost.indptr, cost.indices, values)
-        diagonal, degree, *leaves, labels, sizes = survey(*csr)
+        diagonal, weights = np.empty((2, rows))
+        degree, leaves, neighbours, labels, sizes, waiting = np.empty((6, rows), dtype=np.int64)
+        fallen, components = survey(
+            *csr, diagonal, degree, leaves, neighbours, weights, labels, sizes, waiting
+        )
         self._diagonal += diagonal
-        self._leaves, self._neighbours, self._weights = leaves
-        part_of, totals = _gathered(sizes)
-        rows, values, columns, starts = group(*csr, degree, labels, part_of, totals)
-        self.parts = []
-        first = entry = 0
-        for number, order in enumerate(totals.tolist()):
-            pointers = starts[first + number : first + number + order + 1]
-            last = entry + int(pointers[-1])
-            block = sp.csr_array((values[entry:last], columns[entry:last], pointers), shape=(order, order))
-            self.parts.append(Part(rows[first : first + order], block))
-            first, entry = first + order, last
+        self._leaves, self._neighbours, self._weights = leaves[:fallen], neighbours[:fallen], weights[:fallen]
+        part_of, totals = _gathered(sizes[:components])
+        first = np.concatenate([[0], np.cumsum(totals)])
+        order = np.empty(first[-1], dtype=np.int64)
+        entries = int(degree.sum())
+        blocks = np.empty(entries), np.empty(entries, cost.indices.dtype)
+        starts = np.empty(first[-1] + totals.size, cost.indptr.dtype)
+        group(*csr, degree, labels, part_of, first, first.copy(), waiting, order, *blocks, starts)
+        self.parts = _parts(totals, order, *blocks, starts)
 
     def complete(self, factor: Factor, dual: Vector) -> None:
         """Add the diagonal to the multipliers, and the leaves to both, in place."""
@@ -100,6 +103,25 @@ class Preparation:
         strengths = np.abs(self._weights)
         np.subtract.at(dual, self._leaves, strengths)
         np.subtract.at(dual, self._neighbours, strengths)
+
+
+def _parts(
+    totals: NDArray[np.int64],
+    order: NDArray[np.int64],
+    values: Vector,
+    columns: NDArray[np.integer],
+    starts: NDArray[np.integer],
+) -> list[Part]:
+    """Views of the parts that lie one after the other."""
+    parts = []
+    first = entry = 0
+    for number, size in enumerate(totals.tolist()):
+        pointers = starts[first + number : first + number + size + 1]
+        last = entry + int(pointers[-1])
+        block = sp.csr_array((values[entry:last], columns[entry:last], pointers), shape=(size, size))
+        parts.append(Part(order[first : first + size], block))
+        first, entry = first + size, last
+    return parts
 
 
 def _gathered(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

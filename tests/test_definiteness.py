@@ -101,7 +101,7 @@ def test_the_widest_level_counts_rows_at_one_distance(order, edges, seed):
             reached = np.isfinite(distances[row])
             seen |= reached
             expected = max(expected, int(np.bincount(distances[row][reached].astype(int)).max()))
-    assert widest_level(graph.indptr, graph.indices) == expected
+    assert widest_level(graph.indptr, graph.indices, np.zeros(order, bool)) == expected
 
 
 @pytest.mark.parametrize("layers", [1, 2])

@@ -6,9 +6,9 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import solvers.dual_correction
 from solvers import MaxCut, low_rank
-from solvers.dual_correction import AXIS, RESIDUAL, FactorRange
-from solvers.kernels.least_shift import least_shift
+from solvers.dual_correction import AXIS, RESIDUAL, FactorRange, least_shift
 from solvers.over_relaxation import OverRelaxation
 from solvers.products import Products
 from solvers.sphere import random_rows, row_products
@@ -37,13 +37,22 @@ def nearly_solved(order, degree, seed=0):
 
 
 @settings(max_examples=40)
-@given(rows=st.integers(20, 60), rank=st.integers(1, 5), seed=st.integers(0, 2**32 - 1))
-def test_least_shift_solves_its_equations_with_least_norm(rows, rank, seed):
+@given(
+    rows=st.integers(20, 60),
+    rank=st.integers(1, 5),
+    seed=st.integers(0, 2**32 - 1),
+    large=st.sampled_from([0, 2_000_000]),
+)
+def test_least_shift_solves_its_equations_with_least_norm(rows, rank, seed, large):
     rng = np.random.default_rng(seed)
     basis = np.linalg.qr(rng.standard_normal((rows, rank)))[0]
     target = rng.standard_normal((rank, rank))
     target = target + target.T
-    shift = least_shift(basis, target, 1e-10, 200)
+    original = target.copy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(solvers.dual_correction, "LARGE", large)
+        shift = least_shift(basis, target, 1e-10, 200)
+    np.testing.assert_array_equal(target, original)
     np.testing.assert_allclose(basis.T @ (shift[:, None] * basis), target, atol=1e-8 * np.linalg.norm(target))
     # the least of all solutions, from the equations written out
     left, right = np.triu_indices(rank)

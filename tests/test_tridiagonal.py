@@ -6,7 +6,12 @@ import scipy.linalg as la
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers.kernels.tridiagonal import two_smallest
+from solvers.kernels import tridiagonal
+
+
+def two_smallest(diagonal, offdiagonal, width):
+    squares, pivots, vector = np.empty((3, diagonal.size))
+    return *tridiagonal.two_smallest(diagonal, offdiagonal, width, squares, pivots, vector), vector
 
 
 @settings(max_examples=100)

@@ -1,5 +1,6 @@
 """Sparse Cholesky by minimum degree, down to a dense core: the order, what it fills, and the factorisation.
 
+Arrays are made by the caller, and copied in loops: slices and ``np.full`` take several seconds to compile.
 Plain arithmetic, without fast-math: error bounds rest on it.
 """
 
@@ -18,7 +19,8 @@ SMALL_CORE = 64
 @compiled
 def _grown(array, length, needed):
     grown = np.empty(max(2 * array.shape[0], needed), array.dtype)
-    grown[:length] = array[:length]
+    for place in range(length):
+        grown[place] = array[place]
     return grown
 
 
@@ -52,39 +54,38 @@ def _compacted(pool, start, length, alive, room):
     end = 0
     for vertex in range(start.shape[0]):
         if alive[vertex]:
-            fresh[end : end + length[vertex]] = pool[start[vertex] : start[vertex] + length[vertex]]
+            for place in range(length[vertex]):
+                fresh[end + place] = pool[start[vertex] + place]
             start[vertex] = end
             end += length[vertex]
     return fresh, end
 
 
 @compiled
-def minimum_degree(indptr, indices, most_entries):
+def minimum_degree(
+    indptr, indices, most_entries, start, length, alive, head, after, before, stamp, sequence, pointers
+):
     """Eliminate vertices of least degree until the rest is nearly dense.
 
-    Takes the pattern of a symmetric matrix without its diagonal.  Returns the vertices in the order of their
-    elimination, the rest (the core), and for each eliminated one its neighbours at that moment, as pointers and
-    vertices; all empty where more than ``most_entries`` would have to be kept.
+    Takes the pattern of a symmetric matrix without its diagonal, and arrays of its order: ``start``, ``length``
+    to write to, ``alive`` of ones, ``head``, ``after``, ``before`` and ``stamp`` of -1.  The vertices are stored in
+    ``sequence`` in the order of their elimination; the rest (the core) stays alive.  Returns how many there are,
+    and for each one after the other its neighbours at that moment, which ``pointers`` delimit; a count of -1 where
+    more than ``most_entries`` would have to be kept.
     """
     order = indptr.shape[0] - 1
-    start = indptr[:-1].astype(np.int64)
-    length = np.empty(order, np.int64)
     for vertex in range(order):
+        start[vertex] = indptr[vertex]
         length[vertex] = indptr[vertex + 1] - indptr[vertex]
     pool = np.empty(2 * indices.shape[0] + order, np.int32)
-    pool[: indices.shape[0]] = indices
     end = indices.shape[0]
+    for place in range(end):
+        pool[place] = indices[place]
     living = end
-    alive = np.ones(order, np.bool_)
-    head = np.full(order, -1, np.int32)
-    after = np.full(order, -1, np.int32)
-    before = np.full(order, -1, np.int32)
     for vertex in range(order - 1, -1, -1):
         _link(vertex, length[vertex], head, after, before)
-    stamp = np.full(order, -1, np.int64)
-    sequence = np.empty(order, np.int32)
-    pointers = np.zeros(order + 1, np.int64)
     columns = np.empty(indices.shape[0] + 1, np.int32)
+    pointers[0] = 0
     filled = 0
     least = 0
     count = 0
@@ -101,15 +102,16 @@ def minimum_degree(indptr, indices, most_entries):
         alive[pivot] = False
         if filled + degree > columns.shape[0]:
             columns = _grown(columns, filled, filled + degree)
-        columns[filled : filled + degree] = pool[start[pivot] : start[pivot] + degree]
-        clique = columns[filled : filled + degree]
+        clique = filled
+        for member in range(degree):
+            columns[clique + member] = pool[start[pivot] + member]
         filled += degree
         living -= degree
         sequence[count] = pivot
         count += 1
         pointers[count] = filled
         for member in range(degree):
-            vertex = clique[member]
+            vertex = columns[clique + member]
             _unlink(vertex, length[vertex], head, after, before)
             needed = length[vertex] + degree
             if end + needed > pool.shape[0]:
@@ -124,12 +126,13 @@ def minimum_degree(indptr, indices, most_entries):
                     fresh += 1
             stamp[vertex] = mark
             for other in range(degree):
-                if stamp[clique[other]] != mark:
-                    pool[fresh] = clique[other]
+                if stamp[columns[clique + other]] != mark:
+                    pool[fresh] = columns[clique + other]
                     fresh += 1
             living += fresh - end - length[vertex]
             if fresh - end <= length[vertex]:
-                pool[start[vertex] : start[vertex] + fresh - end] = pool[end:fresh]
+                for place in range(fresh - end):
+                    pool[start[vertex] + place] = pool[end + place]
                 length[vertex] = fresh - end
             else:
                 start[vertex] = end
@@ -138,31 +141,8 @@ def minimum_degree(indptr, indices, most_entries):
             _link(vertex, length[vertex], head, after, before)
             least = min(least, length[vertex])
         if filled + living > most_entries:
-            return sequence[:0], sequence[:0], pointers[:1], columns[:0]
-    core = np.empty(order - count, np.int32)
-    position = 0
-    for vertex in range(order):
-        if alive[vertex]:
-            core[position] = vertex
-            position += 1
-    return sequence[:count], core, pointers[: count + 1], columns[:filled]
-
-
-@compiled
-def sorted_columns(sequence, core, pointers, columns):
-    """Place of each vertex in the elimination, and the columns in terms of places, each in ascending order."""
-    place = np.empty(sequence.shape[0] + core.shape[0], np.int32)
-    for number in range(sequence.shape[0]):
-        place[sequence[number]] = number
-    for number in range(core.shape[0]):
-        place[core[number]] = sequence.shape[0] + number
-    placed = np.empty(columns.shape[0], np.int32)
-    for number in range(sequence.shape[0]):
-        lower, upper = pointers[number], pointers[number + 1]
-        for position in range(lower, upper):
-            placed[position] = place[columns[position]]
-        placed[lower:upper].sort()
-    return place, placed
+            return -1, columns
+    return count, columns
 
 
 @compiled

@@ -1,4 +1,7 @@
-"""What a solve asks of the graph of its matrix before it starts."""
+"""What a solve asks of the graph of its matrix before it starts.
+
+The caller makes the arrays: ``np.full`` and slices take seconds to compile.
+"""
 
 import numba
 import numpy as np
@@ -7,41 +10,31 @@ compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
 
 
 @compiled
-def survey(indptr, indices, values):
-    """Diagonal, degrees, leaves and components of a symmetric pattern.
+def survey(indptr, indices, values, diagonal, degree, leaves, neighbours, weights, labels, sizes, waiting):
+    """Diagonal, degrees, leaves and components of a symmetric pattern, stored in arrays of its order.
 
-    Returns
-    -------
-    diagonal : (n,) of values
-    degree : (n,) of neighbours that are left once the leaves have fallen
-    leaves, neighbours, weights
-        The rows that fall, in order, each with its only neighbour at that time and their entry.
-    labels : (n,) component of each row that is left with neighbours; the others have -1
-    sizes : rows of each component
+    ``degree`` counts the neighbours that are left once the leaves have fallen.  ``leaves``, ``neighbours`` and
+    ``weights`` receive the rows that fall, in order, each with its only neighbour at that time and their entry;
+    ``labels`` the component of each row that is left with neighbours, -1 for the others; ``sizes`` the rows of each
+    component.  Returned are the numbers of leaves and of components.
     """
-    rows = indptr.shape[0] - 1
-    diagonal = np.zeros(rows, values.dtype)
-    degree = np.zeros(rows, np.int64)
-    for row in range(rows):
+    for row in range(degree.shape[0]):
+        diagonal[row] = 0.0
+        degree[row] = 0
         for position in range(indptr[row], indptr[row + 1]):
             if indices[position] == row:
                 diagonal[row] += values[position]
             else:
                 degree[row] += 1
-    leaves, neighbours, weights = peel(indptr, indices, values, degree)
-    labels, sizes = components(indptr, indices, degree)
-    return diagonal, degree, leaves, neighbours, weights, labels, sizes
+    fallen = peel(indptr, indices, values, degree, leaves, neighbours, weights)
+    return fallen, components(indptr, indices, degree, labels, sizes, waiting)
 
 
 @compiled
-def peel(indptr, indices, values, degree):
-    """Take leaves away until there are none, and lower the degrees, in place."""
-    rows = degree.shape[0]
-    leaves = np.empty(rows, np.int64)
-    neighbours = np.empty(rows, np.int64)
-    weights = np.empty(rows, values.dtype)
+def peel(indptr, indices, values, degree, leaves, neighbours, weights):
+    """Take leaves away until there are none, and lower the degrees, in place; return how many fell."""
     count = 0
-    for first in range(rows):
+    for first in range(degree.shape[0]):
         row = first
         while degree[row] == 1:
             position = indptr[row]
@@ -56,18 +49,16 @@ def peel(indptr, indices, values, degree):
             if neighbour > first:
                 break
             row = neighbour
-    return leaves[:count], neighbours[:count], weights[:count]
+    return count
 
 
 @compiled
-def components(indptr, indices, degree):
-    """The connected component of each row with a degree, and the sizes of the components."""
-    rows = degree.shape[0]
-    labels = np.full(rows, -1, np.int64)
-    sizes = np.empty(rows, np.int64)
-    waiting = np.empty(rows, np.int64)
+def components(indptr, indices, degree, labels, sizes, waiting):
+    """Store the component of each row with a degree, and the components' sizes; return their number."""
     count = 0
-    for first in range(rows):
+    for row in range(degree.shape[0]):
+        labels[row] = -1
+    for first in range(degree.shape[0]):
         if labels[first] >= 0 or degree[first] == 0:
             continue
         labels[first] = count
@@ -85,37 +76,39 @@ def components(indptr, indices, degree):
                     found += 1
         sizes[count] = found
         count += 1
-    return labels, sizes[:count]
+    return count
 
 
 @compiled
-def group(indptr, indices, values, degree, labels, part_of, sizes):
+def group(
+    indptr,
+    indices,
+    values,
+    degree,
+    labels,
+    part_of,
+    first,
+    reached,
+    place,
+    order,
+    kept_values,
+    kept_indices,
+    starts,
+):
     """Bring the rows of each part together, with their own numbers.
 
-    ``part_of`` holds the part of each component, ``sizes`` the rows of each part.  Returned are the rows in
-    their new order and the CSR arrays (values, indices, indptr) of the parts, one after the other; the indptr of
-    each part begins with its own zero.
+    ``part_of`` holds the part of each component, ``first`` where each part begins among all rows that are left,
+    and ``reached`` a copy of that.  Stored are those rows in their new ``order`` and the CSR arrays of the parts,
+    one after the other; the indptr of each part begins with its own zero.
     """
-    parts = sizes.shape[0]
-    first = np.zeros(parts + 1, np.int64)
-    for part in range(parts):
-        first[part + 1] = first[part] + sizes[part]
-    order = np.empty(first[parts], np.int64)
-    place = np.empty(labels.shape[0], indices.dtype)
-    reached = first[:parts].copy()
-    entries = 0
     for row in range(labels.shape[0]):
         if labels[row] >= 0:
             part = part_of[labels[row]]
             order[reached[part]] = row
             place[row] = reached[part] - first[part]
             reached[part] += 1
-            entries += degree[row]
-    starts = np.empty(first[parts] + parts, indptr.dtype)
-    kept_indices = np.empty(entries, indices.dtype)
-    kept_values = np.empty(entries, values.dtype)
     count = 0
-    for part in range(parts):
+    for part in range(first.shape[0] - 1):
         origin = count
         starts[first[part] + part] = 0
         for number in range(first[part], first[part + 1]):
@@ -127,7 +120,6 @@ def group(indptr, indices, values, degree, labels, part_of, sizes):
                     kept_values[count] = values[position]
                     count += 1
             starts[number + part + 1] = count - origin
-    return order, kept_values, kept_indices, starts
 
 
 @compiled
@@ -140,10 +132,9 @@ def hang(leaves, neighbours, weights, factor):
 
 
 @compiled
-def widest_level(indptr, indices):
-    """The most rows at one distance from row 0, or from the first row of another component."""
+def widest_level(indptr, indices, seen):
+    """The most rows at one distance from row 0, or from the first row of another component; all unseen at first."""
     rows = indptr.shape[0] - 1
-    seen = np.zeros(rows, np.bool_)
     queue = np.empty(rows, np.int64)
     widest, reached, head = 0, 0, 0
     for first in range(rows):
@@ -165,16 +156,6 @@ def widest_level(indptr, indices):
                         reached += 1
             head = end
     return widest
-
-
-@compiled
-def absolute_row_sums(indptr, values):
-    """sum_j |c_ij| for every row."""
-    sums = np.zeros(indptr.shape[0] - 1)
-    for row in range(sums.shape[0]):
-        for position in range(indptr[row], indptr[row + 1]):
-            sums[row] += abs(values[position])
-    return sums
 
 
 @compiled

@@ -1,7 +1,6 @@
 """The diagonal of least norm that a range sees as a given matrix: conjugate gradient on its multiplier."""
 
 import numba
-import numpy as np
 
 compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 
@@ -67,19 +66,15 @@ def precondition(matrix, rows, result):
 
 
 @compiled
-def least_shift(basis, target, share, max_steps):
-    """The z of least norm with Q^T Diag(z) Q = target but for a share of it: z_i = <q_i, L q_i> for some L.
+def least_shift(basis, residual, share, max_steps, multiplier, image, conditioned, direction, shift):
+    """Store the z of least norm with Q^T Diag(z) Q = target but for a share of it: z_i = <q_i, L q_i> for some L.
 
-    ``target`` is symmetric.
+    ``residual`` is the target, symmetric, and is used up; ``multiplier`` is zero at first, and the arrays after it
+    are written to.
     """
-    rows, rank = basis.shape
-    residual = target.copy()
-    multiplier = np.zeros((rank, rank))
-    image = np.empty((rank, rank))
-    conditioned = np.empty((rank, rank))
-    precondition(residual, rows, conditioned)
-    direction = conditioned.copy()
-    product = inner(residual, conditioned)
+    rank = residual.shape[0]
+    precondition(residual, basis.shape[0], direction)
+    product = inner(residual, direction)
     goal = share * share * inner(residual, residual)
     for _ in range(max_steps):
         if inner(residual, residual) <= goal:
@@ -91,13 +86,11 @@ def least_shift(basis, target, share, max_steps):
         length = product / curvature
         add_multiple(multiplier, length, direction)
         add_multiple(residual, -length, image)
-        precondition(residual, rows, conditioned)
+        precondition(residual, basis.shape[0], conditioned)
         previous = product
         product = inner(residual, conditioned)
         for one in range(rank):
             for two in range(rank):
                 direction[one, two] = conditioned[one, two] + product / previous * direction[one, two]
-    shift = np.empty(rows)
-    for row in range(rows):
+    for row in range(basis.shape[0]):
         shift[row] = quadratic_form(basis, row, multiplier)
-    return shift

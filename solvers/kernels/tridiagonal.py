@@ -31,9 +31,8 @@ def count_below(diagonal, squares, shift, tiny):
 
 
 @compiled
-def bisect(diagonal, squares, number, bracket, width, share, tiny):
+def bisect(diagonal, squares, number, origin, high, width, share, tiny):
     """Narrow a bracket around eigenvalue ``number``, 0 or 1, to ``width`` or a share of its way from the left."""
-    origin, high = bracket
     low = origin
     for _ in range(MAX_HALVINGS):
         middle = 0.5 * (low + high)
@@ -47,42 +46,49 @@ def bisect(diagonal, squares, number, bracket, width, share, tiny):
 
 
 @compiled
-def two_smallest(diagonal, offdiagonal, width):
+def two_smallest(diagonal, offdiagonal, width, squares, pivots, vector):
     """A bracket of the smallest eigenvalue, ``width`` wide, a lower bound on the second, and the first's vector.
 
     The second is bounded to a twentieth of its distance from the first.  ``offdiagonal`` has one entry fewer than
-    ``diagonal``.
+    ``diagonal``; the last three arguments are arrays of the order to write to, because it takes long to compile
+    what makes them.
     """
     order = diagonal.shape[0]
-    squares = offdiagonal * offdiagonal
     low, high = diagonal[0], diagonal[0]
     for place in range(order):
-        radius = abs(offdiagonal[place]) if place + 1 < order else 0.0
-        radius += abs(offdiagonal[place - 1]) if place > 0 else 0.0
+        radius = 0.0
+        if place + 1 < order:
+            radius += abs(offdiagonal[place])
+            squares[place] = offdiagonal[place] * offdiagonal[place]
+        if place > 0:
+            radius += abs(offdiagonal[place - 1])
         low = min(low, diagonal[place] - radius)
         high = max(high, diagonal[place] + radius)
     tiny = SMALLEST + PIVOT * (high - low)
-    first, above = bisect(diagonal, squares, 0, (low, high), width, 0.0, tiny)
-    second, _ = bisect(diagonal, squares, 1, (first, high), width, 0.05, tiny)
-    return first, above, second, eigenvector(diagonal, offdiagonal, first, tiny)
+    first, above = bisect(diagonal, squares, 0, low, high, width, 0.0, tiny)
+    second, _ = bisect(diagonal, squares, 1, first, high, width, 0.05, tiny)
+    eigenvector(diagonal, offdiagonal, first, tiny, pivots, vector)
+    return first, above, second
 
 
 @compiled
-def eigenvector(diagonal, offdiagonal, shift, tiny):
+def eigenvector(diagonal, offdiagonal, shift, tiny, pivots, vector):
     """By inverse iteration just below the smallest eigenvalue, where elimination needs no pivoting."""
     order = diagonal.shape[0]
-    pivots = np.empty(order)
-    vector = np.ones(order)
     for place in range(order):
         pivot = diagonal[place] - shift
         if place > 0:
             pivot -= offdiagonal[place - 1] * offdiagonal[place - 1] / pivots[place - 1]
         pivots[place] = pivot if pivot > tiny else tiny
+        vector[place] = 1.0
     for _ in range(INVERSE_ITERATIONS):
         for place in range(1, order):
             vector[place] -= offdiagonal[place - 1] / pivots[place - 1] * vector[place - 1]
         vector[order - 1] /= pivots[order - 1]
+        squared = vector[order - 1] * vector[order - 1]
         for place in range(order - 2, -1, -1):
             vector[place] = (vector[place] - offdiagonal[place] * vector[place + 1]) / pivots[place]
-        vector /= np.sqrt(np.sum(vector * vector))
-    return vector
+            squared += vector[place] * vector[place]
+        scale = 1.0 / np.sqrt(squared)
+        for place in range(order):
+            vector[place] *= scale
