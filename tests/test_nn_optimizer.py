@@ -63,6 +63,20 @@ def test_attaching_twice_is_attaching_once(monkeypatch):
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(model.parameters()))
 
 
+def test_a_posterior_of_tied_weights_joins_once_and_is_projected_once(monkeypatch):
+    model = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6))
+    model[2].weight = model[0].weight
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    vispa.attach(optimizer, vispa.binarize(model, rank=2, keep=()))
+    held = [id(values) for group in optimizer.param_groups for values in group["params"]]
+    assert sorted(held) == sorted(id(values) for values in model.parameters())
+    calls = []
+    monkeypatch.setattr(binary_layers(model)[0].weight, "project", calls.append)
+    model(batch()).sum().backward()
+    optimizer.step()
+    assert len(calls) == 1
+
+
 def test_a_copy_of_model_and_optimizer_attaches_again():
     model = network()
     optimizer = vispa.attach(torch.optim.SGD(model.parameters(), lr=0.3), model)
