@@ -18,17 +18,16 @@ CHUNK = 1 << 20
 class Member(NamedTuple):
     """Where the bytes of a file are within a tar that is not compressed."""
 
-    archive: Path
     offset: int
     size: int
 
-    def read(self) -> bytes:
+    def read(self, archive: Path) -> bytes:
         """Return the bytes."""
-        with self.archive.open("rb") as stream:
+        with archive.open("rb") as stream:
             stream.seek(self.offset)
             content = stream.read(self.size)
         if len(content) < self.size:
-            raise EOFError(f"{self.archive} ends within it")
+            raise EOFError(f"{archive} ends within it")
         return content
 
 
@@ -76,7 +75,7 @@ def index_tar(path: Path, wanted: Callable[[str], bool]) -> dict[str, Member]:
             raise ValueError(
                 f"{path} is compressed, so that its images cannot be read one by one; decompress or unpack it"
             )
-        files[name] = Member(path, member.offset_data, member.size)
+        files[name] = Member(member.offset_data, member.size)
 
     _visit(path, wanted, keep)
     return files

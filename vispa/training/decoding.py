@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Pixels: TypeAlias = NDArray[np.uint8]
-Content: TypeAlias = bytes | Path | Member
+# Of a file in a folder nothing but its name is kept: there may be millions.
+Content: TypeAlias = bytes | Member | None
 
 # Of a random part: the share of the area that it covers at least, and its longest side over its shortest.
 LEAST_AREA = 0.08
@@ -30,7 +31,7 @@ MOST_ELONGATED = 4 / 3
 
 
 class File(NamedTuple):
-    """An image file: its name within ``source``, a folder or a tar, and where its bytes are."""
+    """An image file: its name within ``source``, a folder or a tar, and for a tar its content or where that is."""
 
     name: str
     content: Content
@@ -38,7 +39,14 @@ class File(NamedTuple):
 
     def __str__(self) -> str:
         """The file in an error message."""
-        return str(self.content) if isinstance(self.content, Path) else f"{self.name} in {self.source}"
+        return str(self.source / self.name) if self.content is None else f"{self.name} in {self.source}"
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        if self.content is None:
+            return (self.source / self.name).stat().st_size
+        return self.content.size if isinstance(self.content, Member) else len(self.content)
 
     def decode(self, shape: Callable[[Image], Image]) -> Pixels:
         """Return ``shape(image)``, which is RGB, as (3, H, W) bytes.
@@ -63,9 +71,10 @@ class File(NamedTuple):
         return np.asarray(picture).transpose(2, 0, 1)
 
     def _opened(self) -> io.BytesIO | Path:
-        if isinstance(self.content, Member):
-            return io.BytesIO(self.content.read())
-        return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
+        if self.content is None:
+            return self.source / self.name
+        content = self.content.read(self.source) if isinstance(self.content, Member) else self.content
+        return io.BytesIO(content)
 
 
 def whole(image: Image) -> Image:

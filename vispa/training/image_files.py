@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vispa.training.archive import Member
 from vispa.training.decoding import File, centre, decode_all, random_part
 
 __all__ = ["ImageFiles"]
@@ -62,17 +60,10 @@ class ImageFiles:
         """Digest of names and sizes in bytes, which tells data sets apart without reading them."""
         digest = hashlib.sha256()
         for file in self.files:
-            digest.update(f"{file.name}\0{_bytes_of(file)}\0".encode())
+            digest.update(f"{file.name}\0{file.size}\0".encode())
         return digest.digest()
 
     def _files(self, chosen: Tensor | slice) -> list[File]:
         if isinstance(chosen, slice):
             return list(self.files[chosen])
         return [self.files[index] for index in chosen.tolist()]
-
-
-def _bytes_of(file: File) -> int:
-    content = file.content
-    if isinstance(content, Path):
-        return content.stat().st_size
-    return content.size if isinstance(content, Member) else len(content)

@@ -81,7 +81,7 @@ def read_images(
 
 def _contents(path: Path, stream: bool) -> Mapping[str, Content]:
     if not path.is_file():
-        return _list_folder(path)
+        return dict.fromkeys(_list_folder(path))
     return index_tar(path, _is_image) if stream else read_tar(path, _is_image)
 
 
@@ -129,16 +129,13 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not any(part.startswith(".") for part in name.split("/"))
 
 
-def _list_folder(path: Path) -> dict[str, Path]:
+def _list_folder(path: Path) -> list[str]:
     if not path.is_dir():
         raise FileNotFoundError(f"{path} is neither a folder nor a file")
-    found: dict[str, Path] = {}
+    found: list[str] = []
     for folder, _, names in os.walk(path, followlinks=True):
-        for name in names:
-            file = Path(folder, name)
-            relative = file.relative_to(path).as_posix()
-            if _is_image(relative):
-                found[relative] = file
+        relative = Path(folder).relative_to(path)
+        found += filter(_is_image, (f"{relative.as_posix()}/{name}".removeprefix("./") for name in names))
     return found
 
 
