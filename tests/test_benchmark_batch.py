@@ -23,10 +23,19 @@ sdp_batch.LOOPED = {8: 3}
 sdp_batch.main(["--output", sys.argv[1], "--remark", "tiny"])
 """
 
+TINY_SHARED = """
+import sys
+sys.path.insert(0, "benchmarks")
+import sdp_shared
 
-def test_every_number_is_there_and_agrees_with_the_others(tmp_path):
+sdp_shared.GRIDS = {"cpu": {8: 3}}
+sdp_shared.main(["--output", sys.argv[1], "--remark", "tiny"])
+"""
+
+
+def run(script, folder):
     done = subprocess.run(
-        [sys.executable, "-c", TINY, str(tmp_path)],
+        [sys.executable, "-c", script, str(folder)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -34,6 +43,25 @@ def test_every_number_is_there_and_agrees_with_the_others(tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_layers_are_measured_beside_the_loop(tmp_path):
+    run(TINY_SHARED, tmp_path)
+    (file,) = tmp_path.glob("sdp_shared_*_cpu.json")
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["kind"] for row in rows] == ["regular", "singular", "decaying"]
+    lines = [line for line in file.with_suffix(".md").read_text().splitlines() if line.startswith("| 8 |")]
+    for row, line in zip(rows, lines, strict=True):
+        assert row["certified"] == row["channels"] == 3
+        assert row["worst_gap"] <= 1e-4
+        assert row["difference"] <= 2e-4
+        assert row["layer_error"] <= row["naive_error"]
+        ratio = (row["loop_seconds"] / row["looped"]) / (row["seconds"] / 3)
+        assert float(line.split("|")[9]) == pytest.approx(ratio, rel=6e-3)
+
+
+def test_every_number_is_there_and_agrees_with_the_others(tmp_path):
+    run(TINY, tmp_path)
     (file,) = tmp_path.glob("sdp_batch_*_cpu.json")
     report = json.loads(file.read_text())
     rows = {(row["solver"], row["dtype"]): row for row in report["rows"]}

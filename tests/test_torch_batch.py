@@ -142,6 +142,9 @@ def test_the_interior_point_method_needs_no_good_start():
     factors = certificate.normalised(torch.randn(6, 18, 2, generator=seeded(0), dtype=torch.float64))
     scale = torch.linalg.matrix_norm(costs)
     found = interior(costs, start, factors, 1e-8 * scale, lambda: False)
+    # the y that is returned is the one that the bound rests on
+    assert (found.bound.bound <= found.bound.dual.sum(dim=1)).all()
+    assert (torch.linalg.eigvalsh(costs - torch.diag_embed(found.bound.dual))[:, 0] > 0).all()
     value = certificate.multipliers(costs, found.factors).sum(dim=1)
     assert (value - found.bound.bound <= 1e-8 * scale).all()
     for cost, bound in zip(costs, found.bound.bound, strict=True):

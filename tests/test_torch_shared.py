@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers import BinaryQuadratic, Status, brute_force
-from solvers.tensors import shared, shared_run
+from solvers import BinaryQuadratic, Status, brute_force, low_rank, tabu_search
+from solvers.tensors import shared, shared_certificate, shared_run
 from solvers.tensors.shared_costs import SharedCosts
 from solvers.tensors.shared_lanczos import smallest_eigenvalues
 from solvers.tensors.shared_rounding import objective, one_flip_shared
@@ -182,6 +182,58 @@ def test_no_flip_is_left_that_pays():
         assert (objective(matrix, linear, flipped) >= value - 1e-9).all()
 
 
+@pytest.mark.parametrize("samples", [40, 160], ids=["singular", "regular"])
+def test_agrees_with_the_solver_of_single_problems_channel_by_channel(samples):
+    weights, inputs = layer(channels=3, width=80, samples=samples)
+    matrix = inputs.T @ inputs
+    linear = -2 * weights @ matrix / weights.abs().mean(dim=1, keepdim=True)
+    solved = solve_shared(matrix, linear, tol=1e-5, generator=seeded(0))
+    assert solved.certified.all()
+    # singular ones crawl, and are finished by the interior point method
+    assert (solved.iterations <= 100).all()
+    for channel in range(3):
+        problem = BinaryQuadratic(matrix.numpy(), linear[channel].numpy())
+        alone = low_rank(problem, tol=1e-5, rng=0)
+        assert abs(float(solved.value[channel]) - alone.value) <= 2e-5 * abs(alone.value)
+        cost = problem.relaxation().cost
+        slack = cost - np.diag(solved.dual[channel].numpy())
+        proved = solved.dual[channel].sum() + 81 * min(np.linalg.eigvalsh(slack)[0], 0.0)
+        assert solved.lower_bound[channel] <= proved + 1e-9 * abs(alone.value)
+
+
+def test_rounded_layers_are_as_good_as_tabu_search():
+    weights, inputs = layer(channels=4, width=60, samples=40)
+    chosen = layer_signs(weights, inputs=inputs, tol=1e-3, generator=seeded(0))
+    matrix, target = inputs.T @ inputs, weights @ (inputs.T @ inputs)
+    for channel in range(4):
+        scale = float(chosen.scale[channel])
+        problem = BinaryQuadratic(
+            (scale**2 * matrix).numpy(),
+            (-2 * scale * target[channel]).numpy(),
+            constant=float(weights[channel] @ target[channel]),
+        )
+        assert (
+            float(chosen.error[channel])
+            <= 1.05 * tabu_search(problem, np.ones(60), max_iterations=3000, rng=0).value
+        )
+
+
+@pytest.mark.parametrize("order", [40, 200])
+def test_beyond_the_orders_that_are_factorised_lanczos_decides(monkeypatch, order):
+    monkeypatch.setattr(shared_certificate, "PROVED_ORDER", {"cpu": 30})
+    monkeypatch.setattr(shared_certificate, "CLIMBED_ORDER", 30)
+    weights, inputs = layer(width=order, samples=3 * order)
+    matrix, linear = inputs.T @ inputs, -2 * weights @ (inputs.T @ inputs)
+    exact = exact_values(matrix, linear)
+    solved = solve_shared(matrix, linear, generator=seeded(0))
+    assert solved.certified.all()
+    assert (solved.lower_bound <= exact.value).all()
+    ended = solve_shared(matrix, linear, tol=1e-8, generator=seeded(0), max_iterations=10)
+    assert not ended.certified.any()
+    assert (ended.lower_bound <= exact.value).all()
+    assert (ended.gap < 0.5).all()
+
+
 A, B = torch.eye(3), torch.ones(2, 3)
 
 
@@ -253,8 +305,9 @@ def test_running_out_of_memory_is_explained(monkeypatch):
 
 
 @pytest.mark.gpu
-def test_the_device_agrees_with_the_processor():
-    weights, inputs = layer(channels=40, width=100, samples=300, dtype=torch.float32)
+@pytest.mark.parametrize("samples", [300, 50], ids=["regular", "singular"])
+def test_the_device_agrees_with_the_processor(samples):
+    weights, inputs = layer(channels=40, width=100, samples=samples, dtype=torch.float32)
     matrix = inputs.T @ inputs
     linear = -2 * weights @ matrix
     there = solve_shared(matrix.cuda(), linear.cuda())

@@ -76,6 +76,16 @@ def test_it_agrees_where_lanczos_certifies(matrix, dtype):
     check(sp.csr_array(matrix), dtype)
 
 
+@pytest.mark.parametrize("seed", [387, 551, 840, 854, 1392])
+def test_small_problems_reach_the_gap_that_float32_can(seed):
+    """The error foretold is lost in rounding before the gap, which follows as its root, is within the tolerance."""
+    rng = np.random.default_rng(seed)
+    order = int(rng.integers(1, 41))
+    first, second = rng.integers(0, order, (2, int(rng.integers(0, 3 * order + 1))))
+    weights = rng.choice([(1.0,), (-1.0, 1.0), (0.3, -2.0, 0.7)][seed % 3], first.shape[0])
+    check(from_edges(order, first, second, weights), torch.float32)
+
+
 def test_a_narrow_start_is_widened_until_it_certifies():
     matrix = random_graph(500, 5, 4)
     solution = solve_sparse(sparse_cost(matrix), rank=2, tol=1e-4, generator=seeded(0))

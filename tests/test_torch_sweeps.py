@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from solvers.tensors import relaxation, sweepers, triton_relaxation
+from solvers.tensors import relaxation, shared_sweep, sweepers, triton_relaxation
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -98,6 +98,60 @@ def test_threads_share_a_batch(monkeypatch):
     assert torch.equal(alone, shared)
 
 
+def shared(problems, rows, width, dtype):
+    """A matrix, half linear terms and factors row by row, for problems that share the first."""
+    costs, factors, betas = batch(problems, rows, width, dtype)
+    factors = factors.transpose(0, 1).contiguous()
+    return costs[0, 1:, 1:].contiguous(), costs[:, 0, 1:].T.contiguous(), factors, betas
+
+
+def each_on_its_own(matrix, half, factors, betas):
+    """The same sweeps over problems that have a matrix each."""
+    costs = torch.zeros(half.shape[1], *(1 + size for size in matrix.shape), dtype=matrix.dtype)
+    costs[:, 1:, 1:] = matrix
+    costs[:, 0, 1:] = costs[:, 1:, 0] = half.T
+    alone = factors.transpose(0, 1).contiguous()
+    one_row_after_the_other(costs, alone, betas)
+    return alone.transpose(0, 1)
+
+
+@pytest.mark.parametrize("rows", [2 + shared_sweep.BLOCK_ROWS, 12, 2])
+@pytest.mark.parametrize("relax", [shared_sweep.relax_torch, shared_sweep.relax_compiled])
+def test_problems_that_share_a_matrix_are_swept_as_if_each_had_its_own(relax, rows):
+    matrix, half, factors, betas = shared(5, rows, 8, torch.float64)
+    expected = each_on_its_own(matrix, half, factors, betas)
+    before = factors.clone()
+    shared_sweep.sweep_shared(matrix, half, factors, betas, relax)
+    torch.testing.assert_close(factors, expected, rtol=0, atol=1e-12)
+    first = shared_sweep.sweep_shared(matrix, half, before, betas[:, :1], relax)
+    again = shared_sweep.sweep_shared(matrix, half, before.clone(), betas[:, :1], shared_sweep.relax_torch)
+    assert (first > 0).all()
+    torch.testing.assert_close(
+        shared_sweep.sweep_shared(matrix, half, before, betas[:, :1], relax), again, rtol=1e-9, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("relax", [shared_sweep.relax_torch, shared_sweep.relax_compiled])
+def test_shared_rows_that_nothing_pulls_stay(relax):
+    matrix, half, factors, betas = shared(3, 7, 8, torch.float32)
+    matrix[2] = matrix[:, 2] = 0.0
+    half[2], half[:, 1] = 0.0, 0.0
+    before = factors.clone()
+    decrease = shared_sweep.sweep_shared(matrix, half, factors, betas, relax)
+    assert torch.equal(factors[3], before[3])
+    assert torch.equal(factors[0, 1], before[0, 1])
+    assert torch.isfinite(factors).all()
+    assert (decrease >= 0).all()
+
+
+def test_products_in_lower_precision_follow_the_rows():
+    matrix, half, factors, betas = shared(4, 70, 8, torch.float32)
+    expected = each_on_its_own(*(tensor.double() for tensor in (matrix, half, factors, betas)))
+    shared_sweep.sweep_shared(matrix.bfloat16(), half, factors, betas, shared_sweep.relax_torch)
+    # stale rows would be off by as much as a sweep moves them
+    assert (factors - expected).norm(dim=2).mean() < 0.05
+
+
 COMPARE_WITH_TRITON = """
 import torch
 from solvers.tensors import relaxation, triton_relaxation
@@ -114,14 +168,14 @@ for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 2e-5)):
         torch.testing.assert_close(factors, expected, rtol=0, atol=tolerance)
         torch.testing.assert_close(found, wanted, rtol=10 * tolerance, atol=10 * tolerance)
 
-from solvers.tensors.shared_sweep import sweep_shared
+from solvers.tensors.shared_sweep import relax_torch, relax_triton, sweep_shared
 
 costs, factors, betas = batch(3, 5, 2)
 matrix, half = costs[0, 1:, 1:].contiguous(), costs[:, 0, 1:].T.contiguous()
 expected = factors.transpose(0, 1).contiguous()
 found = expected.clone()
-wanted = sweep_shared(matrix, half, expected, betas[:, :1], relaxation.relax_rows)
-decrease = sweep_shared(matrix, half, found, betas[:, :1], triton_relaxation.relax_block)
+wanted = sweep_shared(matrix, half, expected, betas[:, :1], relax_torch)
+decrease = sweep_shared(matrix, half, found, betas[:, :1], relax_triton)
 torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 torch.testing.assert_close(decrease, wanted, rtol=0, atol=1e-11)
 """
@@ -147,6 +201,18 @@ def test_the_triton_kernel_agrees_with_torch_on_the_device(rows, width, dtype):
     tolerance = 1e-10 if dtype is torch.float64 else 1e-3
     torch.testing.assert_close(factors, expected, rtol=0, atol=tolerance)
     torch.testing.assert_close(found, wanted, rtol=10 * tolerance, atol=10 * tolerance)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_shared_sweeps_agree_with_torch_on_the_device(dtype):
+    pytest.importorskip("triton")
+    matrix, half, factors, betas = (tensor.cuda() for tensor in shared(6, 150, 24, torch.float32))
+    expected = factors.clone()
+    wanted = shared_sweep.sweep_shared(matrix.to(dtype), half, expected, betas, shared_sweep.relax_torch)
+    found = shared_sweep.sweep_shared(matrix.to(dtype), half, factors, betas, shared_sweep.relax_triton)
+    torch.testing.assert_close(factors, expected, rtol=0, atol=1e-3 if dtype is torch.float32 else 0.1)
+    torch.testing.assert_close(found, wanted, rtol=1e-2, atol=1e-2)
 
 
 def test_kernels_are_chosen_by_name_and_device():

@@ -26,8 +26,9 @@ from solvers.tensors.batch_certificate import (
 )
 
 MAX_STEPS = 100
-# A run of this many steps that leaves more than this share of the gap is the end of what float64 can do.
-STALLED_STEPS = 12
+# A run of this many steps that leaves more than this share of the gap is the end of what float64 can do; on the way
+# from a boundary to the central path it may take a dozen to get on.
+STALLED_STEPS = 30
 STALLED_SHARE = 0.9
 # Eigenvalues below these shares of the largest are dropped, the first that leaves the gap within what is allowed.
 NARROWER = (1e-3, 1e-4, 1e-5, 1e-6, 1e-8)
