@@ -132,7 +132,7 @@ def load(
     """
     name, path = str(dataset), Path(dataset)
     is_images = path.is_dir() or ".tar" in path.suffixes or path.suffix in (".tgz", ".txz", ".tbz2")
-    if not is_images and (image_size is not None or stream):
+    if not is_images and (checks.boolean("stream", stream) or image_size is not None):
         option = "stream, which the ImageNet recipes ask for," if stream else "image_size"
         raise ValueError(f"{option} belongs to a folder or a tar of images; found dataset {name!r}")
     if name == "digits":

@@ -61,7 +61,7 @@ def read_images(
     path = Path(path)
     if size is not None:
         size = checks.integer("image_size", size, minimum=SMALLEST_SIDE)
-    elif stream:
+    elif checks.boolean("stream", stream):
         raise ValueError("image_size must be given for images that are streamed: batches are of one size")
     _require_pillow()
     contents = _contents(path, stream)
