@@ -20,7 +20,7 @@ from solvers.tensors.sweepers import choose_sweeper
 
 # Bytes for the costs in sweeps: what caches hold for torch on a processor, where a step touches every problem;
 # compiled loops take one problem after the other, and want as many at a time as keep all threads busy.
-PIECE_BYTES = {"torch": 2**24, "compiled": 2**26, "triton": 2**30}
+PIECE_BYTES = {"torch": 2**24, "compiled": 2**26, "triton": 2**29}
 
 
 def solve_batch(
@@ -105,7 +105,7 @@ def solve_batch(
     )
     name, sweep = choose_sweeper(kernel, costs.device)
     width = checked_width(rank, start, order)
-    estimate = count * order * (width * costs.element_size() + 8) + 4.0 * _piece_bytes(name, count, order)
+    estimate = count * order * (width * costs.element_size() + 8) + 6.0 * _piece_bytes(name, count, order)
     with working_on(
         estimate, costs.device, f"solve fewer problems at once than {count}, or lower rank from {width}"
     ):

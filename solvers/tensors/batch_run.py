@@ -22,6 +22,8 @@ BLOCK = 10
 FIRST_CHECK = 20
 # A failed certificate is followed by this many times the sweeps so far before the next.
 PATIENCE = 1.25
+# A certificate is worth its price once the foretold error is this share of what is allowed.
+LOOK = 0.5
 # Converged: the foretold error is this small a part of what is allowed, so that only an escape can help.
 CONVERGED = 1e-3
 # Nor can sweeps in float32 help below this share of the value.
@@ -57,7 +59,7 @@ class BatchRun(RunState):
         self.factors = factors
         self._sweep = sweep
         self._piece = max(1, int(piece_bytes / (4 * costs.order**2)))
-        self._certificate_piece = max(1, int(piece_bytes / (64 * costs.order**2)))
+        self._certificate_piece = max(1, int(piece_bytes / (16 * costs.order**2)))
 
     def run(self) -> None:
         """Solve piece after piece until all are finished or a limit is reached."""
@@ -101,7 +103,7 @@ class BatchRun(RunState):
     def _worth_a_look(self, group: Group, foretold: Tensor) -> Tensor:
         """Where (b,) a certificate is near by the scale known so far, or none is known, or sweeps are of no use."""
         which = group.which
-        near = foretold <= certificate.SHARE * self.limits.tol * self.scale[which]
+        near = foretold <= LOOK * self.limits.tol * self.scale[which]
         return near | (group.age <= FIRST_CHECK) | self._late(group.iterations)
 
     def _late(self, iterations: Tensor) -> Tensor:
@@ -127,7 +129,7 @@ class BatchRun(RunState):
         allowed = self.limits.tol * self.scale[which]
         floor = FLOOR * self.value[which].abs()
         converged = foretold <= torch.maximum(CONVERGED * allowed, floor)
-        worth_it = (foretold <= certificate.SHARE * allowed).nonzero()[:, 0]
+        worth_it = (foretold <= LOOK * allowed).nonzero()[:, 0]
         dual[worth_it] = corrected(rows[worth_it], dual[worth_it], slope[worth_it])
         done = self._certify(worth_it, which, costs, dual, allowed)
         # polishing costs about as much as a sweep a row
