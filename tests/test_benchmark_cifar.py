@@ -50,10 +50,8 @@ def test_one_pair_tuned_and_reported(folder, tmp_path, capsys):
     assert table == capsys.readouterr().out.removesuffix("\n")
     assert f"| {100 * content['runs'][0]['test']['mean_network']:.2f} |" in table
     assert (tmp_path / "tiny.png").read_bytes().startswith(b"\x89PNG")
-    assert cifar.main([*arguments, "cifar10-resnet18-1w1a/float"]) == 0  # goes on: the others are kept
-    further = json.loads((tmp_path / "tiny.json").read_text())
-    assert further["runs"][:2] == content["runs"]
-    assert [run["method"] for run in further["runs"]] == ["vispa", "ste", "float"]
+    assert cifar.main(arguments) == 0  # runs that are there are kept
+    assert json.loads((tmp_path / "tiny.json").read_text()) == content
     with pytest.raises(ValueError, match="is of other options"):
         cifar.main([*arguments, "--seed", "1"])
 
