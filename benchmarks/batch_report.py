@@ -32,7 +32,7 @@ def write(
     ceilings: Ceilings,
     rows: Sequence[Measured],
 ) -> Path:
-    """Write sdp_batch_<date>_<device>.json and .md into ``folder``; returns the path of the second."""
+    """Write sdp_batch_<date>_<device>.json and .md, threads named if several; return the second's path."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = machine()
     for package in ("torch", "triton", "numba"):
@@ -40,7 +40,8 @@ def write(
         facts["versions"][package] = metadata.version(package) if installed else "not installed"
     facts["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else facts["processor"]
     facts |= {"threads": threads, "remark": remark, "ceilings": asdict(ceilings)}
-    stem = folder / f"sdp_batch_{facts['date'][:10]}_{device.type}"
+    shared = f"_{threads}_threads" if device.type == "cpu" and threads > 1 else ""
+    stem = folder / f"sdp_batch_{facts['date'][:10]}_{device.type}{shared}"
     content = {**facts, "rows": [asdict(row) for row in rows]}
     stem.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
     stem.with_suffix(".md").write_text("\n".join(markdown(facts, ceilings, rows)) + "\n")
@@ -57,9 +58,9 @@ def markdown(facts: dict[str, Any], ceilings: Ceilings, rows: Sequence[Measured]
     yield ""
     yield (
         "Gaussian costs G + G^T. Milliseconds a problem, median of up to three runs, certified: processor time "
-        "of the processor, wall-clock time of a GPU. The ratio to the loop is to `low_rank` on one problem after "
-        "the other, at the same tolerance, on this host's processor. The ratio to SCS is to 104 ms (n = 64) and "
-        "3650 ms (n = 256) through CVXPY to 1e-6 on one EPYC core, another machine: an orientation, no more. "
+        "of one thread, wall-clock time of several and of a GPU. The ratio to the loop is to `low_rank` on one "
+        "problem after the other, at the same tolerance, on this host's processor. The ratio to SCS is to 104 ms "
+        "(n = 64) and 3650 ms (n = 256) through CVXPY to 1e-6 on one EPYC core, another machine: an orientation, no more. "
         "The shares count what the sweeps alone must do, 2 N^2 k operations and one reading of C in float32 each, "
         "against all the time and against this device's own best float32 product "
         f"({ceilings.products / 1e12:.3g} Tflop/s) and copy ({ceilings.bandwidth / 1e9:.3g} GB/s)."
