@@ -14,6 +14,7 @@ from solvers.solution import Status
 from solvers.tensors.batch_limits import STATUSES, BatchMoment, Limits
 from solvers.tensors.checks import checked_generator, checked_width, companion, real_tensor
 from solvers.tensors.memory import working_on
+from solvers.tensors.shared_certificate import PIECE_ENTRIES
 from solvers.tensors.shared_costs import SharedCosts
 from solvers.tensors.shared_run import SharedRun
 
@@ -134,7 +135,9 @@ def solve_shared(
     count, order = linear.shape[0], matrix.shape[0] + 1
     generator = checked_generator("generator", generator, matrix.device)
     width = checked_width(rank, start, order)
-    estimate = 20.0 * order**2 + 8.0 * count * order * (width + 6)
+    # the matrix; the factors and one look at them; an interior point method at work
+    alone = max(PIECE_ENTRIES[matrix.device.type], order**2)
+    estimate = 20.0 * order**2 + 8.0 * count * order * (width + 6) + 80.0 * alone
     advice = f"solve fewer problems at once than {count}, or lower rank from {width}"
     with working_on(estimate, matrix.device, advice), torch.no_grad():
         factors = _start_factors(start, (count, order, width), linear, generator)

@@ -17,7 +17,7 @@ PROVED_ORDER = {"cpu": 4100, "cuda": 16400}
 # Above this order a ladder of factorisations costs too much for a bound that proves no convergence.
 CLIMBED_ORDER = 1100
 # Entries of the matrices that are factorised together.
-PIECE_ENTRIES = {"cpu": 2**21, "cuda": 2**28}
+PIECE_ENTRIES = {"cpu": 2**21, "cuda": 2**26}
 
 
 def certify(
