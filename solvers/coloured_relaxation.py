@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.method import Advance
+from solvers.over_relaxation import OverRelaxation
 from solvers.products import Products
 from solvers.sphere import Factor
 
@@ -24,56 +24,43 @@ PIECE = 2048
 MAX_COLOURS = 64
 
 
-class ColouredRelaxation:
+class ColouredRelaxation(OverRelaxation):
     """Sweeps over the rows of a factor, in place, colour by colour.
 
     Parameters
     ----------
     products : Products
-        Of a sparse cost with a zero diagonal.
+        Of a sparse cost with a zero diagonal; sweeps use as many threads as products do.
     colours : (n,) ndarray of int
         Different for rows that meet.
-    workers : int
-        Threads.
 
     Notes
     -----
     One sweep costs O(nnz k), as in `OverRelaxation`.
     """
 
-    def __init__(self, products: Products, colours: NDArray[np.int32], workers: int) -> None:
+    def __init__(self, products: Products, colours: NDArray[np.int32]) -> None:
         from solvers.kernels import sweep
 
-        assert products.arguments is not None
+        super().__init__(products)
         self._relax = sweep.relax_rows
-        self._delay = sweep.DELAY
-        self._normalise = sweep.normalise_rows
-        self._arguments = products.arguments
-        self._workers = workers
+        self._workers = products.workers
         rows = np.argsort(colours, kind="stable").astype(np.int64)
         bounds = np.concatenate([[0], np.cumsum(np.bincount(colours))])
         self._classes = [
             [rows[first : min(first + PIECE, end)] for first in range(start, end, PIECE)]
             for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
         ]
-        self.iterations = 0
 
-    def restart(self) -> None:
-        """Begin the schedule of relaxation factors again, as after an escape."""
-        self.iterations = 0
-
-    def advance(self, factor: Factor, count: int) -> Advance:
-        """Run ``count`` sweeps over an arranged factor."""
+    def _run(self, factor: Factor, count: int) -> tuple[float, float]:
         total = last = 0.0
         with ThreadPoolExecutor(self._workers) as pool:
             for number in range(self.iterations, self.iterations + count):
-                last = self._sweep(pool, factor, number / (number + self._delay))
+                last = self._over_colours(pool, factor, number / (number + self.delay))
                 total += last
-        self._normalise(factor)
-        self.iterations += count
-        return Advance(factor, last, total)
+        return last, total
 
-    def _sweep(self, pool: ThreadPoolExecutor, factor: Factor, beta: float) -> float:
+    def _over_colours(self, pool: ThreadPoolExecutor, factor: Factor, beta: float) -> float:
         decreases: list[float] = []
         for pieces in self._classes:
             shares = [pieces[worker :: self._workers] for worker in range(self._workers)]

@@ -12,13 +12,14 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from solvers.gram import Gram
-from solvers.method import Advance
+from solvers.over_relaxation import DELAY, OverRelaxation
+from solvers.sphere import Factor
 
 # Rows that share their products with S X V: enough for matrix products to pay, few enough to cost little memory.
 BLOCK = 32
 
 
-class FactoredSweep:
+class FactoredSweep(OverRelaxation):
     """Sweeps over the rows of a factor, in place.
 
     Parameters
@@ -36,6 +37,7 @@ class FactoredSweep:
 
         self._cost = cost
         self._normalise = sweep.normalise_rows
+        self.delay = DELAY
         self._sweep: Any
         self._arguments: tuple[Any, ...]
         vectors = cost.vectors
@@ -47,20 +49,14 @@ class FactoredSweep:
         else:
             self._sweep = factored_sweep.factored_sweep_dense
             self._arguments = (vectors, cost.weights, _diagonal_blocks(cost), border)
-        self.iterations = 0
+        self.restart()
 
-    def restart(self) -> None:
-        """Begin the schedule of relaxation factors again, as after an escape."""
-        self.iterations = 0
-
-    def advance(self, factor: NDArray[np.float64], count: int) -> Advance:
-        """Run ``count`` sweeps from a fresh S X V, so that its rounding cannot build up."""
+    def _run(self, factor: Factor, count: int) -> tuple[float, float]:
+        # from a fresh S X V, so that its rounding cannot build up
         own = factor if self._cost.border is None else factor[1:]
         image = np.ascontiguousarray(self._cost.image(own))
-        last, total = self._sweep(*self._arguments, image, factor, self.iterations, count)
-        self._normalise(factor)
-        self.iterations += count
-        return Advance(factor, last, total)
+        last, total = self._sweep(*self._arguments, image, factor, self.iterations, count, self.delay)
+        return last, total
 
 
 def _diagonal_blocks(cost: Gram) -> NDArray[np.float64]:

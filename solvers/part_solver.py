@@ -63,7 +63,7 @@ MIN_BLOCKS = 20
 # First-order iterations that every problem gets; the smaller it is, the sooner second-order ones pay.
 SWEEPS_PER_ROW = 10
 MIN_SWEEPS = 200
-MAX_SWEEPS = 1000
+MAX_SWEEPS = 4000
 # Sweeps go on while they are projected to arrive within this many times their number so far.
 FAR = 8.0
 
@@ -365,7 +365,7 @@ def _first_method(cost: Cost, products: Products) -> Method:
     colours = few_colours(products) if sp.issparse(cost) and cost.shape[0] >= PARALLEL_ORDER else None
     if colours is None:
         return OverRelaxation(products)
-    return ColouredRelaxation(products, colours, products.workers)
+    return ColouredRelaxation(products, colours)
 
 
 def _absolute_row_sums(cost: Cost) -> NDArray[np.float64]:

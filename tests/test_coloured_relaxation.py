@@ -10,7 +10,7 @@ import solvers.coloured_relaxation
 import solvers.part_solver
 from solvers import MaxCut, low_rank
 from solvers.coloured_relaxation import ColouredRelaxation, few_colours
-from solvers.kernels.sweep import DELAY
+from solvers.over_relaxation import DELAY
 from solvers.products import Products
 from solvers.sphere import random_rows
 
@@ -53,7 +53,7 @@ def test_a_sweep_relaxes_every_row_once(workers, every_size_in_parallel):
     colours = few_colours(products)
     factor = products.arrange(random_rows(50, 6, np.random.default_rng(0)))
     expected = factor.copy()
-    method = ColouredRelaxation(products, colours, workers)
+    method = ColouredRelaxation(products, colours)
     before = np.vdot(cost @ factor, factor)
     step = method.advance(factor, 2)
     for number in range(2):

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.linalg import aslinearoperator
 
-from solvers.kernels.sweep import DELAY
-from solvers.over_relaxation import OverRelaxation
+import solvers.over_relaxation
+from solvers import Elliptope, low_rank
+from solvers.over_relaxation import DELAY, OWED, OverRelaxation
 from solvers.products import Products
 from solvers.sphere import random_rows
 
@@ -88,3 +89,29 @@ def test_arranging_copies():
 def test_arranged_rows_begin_with_a_cache_line():
     products = Products(hollow_matrix(12, 0.5, np.random.default_rng(0)))
     assert products.arrange(random_rows(12, 5, np.random.default_rng(1))).ctypes.data % 64 == 0
+
+
+def test_sweeps_that_only_pass_energy_around_are_damped():
+    # a triangular lattice: near beta = 1 the error falls like 1/t, while plain sweeps converge linearly
+    side = 20
+    places = np.arange(side * side).reshape(side, side)
+    neighbours = [np.roll(places, 1, 0), np.roll(places, 1, 1), np.roll(places, (1, 1), (0, 1))]
+    ends = np.tile(places.ravel(), 3), np.concatenate([other.ravel() for other in neighbours])
+    half = sp.coo_array((np.ones(3 * side**2), ends), shape=(side**2, side**2))
+    cost = sp.csr_array(half + half.T)
+    products = Products(cost)
+    values = []
+    for owed in ((), OWED):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(solvers.over_relaxation, "OWED", owed)
+            factor = products.arrange(random_rows(side**2, 24, np.random.default_rng(0)))
+            method = OverRelaxation(products)
+            while method.iterations < 2500:
+                method.advance(factor, 10)
+        assert (method.delay > DELAY) == bool(owed)
+        values.append(float(np.vdot(products @ factor, factor)))
+    optimum = low_rank(Elliptope(cost), tol=1e-8, rng=0)
+    assert optimum.certified
+    undamped, damped = ((value - optimum.value) / abs(optimum.value) for value in values)
+    assert undamped > 1e-5
+    assert damped < 0.05 * undamped

@@ -7,8 +7,6 @@ outside small diagonal blocks is ever needed.
 import numba
 import numpy as np
 
-from solvers.kernels.sweep import DELAY
-
 compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 
 
@@ -44,7 +42,7 @@ def relax_border(border, factor, beta):
 
 
 @compiled
-def factored_sweep_dense(vectors, weights, blocks, border, image, factor, first, count):
+def factored_sweep_dense(vectors, weights, blocks, border, image, factor, first, count, delay):
     """Run sweeps ``first`` .. ``first + count - 1`` in place; return the decrease in the last one and in all.
 
     ``vectors`` (n, m) holds the columns of X, ``image`` (m, k) is S X V, and ``blocks`` (., size, size) holds the
@@ -63,7 +61,7 @@ def factored_sweep_dense(vectors, weights, blocks, border, image, factor, first,
     decrease = 0.0
     total = 0.0
     for number in range(first, first + count):
-        beta = number / (number + DELAY)
+        beta = number / (number + delay)
         decrease = relax_border(border, factor, beta) if shift > 0 else 0.0
         for block in range(blocks.shape[0]):
             start = block * size
@@ -95,7 +93,9 @@ def factored_sweep_dense(vectors, weights, blocks, border, image, factor, first,
 
 
 @compiled
-def factored_sweep_sparse(indptr, indices, values, weights, squares, border, image, factor, first, count):
+def factored_sweep_sparse(
+    indptr, indices, values, weights, squares, border, image, factor, first, count, delay
+):
     """The same for sparse X, given as the CSR form of its transpose; ``squares`` holds x_i^T S x_i."""
     rows = indptr.shape[0] - 1
     shift = factor.shape[0] - rows
@@ -105,7 +105,7 @@ def factored_sweep_sparse(indptr, indices, values, weights, squares, border, ima
     decrease = 0.0
     total = 0.0
     for number in range(first, first + count):
-        beta = number / (number + DELAY)
+        beta = number / (number + delay)
         decrease = relax_border(border, factor, beta) if shift > 0 else 0.0
         for index in range(rows):
             row = index + shift

@@ -15,10 +15,6 @@ from solvers.kernels.vectors import combine_with_row, pull_on_row
 
 compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 
-# beta_t = t / (t + DELAY): the schedule of accelerated gradient methods, which needs no estimate of the
-# spectrum and is within a few sweeps of the best fixed beta on random and on toroidal graphs alike.
-DELAY = 6.0
-
 
 @compiled
 def relax_rows(indptr, indices, values, factor, rows, beta):
@@ -47,13 +43,13 @@ def relax_rows(indptr, indices, values, factor, rows, beta):
 
 
 @compiled
-def sweep(indptr, indices, values, factor, first, count):
+def sweep(indptr, indices, values, factor, first, count, delay):
     """Run sweeps ``first`` .. ``first + count - 1`` in place; return the decrease in the last one and in all."""
     rows = np.arange(factor.shape[0])
     decrease = 0.0
     total = 0.0
     for number in range(first, first + count):
-        decrease = relax_rows(indptr, indices, values, factor, rows, number / (number + DELAY))
+        decrease = relax_rows(indptr, indices, values, factor, rows, number / (number + delay))
         total += decrease
     return decrease, total
 
