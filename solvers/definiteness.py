@@ -18,6 +18,8 @@ from solvers.elimination import Elimination, TooMuchFill
 # Up to this order LAPACK's eigenvalues cost no more than asking for one.
 MEASURED_ORDER = 64
 MAX_DENSE_ORDER = 4000
+# Up to this order a dense factorisation takes milliseconds, and spares the first user four seconds of compilation.
+SMALL_ORDER = 500
 # Seconds that dense Cholesky takes for N^3, and Lanczos for an entry of the matrix and for one of the vector.
 CHOLESKY_SECONDS = 2.5e-11
 PRODUCT_SECONDS = 6e-10
@@ -49,14 +51,15 @@ class Definiteness:
     def __init__(self, cost: Cost) -> None:
         self._cost = cost
         self._order = int(cost.shape[0])
-        self._dense = self._dense_is_quick()
+        self._quick = self._dense_is_quick()
+        self._dense = self._quick or self._dense_is_small()
         self._elimination: Elimination | None = None
         self._eliminable = not self._dense and sp.issparse(cost) and self._order > MEASURED_ORDER
 
     @property
     def is_quick(self) -> bool:
         """Whether to ask costs less than to foretell the answer."""
-        return self._dense
+        return self._quick
 
     def is_affordable(self) -> bool:
         """Whether it can be asked at all; a sparse cost is looked at on the first call."""
@@ -93,6 +96,9 @@ class Definiteness:
         if not MEASURED_ORDER < self._order <= MAX_DENSE_ORDER or isinstance(self._cost, LinearOperator):
             return False
         return CHOLESKY_SECONDS * self._order**3 < self._lanczos_seconds()
+
+    def _dense_is_small(self) -> bool:
+        return MEASURED_ORDER < self._order <= SMALL_ORDER and not isinstance(self._cost, LinearOperator)
 
     def _breadth_allows(self) -> bool:
         from solvers.kernels.graph import widest_level

@@ -122,8 +122,8 @@ def least_shift(
         from solvers.kernels.least_shift import least_shift as compiled
 
         shift = np.empty(rows)
-        work = [np.empty_like(target) for _ in range(3)]
-        compiled(basis, target.copy(), share, max_steps, np.zeros_like(target), *work, shift)
+        work = [np.zeros_like(target) for _ in range(4)]
+        compiled(basis, target.copy(), share, max_steps, *work, shift)
         return shift
     multiplier, residual = np.zeros_like(target), target.copy()
     direction = conditioned = _conditioned(residual, rows)

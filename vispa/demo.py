@@ -74,7 +74,8 @@ def show_sdp() -> None:
     from solvers.rounding import round_homogeneous
 
     data = digits()
-    row = binary_row(data.images.flatten(1).double().numpy(), data.labels.numpy(), DIGIT)
+    images = np.asarray(data.images, dtype=np.float64)
+    row = binary_row(images.reshape(len(images), -1), data.labels.numpy(), DIGIT)
     n = row.problem.n
     print(f"1. One binary row that tells {DIGIT} from the other digits: least squares over signs, n = {n}")
     print(f"   {'':24}{'value':>12}{'lower bound':>14}{'gap':>10}  {'certificate':12}{'seconds':>9}")

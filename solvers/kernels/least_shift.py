@@ -6,28 +6,21 @@ compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True
 
 
 @compiled
-def quadratic_form(basis, row, matrix):
-    """<q, M q> for one row q."""
-    rank = matrix.shape[0]
-    total = 0.0
-    for one in range(rank):
-        partial = 0.0
-        for two in range(rank):
-            partial += matrix[one, two] * basis[row, two]
-        total += partial * basis[row, one]
-    return total
-
-
-@compiled
-def weighted_gram(basis, matrix, result):
-    """Store sum_i <q_i, M q_i> q_i q_i^T in ``result``."""
+def weighted_gram(basis, matrix, result, weights):
+    """Store the weights <q_i, M q_i>, and in ``result`` the sum of the q_i q_i^T with them."""
     rows, rank = basis.shape
     # plain loops: the linear algebra library is hardly faster here, and its wrappers take seconds to compile
     for one in range(rank):
         for two in range(rank):
             result[one, two] = 0.0
     for row in range(rows):
-        weight = quadratic_form(basis, row, matrix)
+        weight = 0.0
+        for one in range(rank):
+            partial = 0.0
+            for two in range(rank):
+                partial += matrix[one, two] * basis[row, two]
+            weight += partial * basis[row, one]
+        weights[row] = weight
         for one in range(rank):
             scaled = weight * basis[row, one]
             for two in range(rank):
@@ -35,62 +28,43 @@ def weighted_gram(basis, matrix, result):
 
 
 @compiled
-def inner(left, right):
-    """<A, B> of two matrices."""
-    total = 0.0
-    for one in range(left.shape[0]):
-        for two in range(left.shape[1]):
-            total += left[one, two] * right[one, two]
-    return total
-
-
-@compiled
-def add_multiple(target, factor, matrix):
-    """Add a multiple of a matrix in place."""
-    for one in range(target.shape[0]):
-        for two in range(target.shape[1]):
-            target[one, two] += factor * matrix[one, two]
-
-
-@compiled
-def precondition(matrix, rows, result):
-    """The inverse of L -> sum_i <q_i, L q_i> q_i q_i^T where the q_i are Gaussian: (2 L + tr(L) I) / N."""
-    rank = matrix.shape[0]
-    trace = 0.0
-    for place in range(rank):
-        trace += matrix[place, place]
-    for one in range(rank):
-        for two in range(rank):
-            result[one, two] = 0.5 * rows * matrix[one, two]
-        result[one, one] -= 0.5 * rows * trace / (rank + 2.0)
-
-
-@compiled
 def least_shift(basis, residual, share, max_steps, multiplier, image, conditioned, direction, shift):
     """Store the z of least norm with Q^T Diag(z) Q = target but for a share of it: z_i = <q_i, L q_i> for some L.
 
-    ``residual`` is the target, symmetric, and is used up; ``multiplier`` is zero at first, and the arrays after it
-    are written to.
+    ``residual`` is the target, symmetric, and is used up; ``multiplier`` and ``direction`` are zero at first; the
+    other arrays are written to.  The preconditioner inverts L -> (2 L + tr(L) I) / N, which the sum would be for
+    Gaussian q_i.
     """
-    rank = residual.shape[0]
-    precondition(residual, basis.shape[0], direction)
-    product = inner(residual, direction)
-    goal = share * share * inner(residual, residual)
+    rows, rank = basis.shape
+    goal = -1.0
+    previous = 1.0
     for _ in range(max_steps):
-        if inner(residual, residual) <= goal:
+        trace, squared, product = 0.0, 0.0, 0.0
+        for one in range(rank):
+            trace += residual[one, one]
+        for one in range(rank):
+            for two in range(rank):
+                entry = residual[one, two] - (trace / (rank + 2.0) if one == two else 0.0)
+                conditioned[one, two] = 0.5 * rows * entry
+                product += residual[one, two] * conditioned[one, two]
+                squared += residual[one, two] * residual[one, two]
+        if goal < 0.0:
+            goal = share * share * squared
+        elif squared <= goal:
             break
-        weighted_gram(basis, direction, image)
-        curvature = inner(direction, image)
-        if not curvature > 0.0:
-            break
-        length = product / curvature
-        add_multiple(multiplier, length, direction)
-        add_multiple(residual, -length, image)
-        precondition(residual, basis.shape[0], conditioned)
-        previous = product
-        product = inner(residual, conditioned)
+        curvature = 0.0
         for one in range(rank):
             for two in range(rank):
                 direction[one, two] = conditioned[one, two] + product / previous * direction[one, two]
-    for row in range(basis.shape[0]):
-        shift[row] = quadratic_form(basis, row, multiplier)
+        weighted_gram(basis, direction, image, shift)
+        for one in range(rank):
+            for two in range(rank):
+                curvature += direction[one, two] * image[one, two]
+        if not curvature > 0.0:
+            break
+        for one in range(rank):
+            for two in range(rank):
+                multiplier[one, two] += product / curvature * direction[one, two]
+                residual[one, two] -= product / curvature * image[one, two]
+        previous = product
+    weighted_gram(basis, multiplier, image, shift)
