@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.sparse.linalg import LinearOperator
 
-from solvers.certificate import dense_slack
 from solvers.coloured_relaxation import PARALLEL_ORDER, ColouredRelaxation, few_colours
 from solvers.conjugate_gradient import ConjugateGradient
 from solvers.cost import Cost
-from solvers.definiteness import MEASURED_ORDER, Definiteness
-from solvers.dual_correction import FactorRange
 from solvers.factored_sweep import FactoredSweep
 from solvers.gram import Gram
-from solvers.lanczos import Krylov, smallest_eigenpair, start_vector
 from solvers.method import Method
 from solvers.over_relaxation import OverRelaxation
+from solvers.part_certificate import SHARP, PartCertificate, Verdict
 from solvers.products import Products
 from solvers.run import Run
-from solvers.sphere import Factor, normalise, row_products
+from solvers.sphere import Factor, normalise
 from solvers.trust_region import TrustRegion
 
 # Iterations between looks at the decrease; the time limit is checked there too.
@@ -36,20 +30,12 @@ LOOK_BLOCKS = 10
 # The slack matrix is nearly as negative as it is on the range of V: a certificate is worth its price once the gap
 # that this implies is within this share of what is allowed.
 PROMISING = 0.75
-# With corrected multipliers it is some times as negative as two steps of a block recurrence from that range show.
-HIDDEN = 3.0
-# Correcting multipliers cannot gain anything below this share of what is allowed.
-SHARP = 0.1
-# Once a certificate looks settled, this many times the steps of Lanczos so far must not contradict it.
-LIKELY = 2.5
-DOUBTFUL = 3.0
 # Of what is allowed: so much less is asked of a certificate, that rounding cannot make it useless.
 SLACK = 0.01
 # After a limit, a gap of this share of the value is sharp enough.
 SETTLED = 1e-6
 # Of the value: an escape that lowers it by less has only found rounding.
 ROUNDING = 1e-13
-EPSILON = float(np.finfo(np.float64).eps)
 # A failed certificate is followed by this many times the iterations so far before the next.
 PATIENCE = 1.25
 # Converged: the foretold error is this small a part of what is allowed, so only an escape can help.
@@ -66,27 +52,6 @@ MIN_SWEEPS = 200
 MAX_SWEEPS = 4000
 # Sweeps go on while they are projected to arrive within this many times their number so far.
 FAR = 8.0
-
-
-class Verdict(NamedTuple):
-    """Smallest eigenvalue found, what may be missing from it, and its vector where one was asked for."""
-
-    value: float
-    error: float = 0.0
-    vector: NDArray[np.float64] | None = None
-
-
-class Evidence(NamedTuple):
-    """Multipliers y, the smallest Ritz value of C - Diag(y) seen, its vector, and the gap that it implies.
-
-    ``deficient``: the factor had axes to spare, so other negative curvature is unlikely.
-    """
-
-    dual: NDArray[np.float64]
-    curvature: float
-    vector: NDArray[np.float64] | None
-    implied: float
-    deficient: bool
 
 
 class _Progress:
@@ -148,18 +113,15 @@ class PartSolver:
     ) -> None:
         self.cost = cost
         self.order = int(cost.shape[0])
-        self._generator = generator
-        self._definiteness = Definiteness(cost)
         self._products = Products(cost, workers if self.order >= PARALLEL_ORDER else 1)
         self._method = _first_method(cost, self._products)
         self.rank = factor.shape[1]
         self.factor = self._products.arrange(factor)
         self.value = float(np.vdot(self._products @ self.factor, self.factor))
-        self.dual, self.bound = self._first_bound()
-        self._evidence = Evidence(self.dual, -np.inf, None, np.inf, deficient=False)
+        self._certificate = PartCertificate(cost, self._products, generator, fresh=fresh)
+        self.dual, self.bound = self._certificate.first_bound()
         self._gradient_norm = np.nan
         self._exhausted = False
-        self._fresh = fresh
 
     @property
     def point(self) -> Factor:
@@ -198,7 +160,7 @@ class PartSolver:
                 verdict = self._certify(number, run, allowed, measured=converged)
                 next_check = int(PATIENCE * iterations) if self._sweeps_had_their_chance() else iterations + 1
                 # negative curvature that the range of V does not show: no step within it can help
-                outside = verdict.value < OUTSIDE * min(self._evidence.curvature, 0.0)
+                outside = verdict.value < OUTSIDE * min(self._certificate.evidence.curvature, 0.0)
                 if converged and outside and self._escape(allowed):
                     progress, next_look, next_check = _Progress(), np.inf, 0
                     continue
@@ -219,108 +181,29 @@ class PartSolver:
         return 0.5 * last * self._method.iterations
 
     def _look(self, allowed: float, *, thorough: bool = True) -> float:
-        """Find the best multipliers at the present point; return the gap that is to be expected of them.
-
-        Where asking Cholesky costs less than foretelling its answer, and not ``thorough``, the best is hoped for.
-        """
-        image = self._products @ self.factor
-        dual = row_products(image, self.factor)
-        gradient = image - dual[:, None] * self.factor
-        self.value = float(dual.sum())
-        self._gradient_norm = float(np.linalg.norm(gradient))
-        if not np.isfinite(self._gradient_norm):
-            raise ValueError("cost must be finite; a product with it held NaN or infinite entries")
-        here = FactorRange(self.factor, gradient, dual, self.rank)
-        if not thorough and self._definiteness.is_quick:
-            dual = here.corrected_dual()
-            implied = max(self.value - float(dual.sum()), 0.0)
-            self._evidence = Evidence(dual, 0.0, None, implied, here.deficient)
-            return implied
-        plain = here.plain()
-        implied = self.order * max(-plain.curvature, 0.0)
-        self._evidence = Evidence(dual, plain.curvature, plain.vector, implied, here.deficient)
-        if implied > SHARP * allowed:
-            found = here.corrected(self._products)
-            loss = max(self.value - float(found.dual.sum()), 0.0)
-            expected = loss + HIDDEN * self.order * max(-found.curvature, 0.0)
-            if expected < implied:
-                self._evidence = Evidence(found.dual, found.curvature, found.vector, expected, here.deficient)
-        return self._evidence.implied
+        """Find the best multipliers at the present point; return the gap that is to be expected of them."""
+        found = self._certificate.look(self.factor, self.rank, allowed, thorough=thorough)
+        self.value, self._gradient_norm = found.value, found.gradient_norm
+        return self._certificate.evidence.implied
 
     def settle(self, number: int, run: Run) -> None:
         """Compute the bound at the present point, as after a limit, no more sharply than the point deserves."""
         implied = self._look(0.0)
         self._certify(number, run, max(2.0 * implied, SETTLED * abs(self.value)), measured=True)
 
-    def _first_bound(self) -> tuple[NDArray[np.float64], float]:
-        """Gershgorin's: y_i = -sum_j |c_ij| makes C - Diag(y) diagonally dominant, before any work is done."""
-        if isinstance(self.cost, Gram):
-            dual = self.cost.dominated_dual()
-            return dual, float(dual.sum())
-        if isinstance(self.cost, LinearOperator):
-            return np.zeros(self.order), -np.inf
-        absolute = _absolute_row_sums(self.cost)
-        return -absolute, -float(absolute.sum())
-
     def _certify(self, number: int, run: Run, allowed: float, *, measured: bool) -> Verdict:
         """Bound the objective with the multipliers of the last look; a measured eigenvalue is never left out."""
-        dual = self._evidence.dual
+        dual = self._certificate.evidence.dual
         total = float(dual.sum())
         # a little less than all, for rounding; below zero even where the shift has cost more than is allowed
         left = (1.0 - SLACK) * allowed - (self.value - total)
         threshold = -max(left, SHARP * allowed) / self.order
-        verdict = self._smallest(threshold, measured=measured, want_vector=False)
+        verdict = self._certificate.smallest(threshold, measured=measured)
         bound = total + self.order * min(verdict.value - verdict.error, 0.0)
         if bound > self.bound:
             self.dual, self.bound = dual, bound
         run.values[number], run.bounds[number] = self.value, self.bound
         return verdict
-
-    def _smallest(self, threshold: float, *, measured: bool, want_vector: bool) -> Verdict:
-        """The smallest eigenvalue at the multipliers of the last look, as far as a threshold needs it."""
-        dual = self._evidence.dual
-        ask = not want_vector and self._definiteness.is_affordable()
-        if ask:
-            if self._definiteness.exceeds(dual, threshold):
-                return Verdict(threshold)
-            if not measured:
-                return Verdict(-np.inf)
-        if self.order <= MEASURED_ORDER or self._definiteness.is_quick:
-            return self._measured(want_vector=want_vector)
-        verdict = self._estimated(threshold, measured=measured, want_vector=want_vector)
-        if ask:
-            return Verdict(self._definiteness.bound_below(dual, verdict.value - verdict.error))
-        return verdict
-
-    def _measured(self, *, want_vector: bool) -> Verdict:
-        """All eigenvalues, by LAPACK."""
-        slack = dense_slack(self.cost, self._evidence.dual)
-        error = EPSILON * float(np.linalg.norm(slack))
-        if want_vector:
-            values, vectors = la.eigh(slack, subset_by_index=[0, 0])
-            return Verdict(float(values[0]), error, vectors[:, 0])
-        return Verdict(float(np.linalg.eigvalsh(slack)[0]), error)
-
-    def _estimated(self, threshold: float, *, measured: bool, want_vector: bool) -> Verdict:
-        """By Lanczos, as far as the threshold needs it."""
-        known = self._evidence
-        # a start near one eigenvector sees that one first: where others may be negative, every direction is due
-        likely = known.deficient and self._fresh
-        guess, confirmation = (known.vector, LIKELY) if likely else (None, DOUBTFUL)
-        krylov = Krylov(self.cost, known.dual, start_vector(self.order, self._generator, guess))
-        pair = smallest_eigenpair(
-            krylov,
-            threshold=threshold,
-            known=known.curvature,
-            confirmation=confirmation,
-            insist=measured,
-        )
-        if want_vector:
-            return Verdict(pair.value, pair.error, krylov.ritz_vector(pair.coefficients))
-        if pair.value - pair.error >= threshold:
-            # no more than this was asked, and a recurrence that stops early has seen no more
-            return Verdict(threshold)
-        return Verdict(min(pair.value, known.curvature), pair.error)
 
     def _sweeps_had_their_chance(self) -> bool:
         chance = min(max(SWEEPS_PER_ROW * self.order, MIN_SWEEPS), MAX_SWEEPS)
@@ -336,8 +219,7 @@ class PartSolver:
 
     def _escape(self, allowed: float) -> bool:
         """Give V a new direction along the certificate's eigenvector; False where nothing decreases."""
-        vector = self._smallest(-allowed / self.order, measured=True, want_vector=True).vector
-        assert vector is not None
+        vector = self._certificate.smallest_vector(-allowed / self.order)
         direction = vector * np.sqrt(self.order)
         compressed = _principal_columns(self.point)
         best_value, best = self.value - ROUNDING * abs(self.value), None
@@ -349,7 +231,7 @@ class PartSolver:
         if best is None:
             return False
         self.rank = best.shape[1]
-        self._fresh = False
+        self._certificate.fresh = False
         self.factor = self._products.arrange(best)
         self.value = best_value
         self._method.restart()
@@ -366,15 +248,6 @@ def _first_method(cost: Cost, products: Products) -> Method:
     if colours is None:
         return OverRelaxation(products)
     return ColouredRelaxation(products, colours)
-
-
-def _absolute_row_sums(cost: Cost) -> NDArray[np.float64]:
-    if not sp.issparse(cost):
-        return np.abs(cost).sum(axis=1)
-    # the last of the sums needs an entry to begin at, even of an empty row; others that are empty come out too
-    # large, which makes no bound wrong
-    entries = np.append(np.abs(cost.data), 0.0)
-    return np.add.reduceat(entries, cost.indptr[:-1])
 
 
 def _principal_columns(factor: Factor) -> Factor:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import Delaunay
 
-import solvers.part_solver
+import solvers.part_certificate
 from solvers import MaxCut, low_rank, read_problem
 from solvers.definiteness import Definiteness
 from solvers.dual_correction import FactorRange
@@ -111,7 +111,7 @@ def test_lanczos_may_overlook_what_it_likes(rank, layers, monkeypatch):
         krylov.extend(5)
         return Eigenpair(0.0, 0.0, 5, np.eye(5)[0])
 
-    monkeypatch.setattr(solvers.part_solver, "smallest_eigenpair", blind)
+    monkeypatch.setattr(solvers.part_certificate, "smallest_eigenpair", blind)
     solution = low_rank(MaxCut(planar_graphs(500, 1, layers)), rank=rank, rng=0, max_iterations=3000)
     claimed = solution.gap
     assert true_gap(solution) <= 1.001 * claimed + 1e-10
