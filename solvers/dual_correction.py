@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.products import Products
-from solvers.sphere import Factor, row_products
+from solvers.sphere import Factor
 
 # Axes of V with a smaller share of the largest singular value are not in the range of the solution yet.
 AXIS = 0.1
@@ -125,6 +125,8 @@ def least_shift(
         work = [np.zeros_like(target) for _ in range(4)]
         compiled(basis, target.copy(), share, max_steps, *work, shift)
         return shift
+    # any z gives a bound, and this one is wanted to a percent
+    single = basis.astype(np.float32)
     multiplier, residual = np.zeros_like(target), target.copy()
     direction = conditioned = _conditioned(residual, rows)
     product = np.vdot(residual, conditioned)
@@ -132,7 +134,8 @@ def least_shift(
     for _ in range(max_steps):
         if np.vdot(residual, residual) <= goal:
             break
-        image = basis.T @ (row_products(basis @ direction, basis)[:, None] * basis)
+        weights = np.einsum("ij,ij->i", single @ direction.astype(np.float32), single)
+        image = (single.T @ (weights[:, None] * single)).astype(np.float64)
         curvature = np.vdot(direction, image)
         if not curvature > 0.0:
             break
@@ -141,7 +144,7 @@ def least_shift(
         conditioned = _conditioned(residual, rows)
         previous, product = product, np.vdot(residual, conditioned)
         direction = conditioned + product / previous * direction
-    return row_products(basis @ multiplier, basis)
+    return np.einsum("ij,ij->i", single @ multiplier.astype(np.float32), single).astype(np.float64)
 
 
 def _conditioned(matrix: NDArray[np.float64], rows: int) -> NDArray[np.float64]:

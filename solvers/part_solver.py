@@ -22,9 +22,12 @@ from solvers.trust_region import TrustRegion
 
 # Iterations between looks at the decrease; the time limit is checked there too.
 BLOCK = 10
-# A look costs a few iterations: the first once the foretold error is this share of what is allowed, the next each
-# time that it has fallen by as much again.
+# A look costs some iterations: the first once the foretold error is this share of what is allowed, the next once it
+# has fallen by as much again at least.  It falls faster than the implied gap: by this power of what that lacks, but
+# no further than by the last share at a time.
 LOOK = 0.5
+LACKING = 1.5
+FARTHEST = 0.05
 # Blocks between looks at sweeps that take long.
 LOOK_BLOCKS = 10
 # The slack matrix is nearly as negative as it is on the range of V: a certificate is worth its price once the gap
@@ -153,8 +156,9 @@ class PartSolver:
             due = foretold <= min(next_look, LOOK * allowed) or converged or self._second_order()
             if not due and not (self._sweeps_had_their_chance() and blocks >= LOOK_BLOCKS):
                 continue
-            next_look, blocks = LOOK * foretold, 0
             implied = self._look(allowed, thorough=converged)
+            reached = PROMISING * allowed / implied if implied > 0.0 else 1.0
+            next_look, blocks = max(min(LOOK, reached**LACKING), FARTHEST) * foretold, 0
             iterations = self._method.iterations
             if (implied <= PROMISING * allowed or converged) and iterations >= next_check:
                 verdict = self._certify(number, run, allowed, measured=converged)
