@@ -14,17 +14,16 @@ each certified to the tolerance named; some of each batch are checked with dense
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from batch_ceilings import measure_ceilings
 from batch_report import write
+from device_options import device_options
 from solvers.certified import assert_certified
 from solvers.low_rank import low_rank
 from solvers.tensors.batch import solve_batch
@@ -68,15 +67,7 @@ class Measured:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure the grid and write the report."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default %(default)s)")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the table and the JSON")
-    parser.add_argument("--threads", type=int, default=1, help="on the processor (default %(default)s)")
-    parser.add_argument("--orders", type=int, nargs="*", help="some of the grid's orders")
-    parser.add_argument("--remark", default="", help="a sentence for the report")
-    options = parser.parse_args(arguments)
+    options = device_options(__doc__, arguments)
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     grid = {

@@ -10,17 +10,16 @@ channels are solved by `low_rank` too, on this host's processor and for a limite
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from device_options import device_options
 from report import machine
 from solvers.low_rank import low_rank
 from solvers.problem import BinaryQuadratic
@@ -67,15 +66,7 @@ class Measured:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure the grid and write the report."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default %(default)s)")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the table and the JSON")
-    parser.add_argument("--threads", type=int, default=1, help="on the processor (default %(default)s)")
-    parser.add_argument("--orders", type=int, nargs="*", help="some of the grid's orders")
-    parser.add_argument("--remark", default="", help="a sentence for the report")
-    options = parser.parse_args(arguments)
+    options = device_options(__doc__, arguments)
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     facts = machine()
