@@ -42,6 +42,11 @@ class Definiteness:
     cost : (n, n) ndarray, csr_array or LinearOperator
         Symmetric, with a zero diagonal unless it is an operator.
 
+    Attributes
+    ----------
+    is_quick : bool
+        Whether to ask costs less than to foretell the answer.
+
     Notes
     -----
     A dense factorisation costs n^3/3.  A sparse one costs about m^3/3, m being the rows that minimum degree leaves
@@ -51,15 +56,15 @@ class Definiteness:
     def __init__(self, cost: Cost) -> None:
         self._cost = cost
         self._order = int(cost.shape[0])
-        self._quick = self._dense_is_quick()
-        self._dense = self._quick or self._dense_is_small()
+        entries = cost.nnz if sp.issparse(cost) else self._order**2
+        self._lanczos_seconds = LANCZOS_STEPS * (PRODUCT_SECONDS * entries + VECTOR_SECONDS * self._order)
+        can_be_dense = MEASURED_ORDER < self._order <= MAX_DENSE_ORDER and not isinstance(
+            cost, LinearOperator
+        )
+        self.is_quick = can_be_dense and CHOLESKY_SECONDS * self._order**3 < self._lanczos_seconds
+        self._dense = self.is_quick or (can_be_dense and self._order <= SMALL_ORDER)
         self._elimination: Elimination | None = None
         self._eliminable = not self._dense and sp.issparse(cost) and self._order > MEASURED_ORDER
-
-    @property
-    def is_quick(self) -> bool:
-        """Whether to ask costs less than to foretell the answer."""
-        return self._quick
 
     def is_affordable(self) -> bool:
         """Whether it can be asked at all; a sparse cost is looked at on the first call."""
@@ -88,21 +93,9 @@ class Definiteness:
             shift *= CAREFUL_GROWTH if attempt < CAREFUL_ATTEMPTS else GROWTH
         return -np.inf
 
-    def _lanczos_seconds(self) -> float:
-        entries = self._cost.nnz if sp.issparse(self._cost) else self._cost.size
-        return LANCZOS_STEPS * (PRODUCT_SECONDS * entries + VECTOR_SECONDS * self._order)
-
-    def _dense_is_quick(self) -> bool:
-        if not MEASURED_ORDER < self._order <= MAX_DENSE_ORDER or isinstance(self._cost, LinearOperator):
-            return False
-        return CHOLESKY_SECONDS * self._order**3 < self._lanczos_seconds()
-
-    def _dense_is_small(self) -> bool:
-        return MEASURED_ORDER < self._order <= SMALL_ORDER and not isinstance(self._cost, LinearOperator)
-
     def _breadth_allows(self) -> bool:
         from solvers.kernels.graph import widest_level
 
         unseen = np.zeros(self._order, dtype=np.bool_)
         width = int(widest_level(self._cost.indptr, self._cost.indices, unseen))
-        return CHOLESKY_SECONDS * width**3 < WORTH * self._lanczos_seconds()
+        return CHOLESKY_SECONDS * width**3 < WORTH * self._lanczos_seconds

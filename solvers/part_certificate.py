@@ -138,17 +138,14 @@ class PartCertificate:
         if self._is_small():
             slack = dense_slack(self.cost, dual)
             return Verdict(float(np.linalg.eigvalsh(slack)[0]), EPSILON * float(np.linalg.norm(slack)))
-        known = self.evidence.curvature
         pair, _ = self._recurrence(threshold, measured=measured)
-        if pair.value - pair.error >= threshold and not ask:
+        value = min(pair.value, self.evidence.curvature)
+        if ask:
+            return Verdict(self._definiteness.bound_below(dual, value - pair.error))
+        if pair.value - pair.error >= threshold:
             # no more than this was asked, and a recurrence that stops early has seen no more
             return Verdict(threshold)
-        value = min(pair.value, known)
-        return (
-            Verdict(self._definiteness.bound_below(dual, value - pair.error))
-            if ask
-            else Verdict(value, pair.error)
-        )
+        return Verdict(value, pair.error)
 
     def smallest_vector(self, threshold: float) -> NDArray[np.float64]:
         """Its unit eigenvector."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from solvers.over_relaxation import DELAY
 from solvers.tensors.batch_costs import hollow
 from solvers.tensors.sweepers import Sweeper
 
-# The schedule of relaxation factors, t/(t + DELAY), as for a single problem.
-DELAY = 6.0
 # Finished problems are swept along until they are this share of the group.
 IDLE_SHARE = 0.25
 # Columns that an escape adds to all factors of a group where none is spare.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from solvers.over_relaxation import DELAY
 from solvers.solution import Status
 from solvers.tensors import batch_certificate, shared_certificate
-from solvers.tensors.batch_group import DELAY, IDLE_SHARE
+from solvers.tensors.batch_group import IDLE_SHARE
 from solvers.tensors.batch_interior import interior
 from solvers.tensors.batch_limits import Limits, Stop
 from solvers.tensors.batch_multipliers import corrected

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from solvers.over_relaxation import DELAY
 from solvers.tensors.sparse_layout import ColourClass, HeavyRows, Layout
 from solvers.tensors.triton_relaxation import usable
 
-DELAY = 6.0
 # Entries of the factor handled in one go on the processor, so that they stay in its cache.
 CACHED = 2**18
 # Entries of C V that are held at once where it is only looked at.

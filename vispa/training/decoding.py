@@ -161,7 +161,7 @@ def _in_threads(work: Callable[[int], None], items: Any, progress: bool) -> None
                 leave=False, disable=None if progress else True,
             ):  # fmt: skip
                 pass
-        except BaseException:
+        except BaseException:  # an interruption too must not wait for what is still in the queue
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
