@@ -1,4 +1,4 @@
-"""Sparse costs for the tests of the sparse solver on tensors."""
+"""Sparse costs for tests."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,6 +20,15 @@ def random_graph(order, degree, seed, weights=(1.0,)):
     rng = np.random.default_rng(seed)
     first, second = rng.integers(0, order, (2, int(order * degree / 2)))
     return from_edges(order, first, second, rng.choice(weights, first.shape[0]))
+
+
+def gaussian_graph(order, edges, seed):
+    """Edges between vertices drawn at random, with Gaussian weights that add up where they meet."""
+    rng = np.random.default_rng(seed)
+    ends = rng.integers(0, order, (2, edges))
+    ends = ends[:, ends[0] != ends[1]]
+    half = sp.coo_array((rng.standard_normal(ends.shape[1]), ends), shape=(order, order))
+    return sp.csr_array(half + half.T)
 
 
 def torus(side, seed):

@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sparse_examples import gaussian_graph
 
 import solvers.coloured_relaxation
 import solvers.part_solver
@@ -13,14 +14,6 @@ from solvers.coloured_relaxation import ColouredRelaxation, few_colours
 from solvers.over_relaxation import DELAY
 from solvers.products import Products
 from solvers.sphere import random_rows
-
-
-def symmetric(order, edges, seed):
-    rng = np.random.default_rng(seed)
-    ends = rng.integers(0, order, (2, edges))
-    ends = ends[:, ends[0] != ends[1]]
-    half = sp.coo_array((rng.standard_normal(ends.shape[1]), ends), shape=(order, order))
-    return sp.csr_array(half + half.T)
 
 
 @pytest.fixture
@@ -33,7 +26,7 @@ def every_size_in_parallel(monkeypatch):
 @settings(max_examples=40)
 @given(order=st.integers(1, 60), edges=st.integers(0, 150), seed=st.integers(0, 2**32 - 1))
 def test_rows_that_meet_differ_in_colour(order, edges, seed):
-    cost = symmetric(order, edges, seed)
+    cost = gaussian_graph(order, edges, seed)
     colours = few_colours(Products(cost))
     left, right = cost.nonzero()
     assert not np.any(colours[left] == colours[right])
@@ -48,7 +41,7 @@ def test_a_clique_has_too_many_colours():
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_a_sweep_relaxes_every_row_once(workers, every_size_in_parallel):
-    cost = symmetric(50, 120, 0)
+    cost = gaussian_graph(50, 120, 0)
     products = Products(cost, workers)
     colours = few_colours(products)
     factor = products.arrange(random_rows(50, 6, np.random.default_rng(0)))
@@ -68,7 +61,7 @@ def test_a_sweep_relaxes_every_row_once(workers, every_size_in_parallel):
 
 
 def test_threads_do_not_change_the_result(every_size_in_parallel):
-    problem = MaxCut(abs(symmetric(300, 700, 1)))
+    problem = MaxCut(abs(gaussian_graph(300, 700, 1)))
     one, two, three = (low_rank(problem, rng=0, workers=workers) for workers in (1, 2, 3))
     assert one.certified
     for other in (two, three):

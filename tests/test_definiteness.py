@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import Delaunay
+from sparse_examples import gaussian_graph
 
 import solvers.part_certificate
 from solvers import MaxCut, low_rank, read_problem
@@ -16,14 +17,6 @@ from solvers.kernels.graph import widest_level
 from solvers.lanczos import Eigenpair
 from solvers.products import Products
 from solvers.sphere import normalise, row_products
-
-
-def random_graph(order, edges, seed):
-    rng = np.random.default_rng(seed)
-    ends = rng.integers(0, order, (2, edges))
-    ends = ends[:, ends[0] != ends[1]]
-    half = sp.coo_array((rng.standard_normal(ends.shape[1]), ends), shape=(order, order))
-    return sp.csr_array(half + half.T)
 
 
 def planar_graphs(order, seed, layers=1):
@@ -60,7 +53,7 @@ def true_gap(solution):
     offset=st.sampled_from([-1e-2, -1e-6, 1e-6, 1e-2]),
 )
 def test_an_answer_is_that_of_the_eigenvalues(order, degree, seed, dense, offset):
-    cost = random_graph(order, int(degree * order / 2), seed)
+    cost = gaussian_graph(order, int(degree * order / 2), seed)
     dual = np.random.default_rng(seed).standard_normal(order)
     asked = Definiteness(cost.toarray() if dense else cost)
     if not asked.is_affordable():
@@ -86,14 +79,14 @@ def test_a_bound_holds_however_wrong_the_estimate(guess):
 
 def test_what_fills_is_left_to_lanczos():
     assert Definiteness(planar_graphs(3000, 0)).is_affordable()
-    assert not Definiteness(abs(random_graph(3000, 9000, 0))).is_affordable()
-    assert not Definiteness(random_graph(50, 100, 0)).is_affordable()
+    assert not Definiteness(abs(gaussian_graph(3000, 9000, 0))).is_affordable()
+    assert not Definiteness(gaussian_graph(50, 100, 0)).is_affordable()
 
 
 @settings(max_examples=40)
 @given(order=st.integers(1, 60), edges=st.integers(0, 90), seed=st.integers(0, 2**32 - 1))
 def test_the_widest_level_counts_rows_at_one_distance(order, edges, seed):
-    graph = random_graph(order, edges, seed)
+    graph = gaussian_graph(order, edges, seed)
     distances = dijkstra(graph != 0, unweighted=True)
     expected, seen = 0, np.zeros(order, bool)
     for row in range(order):
@@ -126,7 +119,7 @@ def test_axes_on_their_way_to_noise_count():
     factor = rng.standard_normal((order, rank))
     factor[:, -1] *= 0.05
     factor = normalise(factor)
-    cost = random_graph(order, 400, 1)
+    cost = gaussian_graph(order, 400, 1)
     products = Products(cost)
     image = products @ factor
     dual = row_products(image, factor)
