@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 WARM_REPEATS = 3
-ORDER = 400
+ORDER = 1000
 
 
 def measure_first_call() -> dict[str, dict[str, float]]:

@@ -40,10 +40,7 @@ class ColouredRelaxation(OverRelaxation):
     """
 
     def __init__(self, products: Products, colours: NDArray[np.int32]) -> None:
-        from solvers.kernels import sweep
-
         super().__init__(products)
-        self._relax = sweep.relax_rows
         self._workers = products.workers
         rows = np.argsort(colours, kind="stable").astype(np.int64)
         bounds = np.concatenate([[0], np.cumsum(np.bincount(colours))])
@@ -56,23 +53,23 @@ class ColouredRelaxation(OverRelaxation):
         total = last = 0.0
         with ThreadPoolExecutor(self._workers) as pool:
             for number in range(self.iterations, self.iterations + count):
-                last = self._over_colours(pool, factor, number / (number + self.delay))
+                last = self._over_colours(pool, factor, number)
                 total += last
         return last, total
 
-    def _over_colours(self, pool: ThreadPoolExecutor, factor: Factor, beta: float) -> float:
+    def _over_colours(self, pool: ThreadPoolExecutor, factor: Factor, number: int) -> float:
         decreases: list[float] = []
         for pieces in self._classes:
             shares = [pieces[worker :: self._workers] for worker in range(self._workers)]
-            parts = list(pool.map(lambda share: self._share(share, factor, beta), shares))
+            parts = list(pool.map(lambda share: self._share(share, factor, number), shares))
             # back in the order of the rows, whichever thread had them
             decreases += [
                 parts[place % self._workers][place // self._workers] for place in range(len(pieces))
             ]
         return sum(decreases)
 
-    def _share(self, pieces: list[NDArray[np.int64]], factor: Factor, beta: float) -> list[float]:
-        return [self._relax(*self._arguments, factor, rows, beta) for rows in pieces]
+    def _share(self, pieces: list[NDArray[np.int64]], factor: Factor, number: int) -> list[float]:
+        return [self._products.visit(factor, rows, number, 1, self.delay)[1] for rows in pieces]
 
 
 def few_colours(products: Products) -> NDArray[np.int32] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import breadth_first_order
 from scipy.sparse.linalg import LinearOperator
 
 from solvers.certificate import cholesky_proves
@@ -40,7 +41,7 @@ class Definiteness:
     Parameters
     ----------
     cost : (n, n) ndarray, csr_array or LinearOperator
-        Symmetric, with a zero diagonal unless it is an operator.
+        Symmetric, with a zero diagonal unless it is an operator; its graph connected, or of small components.
 
     Attributes
     ----------
@@ -94,8 +95,18 @@ class Definiteness:
         return -np.inf
 
     def _breadth_allows(self) -> bool:
-        from solvers.kernels.graph import widest_level
+        return CHOLESKY_SECONDS * widest_level(self._cost) ** 3 < WORTH * self._lanczos_seconds
 
-        unseen = np.zeros(self._order, dtype=np.bool_)
-        width = int(widest_level(self._cost.indptr, self._cost.indices, unseen))
-        return CHOLESKY_SECONDS * width**3 < WORTH * self._lanczos_seconds
+
+def widest_level(graph: sp.csr_array) -> int:
+    """The most rows at one distance from row 0."""
+    order, parents = breadth_first_order(graph, 0)
+    place = np.empty(graph.shape[0], dtype=np.int64)
+    place[order] = np.arange(order.size)
+    parents = place[parents[order[1:]]]
+    widest, first, end = 1, 0, 1
+    while end < order.size:
+        # whose parents are in the last level
+        first, end = end, 1 + int(np.searchsorted(parents, end))
+        widest = max(widest, end - first)
+    return widest

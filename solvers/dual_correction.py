@@ -9,6 +9,7 @@ trace of :math:`V^T S V = 0` where Q spans all of V, so the correction costs not
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +25,9 @@ NOISE = 0.01
 # Of the matrix to be removed: what may be left of it, and the steps spent on that.
 RESIDUAL = 1e-2
 MAX_STEPS = 30
-# Multiplications a step of conjugate gradient from which on BLAS beats a compiled loop.
-LARGE = 2_000_000
+# Multiplications up to which it is faster to form the equations than to iterate, and what keeps them regular.
+FORMED = 2_000_000
+RIDGE = 1e-12
 # Of the largest singular value of the coupling.
 NEGLIGIBLE = 1e-6
 
@@ -118,13 +120,8 @@ def least_shift(
     O(n k^2) a step of conjugate gradient, preconditioned by what the sum would be for Gaussian q_i.
     """
     rows, rank = basis.shape
-    if rows * rank**2 < LARGE:
-        from solvers.kernels.least_shift import least_shift as compiled
-
-        shift = np.empty(rows)
-        work = [np.zeros_like(target) for _ in range(4)]
-        compiled(basis, target.copy(), share, max_steps, *work, shift)
-        return shift
+    if rows * (rank * (rank + 1) // 2) ** 2 <= FORMED:
+        return _formed_least_shift(basis, target)
     # any z gives a bound, and this one is wanted to a percent
     single = basis.astype(np.float32)
     multiplier, residual = np.zeros_like(target), target.copy()
@@ -134,8 +131,8 @@ def least_shift(
     for _ in range(max_steps):
         if np.vdot(residual, residual) <= goal:
             break
-        weights = np.einsum("ij,ij->i", single @ direction.astype(np.float32), single)
-        image = (single.T @ (weights[:, None] * single)).astype(np.float64)
+        weighted = single * _quadratic_forms(single, direction)[:, None]
+        image = (single.T @ weighted).astype(np.float64)
         curvature = np.vdot(direction, image)
         if not curvature > 0.0:
             break
@@ -144,7 +141,30 @@ def least_shift(
         conditioned = _conditioned(residual, rows)
         previous, product = product, np.vdot(residual, conditioned)
         direction = conditioned + product / previous * direction
-    return np.einsum("ij,ij->i", single @ multiplier.astype(np.float32), single).astype(np.float64)
+    return _quadratic_forms(single, multiplier).astype(np.float64)
+
+
+def _formed_least_shift(basis: Factor, target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """With the products q_ia q_ib, a <= b, as rows: their least-squares equations, one for each entry of L."""
+    first, second = _pairs(basis.shape[1])
+    axes = np.ascontiguousarray(basis.T)
+    products = axes[first] * axes[second]
+    equations = products @ products.T
+    equations.flat[:: first.size + 1] *= 1.0 + RIDGE
+    return np.linalg.solve(equations, target[first, second]) @ products
+
+
+@cache
+def _pairs(rank: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    first, second = np.triu_indices(rank)
+    return first, second
+
+
+def _quadratic_forms(basis: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+    """<q_i, M q_i> for each row."""
+    image = basis @ matrix.astype(np.float32)
+    image *= basis
+    return image @ np.ones(basis.shape[1], np.float32)
 
 
 def _conditioned(matrix: NDArray[np.float64], rows: int) -> NDArray[np.float64]:

@@ -13,8 +13,14 @@ from numpy.typing import NDArray
 
 # A dense core of this order takes 800 MB and some ten seconds.
 MAX_CORE = 10_000
-# Entries of the factor and of the graph on the way, 16 bytes each at most.
-MAX_ENTRIES = 50_000_000
+# Entries of the lists of neighbours, 4 bytes each; about a quarter of them stay in the factor.
+MAX_ENTRIES = 200_000_000
+# Room for lists to begin with, in multiples of the graph's, and how it grows where it was too little.  Memory that
+# is never written to costs nothing.
+FIRST_POOL = 64
+POOL_GROWTH = 4
+
+Places = NDArray[np.int64]
 
 
 class TooMuchFill(ValueError):
@@ -59,27 +65,43 @@ class Elimination:
         self._kernels = kernels
         self._matrix = hollow
         order = hollow.shape[0]
-        alive = np.ones(order, dtype=np.bool_)
-        lists = [np.full(order, -1, dtype=np.int32) for _ in range(3)]
-        spans = [np.empty(order, dtype=np.int64) for _ in range(2)]
-        stamp, pointers = np.full(order, -1, dtype=np.int64), np.empty(order + 1, dtype=np.int64)
-        sequence = np.empty(order, dtype=np.int32)
-        pattern = (hollow.indptr, hollow.indices, MAX_ENTRIES)
-        count, columns = kernels.minimum_degree(*pattern, *spans, alive, *lists, stamp, sequence, pointers)
-        self.core = np.flatnonzero(alive)
-        if count < 0 or self.core.size > MAX_CORE:
-            raise TooMuchFill(
-                f"its factor must not have more than {MAX_ENTRIES:,} entries, nor a dense core of more than "
-                f"{MAX_CORE:,} rows"
-            )
-        self._sequence, self._pointers = sequence[:count], pointers[: count + 1]
+        sequence, pool, start, length = self._least_degrees()
+        core = np.ones(order, dtype=np.bool_)
+        core[sequence] = False
+        self.core = np.flatnonzero(core)
+        if self.core.size > MAX_CORE:
+            raise TooMuchFill(f"its dense core must not have more than {MAX_CORE:,} rows")
+        self._sequence = sequence
         self._place = np.empty(order, dtype=np.int32)
-        self._place[self._sequence] = np.arange(count)
-        self._place[self.core] = np.arange(count, order)
-        self._columns = _ascending(self._pointers, self._place[columns[: pointers[count]]], order)
-        lengths = np.bincount(self._columns, minlength=hollow.shape[0]) + 1
-        lengths[self._sequence.size :] += self.core.size
-        self.row_lengths: NDArray[np.int64] = lengths[self._place]
+        self._place[sequence] = np.arange(sequence.size)
+        self._place[self.core] = np.arange(sequence.size, order)
+        lengths = length[sequence]
+        self._pointers = np.concatenate([[0], np.cumsum(lengths)])
+        entries = np.arange(self._pointers[-1]) + np.repeat(start[sequence] - self._pointers[:-1], lengths)
+        self._columns = _ascending(self._pointers, self._place[pool[entries]], order)
+        filled = np.bincount(self._columns, minlength=order) + 1
+        filled[sequence.size :] += self.core.size
+        self.row_lengths: NDArray[np.int64] = filled[self._place]
+
+    def _least_degrees(self) -> tuple[NDArray[np.int32], NDArray[np.int32], Places, Places]:
+        """Vertices in the order of their elimination, and lists of the neighbours that each had by then."""
+        order, entries = self._matrix.shape[0], self._matrix.nnz
+        size = min(FIRST_POOL * (entries + order), MAX_ENTRIES)
+        while entries < size:
+            pool = np.empty(size, dtype=np.int32)
+            pool[:entries] = self._matrix.indices
+            start = self._matrix.indptr[:-1].astype(np.int64)
+            length = np.diff(self._matrix.indptr).astype(np.int64)
+            lists = [np.full(order, -1, dtype=np.int32) for _ in range(3)]
+            stamp, sequence = np.full(order, -1, dtype=np.int64), np.empty(order, dtype=np.int32)
+            spans = (start, length, length.copy())
+            count = self._kernels.minimum_degree(pool, entries, *spans, *lists, stamp, sequence)
+            if count >= 0:
+                return sequence[:count], pool, start, length
+            if size == MAX_ENTRIES:
+                break
+            size = min(POOL_GROWTH * size, MAX_ENTRIES)
+        raise TooMuchFill(f"the lists of its elimination must not have more than {MAX_ENTRIES:,} entries")
 
     def factorises(self, diagonal: NDArray[np.float64]) -> bool:
         """Whether Cholesky of the matrix with this diagonal meets only positive pivots."""
@@ -87,7 +109,11 @@ class Elimination:
         core[np.diag_indices_from(core)] = diagonal[self.core]
         matrix = (self._matrix.indptr, self._matrix.indices, self._matrix.data)
         pattern = (self._sequence, self._place, self._pointers, self._columns)
-        return bool(self._kernels.eliminate(*matrix, diagonal, *pattern, core)) and dense_factorises(core)
+        count = self._sequence.size
+        numbers = np.empty(self._columns.size), np.zeros(self._place.size)
+        lists = np.full(count, -1, dtype=np.int64), *np.empty((2, count), dtype=np.int64)
+        done = bool(self._kernels.eliminate(*matrix, diagonal, *pattern, core, *numbers, *lists))
+        return done and dense_factorises(core)
 
 
 def _ascending(pointers: NDArray[np.int64], places: NDArray[np.int32], order: int) -> NDArray[np.int32]:

@@ -33,10 +33,9 @@ class FactoredSweep(OverRelaxation):
     """
 
     def __init__(self, cost: Gram) -> None:
-        from solvers.kernels import factored_sweep, sweep
+        from solvers.kernels import factored_sweep
 
         self._cost = cost
-        self._normalise = sweep.normalise_rows
         self.delay = DELAY
         self._sweep: Any
         self._arguments: tuple[Any, ...]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dstebz, dstein
 
 from solvers.cost import Cost
 
@@ -25,6 +26,8 @@ ROUNDING = 1e-15
 BRACKET = 0.01
 # A Ritz value counts as isolated, so that its error is quadratic in its residual, at this share of the distance.
 ISOLATED = 0.1
+# LAPACK's word for eigenvalues that are chosen by their place in ascending order.
+BY_NUMBER = 2
 
 
 class Eigenpair(NamedTuple):
@@ -182,8 +185,6 @@ def _extreme_ritz(
     diagonal: Vector, offdiagonal: Vector, threshold: float | None
 ) -> tuple[float, float, Vector, float, bool]:
     """Smallest Ritz value, its error, its coefficients, the spectral radius, and whether the space is whole."""
-    from solvers.kernels.tridiagonal import two_smallest
-
     radius = float(np.abs(diagonal).max() + 2.0 * offdiagonal.max())
     tiny = np.flatnonzero(offdiagonal <= BREAKDOWN * radius)
     if tiny.size:
@@ -192,11 +193,23 @@ def _extreme_ritz(
     if diagonal.size == 1:
         return float(diagonal[0]), float(offdiagonal[0]), np.ones(1), radius, bool(tiny.size)
     width = ROUNDING * radius if threshold is None else max(BRACKET * abs(threshold), ROUNDING * radius)
-    squares, pivots, vector = np.empty((3, diagonal.size))
-    _, value, second = two_smallest(diagonal, offdiagonal[:-1], width, squares, pivots, vector)
+    value, second, vector = _two_smallest(diagonal, offdiagonal[:-1], width)
     error = float(offdiagonal[-1] * abs(vector[-1]))
     distance = second - error - value
     if threshold is not None and error <= ISOLATED * distance:
         error = error**2 / distance
     error += width + ROUNDING * radius
-    return float(value), error, vector, radius, bool(tiny.size)
+    return value, error, vector, radius, bool(tiny.size)
+
+
+def _two_smallest(diagonal: Vector, offdiagonal: Vector, width: float) -> tuple[float, float, Vector]:
+    """A bound above the smallest eigenvalue and one below the second, not further off than ``width``; a vector.
+
+    LAPACK's bisection, which SciPy's `eigh_tridiagonal` only offers to full accuracy, at twice the price.
+    """
+    _, values, blocks, splits, _ = dstebz(diagonal, offdiagonal, BY_NUMBER, 0.0, 0.0, 1, 2, width, "B")
+    # two at the beginning, in the order of the blocks that zeros off the diagonal leave
+    first, second = (0, 1) if values[0] <= values[1] else (1, 0)
+    blocks = np.roll(blocks, -first)
+    vectors, _ = dstein(diagonal, offdiagonal, values[first : first + 1], blocks, splits)
+    return float(values[first]) + 0.5 * width, float(values[second]) - 0.5 * width, vectors[:, 0]

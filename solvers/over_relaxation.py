@@ -9,6 +9,8 @@ methods owe; a larger delay damps them.
 
 from __future__ import annotations
 
+import numpy as np
+
 from solvers.method import Advance
 from solvers.products import Products
 from solvers.sphere import Factor
@@ -44,12 +46,8 @@ class OverRelaxation:
     """
 
     def __init__(self, products: Products) -> None:
-        from solvers.kernels import sweep
-
-        assert products.arguments is not None
-        self._normalise = sweep.normalise_rows
-        self._sweep = sweep.sweep
-        self._arguments = products.arguments
+        self._products = products
+        self._rows = np.arange(products.shape[0])
         self.delay = DELAY
         self.restart()
 
@@ -62,7 +60,6 @@ class OverRelaxation:
     def advance(self, factor: Factor, count: int) -> Advance:
         """Run ``count`` sweeps over an arranged factor."""
         last, total = self._run(factor, count)
-        self._normalise(factor)
         self.iterations += count
         self._recent += total
         if self.iterations >= self._next_look:
@@ -74,5 +71,4 @@ class OverRelaxation:
 
     def _run(self, factor: Factor, count: int) -> tuple[float, float]:
         """Sweep; return the decrease in the last sweep and in all."""
-        last, total = self._sweep(*self._arguments, factor, self.iterations, count, self.delay)
-        return last, total
+        return self._products.visit(factor, self._rows, self.iterations, count, self.delay)

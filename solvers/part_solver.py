@@ -17,7 +17,7 @@ from solvers.over_relaxation import OverRelaxation
 from solvers.part_certificate import SHARP, PartCertificate, Verdict
 from solvers.products import Products
 from solvers.run import Run
-from solvers.sphere import Factor, normalise
+from solvers.sphere import Factor, normalise, row_products
 from solvers.trust_region import TrustRegion
 
 # Iterations between looks at the decrease; the time limit is checked there too.
@@ -186,6 +186,8 @@ class PartSolver:
 
     def _look(self, allowed: float, *, thorough: bool = True) -> float:
         """Find the best multipliers at the present point; return the gap that is to be expected of them."""
+        # sweeps drift off the spheres by rounding
+        self.factor /= np.sqrt(row_products(self.factor, self.factor))[:, None]
         found = self._certificate.look(self.factor, self.rank, allowed, thorough=thorough)
         self.value, self._gradient_norm = found.value, found.gradient_norm
         return self._certificate.evidence.implied

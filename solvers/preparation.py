@@ -14,6 +14,7 @@ import math
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import breadth_first_order
 from scipy.sparse.linalg import LinearOperator
 
 from solvers.binary import frobenius_norm
@@ -28,6 +29,8 @@ Vector = NDArray[np.float64]
 # The norm of an operator is measured by applying it to the identity; above this order the gap is relative to the
 # value alone, which can only make it larger.
 MEASURED_OPERATOR = 4096
+# From this order on SciPy looks at a graph as fast as compiled code; below, calling it costs more than a sweep.
+LARGE = 500
 
 
 class Preparation:
@@ -72,9 +75,15 @@ class Preparation:
         self.fixed_value = float(self._diagonal.sum()) - 2.0 * float(np.abs(self._weights).sum())
 
     def _split(self, cost: sp.csr_array, values: Vector) -> None:
+        rows = cost.shape[0]
+        if _is_whole(cost):
+            scaled = sp.csr_array((values, cost.indices, cost.indptr), shape=cost.shape)
+            hollow, diagonal = split_diagonal(scaled)
+            self._diagonal += diagonal
+            self.parts = [Part(np.arange(rows), hollow)]
+            return
         from solvers.kernels.graph import group, survey
 
-        rows = cost.shape[0]
         csr = (cost.indptr, cost.indices, values)
         diagonal, weights = np.empty((2, rows))
         degree, leaves, neighbours, labels, sizes, waiting = np.empty((6, rows), dtype=np.int64)
@@ -97,12 +106,30 @@ class Preparation:
         dual += self._diagonal
         if self._weights.size == 0:
             return
-        from solvers.kernels.graph import hang
-
-        hang(self._leaves, self._neighbours, self._weights, factor)
+        self._hang(factor)
         strengths = np.abs(self._weights)
         np.subtract.at(dual, self._leaves, strengths)
         np.subtract.at(dual, self._neighbours, strengths)
+
+    def _hang(self, factor: Factor) -> None:
+        """Point each leaf away from its neighbour, or with it where their entry is negative."""
+        root = np.arange(factor.shape[0])
+        root[self._leaves] = self._neighbours
+        sign = np.ones(factor.shape[0])
+        sign[self._leaves] = np.where(self._weights < 0.0, 1.0, -1.0)
+        # neighbours may be leaves that fell later: the way to what is left halves each time
+        further = root[root]
+        while (further != root).any():
+            sign *= sign[root]
+            root, further = further, further[further]
+        factor[self._leaves] = sign[self._leaves, None] * factor[root[self._leaves]]
+
+
+def _is_whole(cost: sp.csr_array) -> bool:
+    """Whether it is a large component without leaves, which needs no kernel to be compiled."""
+    if cost.shape[0] < LARGE or (np.diff(cost.indptr) - (cost.diagonal() != 0.0)).min() < 2:
+        return False
+    return breadth_first_order(cost, 0, return_predecessors=False).size == cost.shape[0]
 
 
 def _parts(

@@ -17,6 +17,7 @@ from solvers.sphere import Factor
 
 # Columns come in vector registers of this many.
 COLUMNS = 8
+NOWHERE: NDArray[np.float64] = np.empty(0)
 
 
 class Products:
@@ -48,9 +49,11 @@ class Products:
         self.arguments: tuple[NDArray[Any], ...] | None = None
         if isinstance(cost, LinearOperator):
             return
-        from solvers.kernels.sweep import product
+        from solvers.kernels.sweep import sweep
 
-        self._product: Callable[..., None] = product
+        self._sweep: Callable[..., tuple[float, float]] = sweep
+        bounds = [cost.shape[0] * part // workers for part in range(workers + 1)]
+        self._shares = [np.arange(first, last) for first, last in pairwise(bounds)]
         if sp.issparse(cost):
             self.arguments = (cost.indptr, cost.indices, cost.data)
         else:
@@ -75,18 +78,30 @@ class Products:
         fits = rank % COLUMNS == 0 and factor.flags.c_contiguous
         columns = factor if fits else self.arrange(factor)
         image = np.empty_like(columns)
-        bounds = [columns.shape[0] * part // self.workers for part in range(self.workers + 1)]
         if self.workers == 1:
-            self._product(*self.arguments, columns, *bounds, image)
+            self._store(columns, self._shares[0], image)
         else:
             with ThreadPoolExecutor(self.workers) as pool:
-                fixed = (*self.arguments, columns)
-                tasks = [
-                    pool.submit(self._product, *fixed, first, last, image) for first, last in pairwise(bounds)
-                ]
-            for task in tasks:
-                task.result()
+                list(pool.map(lambda rows: self._store(columns, rows, image), self._shares))
         return image[:, :rank]
+
+    def _store(self, factor: Factor, rows: NDArray[np.int64], image: Factor) -> None:
+        self.visit(factor, rows, 0, 1, 1.0, image.ravel())
+
+    def visit(
+        self,
+        factor: Factor,
+        rows: NDArray[np.int64],
+        first: int,
+        count: int,
+        delay: float,
+        image: NDArray[np.float64] = NOWHERE,
+    ) -> tuple[float, float]:
+        """Call the compiled sweep over some rows of an arranged factor."""
+        assert self.arguments is not None
+        width = factor.shape[1]
+        flat = factor.ravel()
+        return self._sweep(*self.arguments, flat, width, rows, first, count, delay, np.empty(width), image)
 
 
 def _aligned(rows: int, width: int) -> Factor:

@@ -17,14 +17,6 @@ SMALL_CORE = 64
 
 
 @compiled
-def _grown(array, length, needed):
-    grown = np.empty(max(2 * array.shape[0], needed), array.dtype)
-    for place in range(length):
-        grown[place] = array[place]
-    return grown
-
-
-@compiled
 def _unlink(vertex, degree, head, after, before):
     if before[vertex] >= 0:
         after[before[vertex]] = after[vertex]
@@ -44,78 +36,34 @@ def _link(vertex, degree, head, after, before):
 
 
 @compiled
-def _compacted(pool, start, length, alive, room):
-    """The lists of living vertices, one after the other, in a new pool with room for more."""
-    needed = 0
-    for vertex in range(start.shape[0]):
-        if alive[vertex]:
-            needed += length[vertex]
-    fresh = np.empty(2 * needed + room, pool.dtype)
-    end = 0
-    for vertex in range(start.shape[0]):
-        if alive[vertex]:
-            for place in range(length[vertex]):
-                fresh[end + place] = pool[start[vertex] + place]
-            start[vertex] = end
-            end += length[vertex]
-    return fresh, end
+def minimum_degree(pool, end, start, length, room, head, after, before, stamp, sequence):
+    """Eliminate vertices of least degree until the rest, the core, is nearly dense; return how many they were.
 
-
-@compiled
-def minimum_degree(
-    indptr, indices, most_entries, start, length, alive, head, after, before, stamp, sequence, pointers
-):
-    """Eliminate vertices of least degree until the rest is nearly dense.
-
-    Takes the pattern of a symmetric matrix without its diagonal, and arrays of its order: ``start``, ``length``
-    to write to, ``alive`` of ones, ``head``, ``after``, ``before`` and ``stamp`` of -1.  The vertices are stored in
-    ``sequence`` in the order of their elimination; the rest (the core) stays alive.  Returns how many there are,
-    and for each one after the other its neighbours at that moment, which ``pointers`` delimit; a count of -1 where
-    more than ``most_entries`` would have to be kept.
+    ``pool`` holds the neighbours of each vertex, ``length`` of them in as much ``room``, from ``start`` on, and
+    nothing from ``end`` on.  The vertices are stored in ``sequence`` in the order of their elimination; their
+    lists are left as they were at that moment.  ``head``, ``after``, ``before`` and ``stamp`` come filled with -1.
+    Where the pool is too small the count is -1.
     """
-    order = indptr.shape[0] - 1
-    for vertex in range(order):
-        start[vertex] = indptr[vertex]
-        length[vertex] = indptr[vertex + 1] - indptr[vertex]
-    pool = np.empty(2 * indices.shape[0] + order, np.int32)
-    end = indices.shape[0]
-    for place in range(end):
-        pool[place] = indices[place]
-    living = end
+    order = start.shape[0]
     for vertex in range(order - 1, -1, -1):
-        _link(vertex, length[vertex], head, after, before)
-    columns = np.empty(indices.shape[0] + 1, np.int32)
-    pointers[0] = 0
-    filled = 0
+        _link(np.int32(vertex), length[vertex], head, after, before)
     least = 0
-    count = 0
     mark = 0
-    while count < order:
+    for count in range(order):
         while head[least] < 0:
             least += 1
         left = order - count
         if left <= SMALL_CORE or least >= CORE_SHARE * left:
-            break
+            return count
         pivot = head[least]
-        degree = length[pivot]
-        _unlink(pivot, degree, head, after, before)
-        alive[pivot] = False
-        if filled + degree > columns.shape[0]:
-            columns = _grown(columns, filled, filled + degree)
-        clique = filled
-        for member in range(degree):
-            columns[clique + member] = pool[start[pivot] + member]
-        filled += degree
-        living -= degree
+        _unlink(pivot, length[pivot], head, after, before)
         sequence[count] = pivot
-        count += 1
-        pointers[count] = filled
-        for member in range(degree):
-            vertex = columns[clique + member]
+        clique, last = start[pivot], start[pivot] + length[pivot]
+        for member in range(clique, last):
+            vertex = pool[member]
             _unlink(vertex, length[vertex], head, after, before)
-            needed = length[vertex] + degree
-            if end + needed > pool.shape[0]:
-                pool, end = _compacted(pool, start, length, alive, needed)
+            if end + 2 * (length[vertex] + last - clique) > pool.shape[0]:
+                return -1
             mark += 1
             fresh = end
             for position in range(start[vertex], start[vertex] + length[vertex]):
@@ -125,39 +73,49 @@ def minimum_degree(
                     pool[fresh] = neighbour
                     fresh += 1
             stamp[vertex] = mark
-            for other in range(degree):
-                if stamp[columns[clique + other]] != mark:
-                    pool[fresh] = columns[clique + other]
+            for position in range(clique, last):
+                if stamp[pool[position]] != mark:
+                    pool[fresh] = pool[position]
                     fresh += 1
-            living += fresh - end - length[vertex]
-            if fresh - end <= length[vertex]:
-                for place in range(fresh - end):
+            size = fresh - end
+            length[vertex] = size
+            if size <= room[vertex]:
+                for place in range(size):
                     pool[start[vertex] + place] = pool[end + place]
-                length[vertex] = fresh - end
             else:
+                # twice the room, so that what is left behind is no more than what is in use
                 start[vertex] = end
-                length[vertex] = fresh - end
-                end = fresh
-            _link(vertex, length[vertex], head, after, before)
-            least = min(least, length[vertex])
-        if filled + living > most_entries:
-            return -1, columns
-    return count, columns
+                room[vertex] = 2 * size
+                end += 2 * size
+            _link(vertex, size, head, after, before)
+            least = min(least, size)
+    return order
 
 
 @compiled
-def eliminate(indptr, indices, values, diagonal, sequence, place, pointers, columns, core):
+def eliminate(
+    indptr,
+    indices,
+    values,
+    diagonal,
+    sequence,
+    place,
+    pointers,
+    columns,
+    core,
+    factor,
+    work,
+    head,
+    after,
+    following,
+):
     """Factor the columns outside the core and subtract what they do to it, in place; False at a pivot <= 0.
 
     ``core`` comes with the entries of the matrix among the core's vertices; only its lower triangle changes.
+    ``factor`` has room for the columns, ``work`` is zero for each vertex; ``head``, of -1, ``after`` and
+    ``following`` are of the length of the sequence: columns whose next row is the present one, as linked lists.
     """
     count = sequence.shape[0]
-    factor = np.empty(columns.shape[0])
-    work = np.zeros(place.shape[0])
-    # columns whose next row is the present one, as linked lists
-    head = np.full(count, -1, np.int32)
-    after = np.empty(count, np.int32)
-    following = np.empty(count, np.int64)
     for number in range(count):
         vertex = sequence[number]
         lower, upper = pointers[number], pointers[number + 1]

@@ -125,42 +125,6 @@ def group(
 
 
 @compiled
-def hang(leaves, neighbours, weights, factor):
-    """Point each leaf away from its neighbour, or with it where their entry is negative; the last to fall first."""
-    for number in range(leaves.shape[0] - 1, -1, -1):
-        sign = 1.0 if weights[number] < 0.0 else -1.0
-        for column in range(factor.shape[1]):
-            factor[leaves[number], column] = sign * factor[neighbours[number], column]
-
-
-@compiled
-def widest_level(indptr, indices, seen):
-    """The most rows at one distance from row 0, or from the first row of another component; all unseen at first."""
-    rows = indptr.shape[0] - 1
-    queue = np.empty(rows, np.int64)
-    widest, reached, head = 0, 0, 0
-    for first in range(rows):
-        if seen[first]:
-            continue
-        seen[first] = True
-        queue[reached] = first
-        reached += 1
-        while head < reached:
-            end = reached
-            widest = max(widest, end - head)
-            for place in range(head, end):
-                row = queue[place]
-                for position in range(indptr[row], indptr[row + 1]):
-                    neighbour = indices[position]
-                    if not seen[neighbour]:
-                        seen[neighbour] = True
-                        queue[reached] = neighbour
-                        reached += 1
-            head = end
-    return widest
-
-
-@compiled
 def greedy_colours(indptr, indices, most):
     """The number of colours, and for each row the smallest that no row it meets has; more than ``most`` ends it."""
     rows = indptr.shape[0] - 1

@@ -6,6 +6,8 @@ successive over-relaxation does for linear systems; for beta < 1 the objective s
 
 Factors are C-contiguous with a multiple of eight columns.  The matrix is CSR without its diagonal; a dense one
 passes its rows as ``values``, the column numbers as ``indices``, and an empty ``indptr``.
+
+Sweeps and products share one function, because to compile the sum over neighbours twice takes a user's time.
 """
 
 import numba
@@ -17,67 +19,37 @@ compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True
 
 
 @compiled
-def relax_rows(indptr, indices, values, factor, rows, beta):
-    """Move some rows, in their order, past their minimisers in place; return the decrease of the objective."""
-    width = factor.shape[1]
+def sweep(indptr, indices, values, factor, width, rows, first, count, delay, pull, image):
+    """Move some rows, in their order, past their minimisers in place, or learn their products with the cost.
+
+    Factor, ``pull`` (one row to write to) and ``image`` are flat.  Sweeps ``first`` .. ``first + count - 1`` have
+    beta = number / (number + delay); returned are the decreases of the objective in the last one and in all.
+    Where ``image`` is not empty, the rows of C V are stored there and nothing moves.
+    """
     sparse, order = indptr.shape[0] > 0, indices.shape[0]
-    flat = factor.reshape(factor.shape[0] * width)
-    pull = np.empty(width, factor.dtype)
-    ahead = 1.0 + beta
-    decrease = 0.0
-    for row in rows:
-        start, stop, shift = np.int64(0), np.int64(order), row * order
-        if sparse:
-            start, stop, shift = np.int64(indptr[row]), np.int64(indptr[row + 1]), 0
-        squared, aligned = pull_on_row(flat, indices, values, start, stop, shift, width, row, pull)
-        if squared == 0.0:
-            continue
-        # -(ahead * pull + lean * row) is the update times the pull's length
-        lean = beta * np.sqrt(squared)
-        norm = np.sqrt(ahead * ahead * squared + lean * lean + 2.0 * ahead * lean * aligned)
-        toward = -ahead / norm
-        keep = -lean / norm
-        combine_with_row(flat, row, width, pull, toward, keep)
-        decrease += 2.0 * (aligned - (toward * squared + keep * aligned))
-    return decrease
-
-
-@compiled
-def sweep(indptr, indices, values, factor, first, count, delay):
-    """Run sweeps ``first`` .. ``first + count - 1`` in place; return the decrease in the last one and in all."""
-    rows = np.arange(factor.shape[0])
+    moves = image.shape[0] == 0
     decrease = 0.0
     total = 0.0
     for number in range(first, first + count):
-        decrease = relax_rows(indptr, indices, values, factor, rows, number / (number + delay))
+        beta = number / (number + delay)
+        ahead = 1.0 + beta
+        decrease = 0.0
+        for place in range(rows.shape[0]):
+            row = rows[place]
+            start, stop, shift = np.int64(0), np.int64(order), row * order
+            if sparse:
+                start, stop, shift = np.int64(indptr[row]), np.int64(indptr[row + 1]), np.int64(0)
+            squared, aligned = pull_on_row(factor, indices, values, start, stop, shift, width, row, pull)
+            if not moves:
+                for column in range(width):
+                    image[row * width + column] = pull[column]
+            elif squared > 0.0:
+                # -(ahead * pull + lean * row) is the update times the pull's length
+                lean = beta * np.sqrt(squared)
+                norm = np.sqrt(ahead * ahead * squared + lean * lean + 2.0 * ahead * lean * aligned)
+                toward = -ahead / norm
+                keep = -lean / norm
+                combine_with_row(factor, row, width, pull, toward, keep)
+                decrease += 2.0 * (aligned - (toward * squared + keep * aligned))
         total += decrease
     return decrease, total
-
-
-@compiled
-def product(indptr, indices, values, factor, first, last, result):
-    """Store rows ``first`` .. ``last - 1`` of C V in ``result``."""
-    width = factor.shape[1]
-    sparse, order = indptr.shape[0] > 0, indices.shape[0]
-    flat = factor.reshape(factor.shape[0] * width)
-    pull = np.empty(width, factor.dtype)
-    for row in range(first, last):
-        start, stop, shift = np.int64(0), np.int64(order), row * order
-        if sparse:
-            start, stop, shift = np.int64(indptr[row]), np.int64(indptr[row + 1]), 0
-        pull_on_row(flat, indices, values, start, stop, shift, width, row, pull)
-        for column in range(width):
-            result[row, column] = pull[column]
-
-
-@compiled
-def normalise_rows(factor):
-    """Divide each row by its length, in place: thousands of sweeps drift by rounding."""
-    rows, width = factor.shape
-    for row in range(rows):
-        squared = 0.0
-        for column in range(width):
-            squared += factor[row, column] * factor[row, column]
-        scale = 1.0 / np.sqrt(squared)
-        for column in range(width):
-            factor[row, column] *= scale
