@@ -52,8 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def in_its_own_process(order: int, workers: int, tol: float) -> dict[str, Any]:
-    """Run this script for one graph, with as many threads for the linear algebra library as for the sweeps."""
-    environment = os.environ | dict.fromkeys(THREADS, str(workers))
+    """Run this script for one graph; the linear algebra library keeps to the threads that call it."""
+    environment = os.environ | dict.fromkeys(THREADS, "1")
     command = [sys.executable, __file__, "--run", str(order), str(workers), "--tol", str(tol)]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     measured: dict[str, Any] = json.loads(result.stdout)

@@ -7,11 +7,10 @@ of threads.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers.crew import Meet, together
 from solvers.over_relaxation import OverRelaxation
 from solvers.products import Products
 from solvers.sphere import Factor
@@ -44,32 +43,28 @@ class ColouredRelaxation(OverRelaxation):
         self._workers = products.workers
         rows = np.argsort(colours, kind="stable").astype(np.int64)
         bounds = np.concatenate([[0], np.cumsum(np.bincount(colours))])
-        self._classes = [
+        pieces = [
             [rows[first : min(first + PIECE, end)] for first in range(start, end, PIECE)]
             for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
         ]
+        numbers = iter(range(sum(map(len, pieces))))
+        self._classes = [[(next(numbers), piece) for piece in alike] for alike in pieces]
+        self._pieces = sum(map(len, pieces))
 
     def _run(self, factor: Factor, count: int) -> tuple[float, float]:
-        total = last = 0.0
-        with ThreadPoolExecutor(self._workers) as pool:
-            for number in range(self.iterations, self.iterations + count):
-                last = self._over_colours(pool, factor, number)
-                total += last
-        return last, total
+        decreases = np.empty((count, self._pieces))
 
-    def _over_colours(self, pool: ThreadPoolExecutor, factor: Factor, number: int) -> float:
-        decreases: list[float] = []
-        for pieces in self._classes:
-            shares = [pieces[worker :: self._workers] for worker in range(self._workers)]
-            parts = list(pool.map(lambda share: self._share(share, factor, number), shares))
-            # back in the order of the rows, whichever thread had them
-            decreases += [
-                parts[place % self._workers][place // self._workers] for place in range(len(pieces))
-            ]
-        return sum(decreases)
+        def work(worker: int, meet: Meet) -> None:
+            for sweep in range(count):
+                for pieces in self._classes:
+                    for number, rows in pieces[worker :: self._workers]:
+                        visited = self._products.visit(factor, rows, self.iterations + sweep, 1, self.delay)
+                        decreases[sweep, number] = visited[0]
+                    meet()
 
-    def _share(self, pieces: list[NDArray[np.int64]], factor: Factor, number: int) -> list[float]:
-        return [self._products.visit(factor, rows, number, 1, self.delay)[1] for rows in pieces]
+        together(self._workers, work)
+        sweeps = decreases.sum(axis=1).tolist()
+        return sweeps[-1], sum(sweeps)
 
 
 def few_colours(products: Products) -> NDArray[np.int32] | None:

@@ -7,7 +7,8 @@ only an escape asks for, costs a second run of the recurrence.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,9 +16,14 @@ from numpy.typing import NDArray
 from scipy.linalg.lapack import dstebz, dstein
 
 from solvers.cost import Cost
+from solvers.crew import Meet, together
 
 Vector = NDArray[np.float64]
+# The last two basis vectors, not normalised, each with its length.
+State = tuple[Vector, float, Vector, float]
 
+# Rows that a thread handles at a time.
+PIECE = 25_000
 CHECK_EVERY = 15
 BREAKDOWN = 1e-14
 # Of the spectral radius: what the recurrence itself gets wrong.
@@ -50,30 +56,69 @@ class Krylov:
         y.
     start : (n,) ndarray
         Unit vector.
+    workers : int, optional
+        Threads that share a step, if C is sparse; they do not change the result.
     """
 
-    def __init__(self, cost: Cost, dual: Vector, start: Vector) -> None:
-        self._cost = cost
+    def __init__(self, cost: Cost, dual: Vector, start: Vector, workers: int = 1) -> None:
         self._dual = dual
         self._start = start
+        self._half_steps: HalfSteps = _SparseRows(cost, dual) if sp.issparse(cost) else _Whole(cost, dual)
+        size = PIECE if sp.issparse(cost) else start.size
+        self._pieces = [(first, min(first + size, start.size)) for first in range(0, start.size, size)]
+        self._workers = min(workers, len(self._pieces))
         self._rewind()
 
     def _rewind(self) -> None:
-        self._previous = np.zeros_like(self._start)
-        self._current = self._start.copy()
+        self._previous, self._norm_before = np.zeros_like(self._start), 1.0
+        self._current, self._norm = self._start.copy(), 1.0
         self.diagonal: Vector = np.empty(0)
         self.offdiagonal: Vector = np.empty(0)
 
     def extend(self, count: int, coefficients: Vector | None = None, total: Vector | None = None) -> None:
         """Run ``count`` steps; add the basis vectors, weighted, to ``total`` where asked."""
         alphas, betas = np.empty(count), np.empty(count)
-        weights = np.empty(0) if coefficients is None else coefficients
-        sums = np.empty(0) if total is None else total
-        beta = float(self.offdiagonal[-1]) if self.offdiagonal.size else 0.0
-        run = self._run_sparse if sp.issparse(self._cost) else self._run_products
-        run(beta, alphas, betas, weights, sums)
+        sums = tuple([0.0] * len(self._pieces) for _ in range(2))
+        state = together(
+            self._workers,
+            lambda worker, meet: self._steps(worker, meet, sums, alphas, betas, coefficients, total),
+        )
+        self._previous, self._norm_before, self._current, self._norm = state
         self.diagonal = np.concatenate([self.diagonal, alphas])
         self.offdiagonal = np.concatenate([self.offdiagonal, betas])
+
+    def _steps(
+        self,
+        worker: int,
+        meet: Meet,
+        sums: tuple[list[float], ...],
+        alphas: Vector,
+        betas: Vector,
+        coefficients: Vector | None,
+        total: Vector | None,
+    ) -> State:
+        """One thread's share of some steps: the pieces that are its own."""
+        previous, before, current, norm = self._previous, self._norm_before, self._current, self._norm
+        pieces, half_steps = self._pieces, self._half_steps
+        own = range(worker, len(pieces), self._workers)
+        for step in range(alphas.size):
+            scale = 1.0 / norm if norm > 0.0 else 0.0
+            back = norm / before if before > 0.0 else 0.0
+            for piece in own:
+                if coefficients is not None and total is not None:
+                    rows = slice(*pieces[piece])
+                    total[rows] += coefficients[step] * scale * current[rows]
+                sums[0][piece] = half_steps.image(previous, current, *pieces[piece], scale, back)
+            meet()
+            alpha = scale * sum(sums[0])
+            for piece in own:
+                sums[1][piece] = half_steps.subtract(previous, current, *pieces[piece], alpha * scale)
+            meet()
+            before, norm = norm, math.sqrt(sum(sums[1]))
+            previous, current = current, previous
+            # every thread writes the same
+            alphas[step], betas[step] = alpha, norm
+        return previous, before, current, norm
 
     def ritz_vector(self, coefficients: Vector) -> Vector:
         """Run the recurrence again, bit for bit, and sum its vectors with the given coefficients."""
@@ -82,27 +127,53 @@ class Krylov:
         self.extend(coefficients.size, coefficients, total)
         return total / np.linalg.norm(total)
 
-    def _run_sparse(
-        self, beta: float, alphas: Vector, betas: Vector, coefficients: Vector, total: Vector
-    ) -> None:
-        from solvers.kernels.krylov import lanczos_steps
 
-        matrix = self._cost
-        state = (self._previous, self._current, beta)
-        csr = (matrix.indptr, matrix.indices, matrix.data)
-        lanczos_steps(*csr, self._dual, *state, alphas, betas, coefficients, total)
+class HalfSteps(Protocol):
+    """The two halves of a step, over rows ``first`` .. ``last - 1``, as in `solvers.kernels.krylov`."""
 
-    def _run_products(
-        self, beta: float, alphas: Vector, betas: Vector, coefficients: Vector, total: Vector
-    ) -> None:
-        for step in range(alphas.size):
-            if coefficients.size:
-                total += coefficients[step] * self._current
-            image = self._cost @ self._current - self._dual * self._current - beta * self._previous
-            alphas[step] = image @ self._current
-            image -= alphas[step] * self._current
-            beta = betas[step] = np.sqrt(image @ image)
-            self._previous, self._current = self._current, image / beta if beta > 0 else image
+    def image(
+        self, previous: Vector, current: Vector, first: int, last: int, scale: float, back: float
+    ) -> float:
+        """Replace ``previous`` by scale (C - Diag(y)) current - back previous; return its product."""
+
+    def subtract(self, previous: Vector, current: Vector, first: int, last: int, weight: float) -> float:
+        """Subtract weight current from ``previous``; return what is left, squared."""
+
+
+class _SparseRows:
+    """Compiled, for a sparse cost."""
+
+    def __init__(self, cost: sp.csr_array, dual: Vector) -> None:
+        from solvers.kernels import krylov
+
+        self._arguments = (cost.indptr, cost.indices, cost.data, dual)
+        self._image = krylov.image_rows
+        self.subtract = krylov.subtract_rows
+
+    def image(
+        self, previous: Vector, current: Vector, first: int, last: int, scale: float, back: float
+    ) -> float:
+        product: float = self._image(*self._arguments, previous, current, first, last, scale, back)
+        return product
+
+
+class _Whole:
+    """By products with all rows at once, for a dense cost or an operator."""
+
+    def __init__(self, cost: Cost, dual: Vector) -> None:
+        self._cost = cost
+        self._dual = dual
+
+    def image(
+        self, previous: Vector, current: Vector, first: int, last: int, scale: float, back: float
+    ) -> float:
+        previous *= -back
+        previous += scale * (self._cost @ current - self._dual * current)
+        return float(previous @ current)
+
+    def subtract(self, previous: Vector, current: Vector, first: int, last: int, weight: float) -> float:
+        previous -= weight * current
+        return float(previous @ previous)
 
 
 def smallest_eigenpair(

@@ -226,6 +226,7 @@ class _Solve:
         assert self.run_state is not None
         factor, dual = self._assemble()
         fixed = self.relaxation.diagonal
+        factor *= np.sqrt(fixed)[:, None]
         value = self.run_state.value
         bound = self._proved_bound(dual) if rigorous else self.run_state.bound
         constant = self.relaxation.constant
@@ -237,7 +238,7 @@ class _Solve:
         lower_bound = math.ldexp(bound, self.prepared.exponent) + constant
         return Solution(
             problem=problem,
-            factor=factor * np.sqrt(fixed)[:, None],
+            factor=factor,
             value=math.ldexp(value, self.prepared.exponent) + constant,
             lower_bound=math.nextafter(lower_bound, -math.inf) if rigorous else lower_bound,
             gap=gap,

@@ -17,7 +17,7 @@ from solvers.dual_correction import FactorRange
 from solvers.gram import Gram
 from solvers.lanczos import Eigenpair, Krylov, smallest_eigenpair, start_vector
 from solvers.products import Products
-from solvers.sphere import Factor, row_products
+from solvers.sphere import Factor
 
 # With corrected multipliers it is some times as negative as two steps of a block recurrence from that range show.
 HIDDEN = 3.0
@@ -103,13 +103,9 @@ class PartCertificate:
 
         Where asking Cholesky costs less than foretelling its answer, and not ``thorough``, the best is hoped for.
         """
-        image = self._products @ factor
-        dual = row_products(image, factor)
-        gradient = image - dual[:, None] * factor
-        seen = Look(float(dual.sum()), float(np.linalg.norm(gradient)))
-        if not np.isfinite(seen.gradient_norm):
-            raise ValueError("cost must be finite; a product with it held NaN or infinite entries")
-        here = FactorRange(factor, gradient, dual, rank)
+        here = FactorRange(self._products, factor, rank)
+        dual = here.dual
+        seen = Look(float(dual.sum()), here.gradient_norm)
         if not thorough and self._definiteness.is_quick:
             dual = here.corrected_dual()
             implied = max(seen.value - float(dual.sum()), 0.0)
@@ -119,7 +115,7 @@ class PartCertificate:
         implied = self.order * max(-plain.curvature, 0.0)
         self.evidence = Evidence(dual, plain.curvature, plain.vector, implied, here.deficient)
         if implied > SHARP * allowed:
-            found = here.corrected(self._products)
+            found = here.corrected()
             loss = max(seen.value - float(found.dual.sum()), 0.0)
             expected = loss + HIDDEN * self.order * max(-found.curvature, 0.0)
             if expected < implied:
@@ -165,7 +161,8 @@ class PartCertificate:
         # a start near one eigenvector sees that one first: where others may be negative, every direction is due
         likely = known.deficient and self.fresh
         guess, confirmation = (known.vector, LIKELY) if likely else (None, DOUBTFUL)
-        krylov = Krylov(self.cost, known.dual, start_vector(self.order, self._generator, guess))
+        start = start_vector(self.order, self._generator, guess)
+        krylov = Krylov(self.cost, known.dual, start, self._products.workers)
         pair = smallest_eigenpair(
             krylov,
             threshold=threshold,

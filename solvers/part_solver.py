@@ -125,6 +125,9 @@ class PartSolver:
         self.dual, self.bound = self._certificate.first_bound()
         self._gradient_norm = np.nan
         self._exhausted = False
+        if fresh and isinstance(self._method, ColouredRelaxation):
+            # half the memory traffic; single precision sees enough until the first look
+            self.factor = self.factor.astype(np.float32)
 
     @property
     def point(self) -> Factor:
@@ -186,11 +189,20 @@ class PartSolver:
 
     def _look(self, allowed: float, *, thorough: bool = True) -> float:
         """Find the best multipliers at the present point; return the gap that is to be expected of them."""
-        # sweeps drift off the spheres by rounding
-        self.factor /= np.sqrt(row_products(self.factor, self.factor))[:, None]
+        if self.factor.dtype != np.float64:
+            self.factor = self._products.arrange(self.factor)
+        self._return_to_spheres()
         found = self._certificate.look(self.factor, self.rank, allowed, thorough=thorough)
         self.value, self._gradient_norm = found.value, found.gradient_norm
         return self._certificate.evidence.implied
+
+    def _return_to_spheres(self) -> None:
+        """Sweeps drift off them by rounding."""
+
+        def scale(rows: slice) -> None:
+            self.factor[rows] /= np.sqrt(row_products(self.factor[rows], self.factor[rows]))[:, None]
+
+        self._products.pieces(self.factor.shape[1]).map(scale)
 
     def settle(self, number: int, run: Run) -> None:
         """Compute the bound at the present point, as after a limit, no more sharply than the point deserves."""

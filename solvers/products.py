@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from solvers.cost import Cost
+from solvers.row_pieces import RowPieces
 from solvers.sphere import Factor
 
 # Columns come in vector registers of this many.
@@ -52,8 +51,6 @@ class Products:
         from solvers.kernels.sweep import sweep
 
         self._sweep: Callable[..., tuple[float, float]] = sweep
-        bounds = [cost.shape[0] * part // workers for part in range(workers + 1)]
-        self._shares = [np.arange(first, last) for first, last in pairwise(bounds)]
         if sp.issparse(cost):
             self.arguments = (cost.indptr, cost.indices, cost.data)
         else:
@@ -67,9 +64,17 @@ class Products:
         rows, rank = factor.shape
         width = -(-rank // COLUMNS) * COLUMNS
         arranged = _aligned(rows, width)
-        arranged[:, :rank] = factor
-        arranged[:, rank:] = 0.0
+
+        def fill(piece: slice) -> None:
+            arranged[piece, :rank] = factor[piece]
+            arranged[piece, rank:] = 0.0
+
+        self.pieces(width).map(fill)
         return arranged
+
+    def pieces(self, width: int) -> RowPieces:
+        """Pieces of arrays with as many rows as the cost has, and this many columns."""
+        return RowPieces(self.shape[0], width, self.workers, whole=self.arguments is None)
 
     def __matmul__(self, factor: Factor) -> Factor:
         if self.arguments is None:
@@ -78,15 +83,19 @@ class Products:
         fits = rank % COLUMNS == 0 and factor.flags.c_contiguous
         columns = factor if fits else self.arrange(factor)
         image = np.empty_like(columns)
-        if self.workers == 1:
-            self._store(columns, self._shares[0], image)
-        else:
-            with ThreadPoolExecutor(self.workers) as pool:
-                list(pool.map(lambda rows: self._store(columns, rows, image), self._shares))
+        self.pieces(columns.shape[1]).map(lambda rows: self._store(columns, rows, image[rows]))
         return image[:, :rank]
 
-    def _store(self, factor: Factor, rows: NDArray[np.int64], image: Factor) -> None:
-        self.visit(factor, rows, 0, 1, 1.0, image.ravel())
+    def rows(self, factor: Factor, rows: slice) -> Factor:
+        """Some rows of the product with an arranged factor."""
+        if self.arguments is None:
+            return (self @ factor)[rows]
+        image = np.empty((rows.stop - rows.start, factor.shape[1]))
+        self._store(factor, rows, image)
+        return image
+
+    def _store(self, factor: Factor, rows: slice, image: Factor) -> None:
+        self.visit(factor, np.arange(rows.start, rows.stop), 0, 1, 1.0, image.ravel())
 
     def visit(
         self,
@@ -101,7 +110,8 @@ class Products:
         assert self.arguments is not None
         width = factor.shape[1]
         flat = factor.ravel()
-        return self._sweep(*self.arguments, flat, width, rows, first, count, delay, np.empty(width), image)
+        pull = np.empty(width, factor.dtype)
+        return self._sweep(*self.arguments, flat, width, rows, first, count, delay, pull, image)
 
 
 def _aligned(rows: int, width: int) -> Factor:

@@ -15,7 +15,9 @@ Factor = NDArray[np.float64]
 
 def random_rows(rows: int, rank: int, rng: np.random.Generator) -> Factor:
     """Unit rows drawn uniformly from the sphere, shape (rows, rank)."""
-    return normalise(rng.standard_normal((rows, rank)))
+    drawn = rng.standard_normal((rows, rank))
+    drawn /= np.sqrt(row_products(drawn, drawn))[:, None]
+    return drawn
 
 
 def normalise(rows: Factor) -> Factor:

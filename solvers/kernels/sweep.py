@@ -24,7 +24,7 @@ def sweep(indptr, indices, values, factor, width, rows, first, count, delay, pul
 
     Factor, ``pull`` (one row to write to) and ``image`` are flat.  Sweeps ``first`` .. ``first + count - 1`` have
     beta = number / (number + delay); returned are the decreases of the objective in the last one and in all.
-    Where ``image`` is not empty, the rows of C V are stored there and nothing moves.
+    Where ``image`` is not empty, these rows of C V are stored there, one after the other, and nothing moves.
     """
     sparse, order = indptr.shape[0] > 0, indices.shape[0]
     moves = image.shape[0] == 0
@@ -42,7 +42,7 @@ def sweep(indptr, indices, values, factor, width, rows, first, count, delay, pul
             squared, aligned = pull_on_row(factor, indices, values, start, stop, shift, width, row, pull)
             if not moves:
                 for column in range(width):
-                    image[row * width + column] = pull[column]
+                    image[place * width + column] = pull[column]
             elif squared > 0.0:
                 # -(ahead * pull + lean * row) is the update times the pull's length
                 lean = beta * np.sqrt(squared)

@@ -125,7 +125,8 @@ def _weighted_rows(builder, arrays, bounds, width, first, vector):
         if neighbour.type.width < INT64.width:
             neighbour = builder.zext(neighbour, INT64)
         place = builder.add(builder.mul(neighbour, width), first)
-        weight = _splat(builder, builder.load(builder.gep(values, [builder.add(position, shift)])), vector)
+        weight = builder.load(builder.gep(values, [builder.add(position, shift)]))
+        weight = _splat(builder, _cast(builder, weight, vector.element), vector)
         _grow(builder, total, builder.fmul(weight, _load(builder, factor, place, vector), flags=FAST))
 
     one = ir.Constant(INT64, 1)
