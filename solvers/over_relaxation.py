@@ -17,12 +17,16 @@ from solvers.sphere import Factor
 
 # Within a few sweeps of the best fixed beta on random and on toroidal graphs alike.
 DELAY = 6.0
-# An accelerated method's error falls by the first factor at least when its iterations double (Nesterov 1983), a
-# plain one's by two; for each factor that is missed the delay grows.
-OWED = (4.0, 2.4)
-DAMPING = 4.0
-# Sweeps after which the decreases say enough for the first time; then each time that they have doubled.
-FIRST_LOOK = 512
+# An accelerated method's error falls by four at least when its iterations double (Nesterov 1983), a plain one's by
+# two; for each of these factors that it misses the delay grows.
+OWED = (4.2, 3.2, 2.4)
+DAMPING = 2.0
+# Of the sweeps so far: without any momentum left sweeps are slow for another reason.
+LONGEST_DELAY = 0.35
+# Sweeps after which what was lost is noted, each noted again whenever its number has doubled, and the first of them
+# at which that says enough.
+NOTED = (96, 128)
+FIRST_LOOK = 384
 
 
 class OverRelaxation:
@@ -54,20 +58,27 @@ class OverRelaxation:
     def restart(self) -> None:
         """Begin the schedule of relaxation factors again, as after an escape."""
         self.iterations = 0
-        self._next_look = FIRST_LOOK // 2
-        self._recent, self._before = 0.0, 0.0
+        self._due = NOTED
+        self._decrease = 0.0
+        self._noted: list[float] = []
 
     def advance(self, factor: Factor, count: int) -> Advance:
         """Run ``count`` sweeps over an arranged factor."""
         last, total = self._run(factor, count)
         self.iterations += count
-        self._recent += total
-        if self.iterations >= self._next_look:
-            if self._next_look >= FIRST_LOOK:
-                self.delay *= DAMPING ** sum(self._before < owed * self._recent for owed in OWED)
-            self._before, self._recent = self._recent, 0.0
-            self._next_look *= 2
+        self._decrease += total
+        if self.iterations >= self._due[0]:
+            self._note()
         return Advance(factor, last, total)
+
+    def _note(self) -> None:
+        """Compare the decrease since half the sweeps with that in the quarter before; damp where it is too much."""
+        self._noted.append(self._decrease)
+        if self._due[0] >= FIRST_LOOK:
+            quarter, half, whole = self._noted[-5::2]
+            slow = sum(half - quarter < owed * (whole - half) for owed in OWED)
+            self.delay = max(self.delay, min(self.delay * DAMPING**slow, LONGEST_DELAY * self.iterations))
+        self._due = (self._due[1], 2 * self._due[0])
 
     def _run(self, factor: Factor, count: int) -> tuple[float, float]:
         """Sweep; return the decrease in the last sweep and in all."""

@@ -39,11 +39,9 @@ def test_agrees_with_the_correction_of_a_single_problem():
     costs, rows, dual = nearly_solved()
     better = corrected(rows, *certificate.multipliers_and_slope(costs, rows))
     for index in range(4):
-        gradient = certificate.multipliers_and_slope(costs, rows)[1][index]
-        matrix = np.ascontiguousarray(costs[index].numpy())
-        found = FactorRange(rows[index].numpy(), gradient.numpy(), dual[index].numpy()).corrected(
-            Products(matrix)
-        )
+        products = Products(np.ascontiguousarray(costs[index].numpy()))
+        factor = rows[index].numpy()
+        found = FactorRange(products, products.arrange(factor), factor.shape[1]).corrected()
         step = np.linalg.norm(found.dual - dual[index].numpy())
         np.testing.assert_allclose(better[index].numpy(), found.dual, rtol=0, atol=0.05 * step)
 
