@@ -18,7 +18,7 @@ from solvers.sphere import Factor
 # Handing work to threads costs some ten microseconds a colour; from this order on that is a few percent of a sweep.
 PARALLEL_ORDER = 50_000
 # Rows in a piece: enough to amortise a call, few enough to balance the threads.
-PIECE = 2048
+PIECE = 512
 # A graph that needs more colours has hubs, and its classes are too small to share.
 MAX_COLOURS = 64
 

@@ -38,8 +38,14 @@ def together(workers: int, work: Callable[[int, Meet], Result]) -> Result:
             raise
 
     with ThreadPoolExecutor(workers) as pool:
-        tasks = [pool.submit(guarded, worker) for worker in range(workers)]
-    errors = [task.exception() for task in tasks]
+        try:
+            tasks = [pool.submit(guarded, worker) for worker in range(workers)]
+        except BaseException:
+            # no thread may wait for one that could not be started
+            barrier.abort()
+            raise
+        # waited for in here, so that an interrupt leaves no thread at work behind
+        errors = [task.exception() for task in tasks]
     for error in sorted(filter(None, errors), key=lambda error: isinstance(error, BrokenBarrierError)):
         raise error
     return tasks[0].result()

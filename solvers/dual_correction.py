@@ -120,7 +120,7 @@ class FactorRange:
         """z, for the axes that belong to the solution."""
         coordinates, inside = self._projected(AXIS)
         kind = np.float64 if _is_formed(self._factor.shape[0], coordinates.shape[1]) else np.float32
-        basis = self._pieces.map(lambda rows: (self._factor[rows] @ coordinates).astype(kind))
+        basis = self._pieces.map(lambda rows: (self._factor[rows] @ coordinates).astype(kind, copy=False))
         return least_shift(np.concatenate(basis), inside, workers=self._products.workers)
 
     def _projected(self, share: float) -> tuple[Matrix, Matrix]:

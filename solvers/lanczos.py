@@ -8,6 +8,7 @@ only an escape asks for, costs a second run of the recurrence.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -22,8 +23,9 @@ Vector = NDArray[np.float64]
 # The last two basis vectors, not normalised, each with its length.
 State = tuple[Vector, float, Vector, float]
 
-# Rows that a thread handles at a time.
-PIECE = 25_000
+# Rows that a thread handles at a time, about; the pieces are as many as two, four or eight threads share evenly.
+PIECE = 12_500
+SHARED_BY = 8
 CHECK_EVERY = 15
 BREAKDOWN = 1e-14
 # Of the spectral radius: what the recurrence itself gets wrong.
@@ -64,8 +66,10 @@ class Krylov:
         self._dual = dual
         self._start = start
         self._half_steps: HalfSteps = _SparseRows(cost, dual) if sp.issparse(cost) else _Whole(cost, dual)
-        size = PIECE if sp.issparse(cost) else start.size
-        self._pieces = [(first, min(first + size, start.size)) for first in range(0, start.size, size)]
+        count = SHARED_BY * math.ceil(start.size / (SHARED_BY * PIECE))
+        if not sp.issparse(cost) or start.size <= PIECE:
+            count = 1
+        self._pieces = list(pairwise(start.size * piece // count for piece in range(count + 1)))
         self._workers = min(workers, len(self._pieces))
         self._rewind()
 

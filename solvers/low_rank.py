@@ -71,7 +71,8 @@ def low_rank(
     rng : numpy Generator or seed, optional
         For the start point and the Lanczos vectors.
     workers : int, optional
-        Threads for a sparse part of 50,000 rows or more; the result does not depend on their number.
+        Threads for a sparse part of 50,000 rows or more; the result does not depend on their number.  They call the
+        linear algebra library, whose own threads are then better limited to one (``OPENBLAS_NUM_THREADS=1``).
     device : str or torch.device, optional
         Solve on torch tensors there, such as "cuda" or "cpu", by the methods of
         `solvers.torch_backend`; operators are refused.  By default NumPy and compiled loops on the processor.
@@ -226,7 +227,8 @@ class _Solve:
         assert self.run_state is not None
         factor, dual = self._assemble()
         fixed = self.relaxation.diagonal
-        factor *= np.sqrt(fixed)[:, None]
+        if np.any(fixed != 1.0):
+            factor *= np.sqrt(fixed)[:, None]
         value = self.run_state.value
         bound = self._proved_bound(dual) if rigorous else self.run_state.bound
         constant = self.relaxation.constant

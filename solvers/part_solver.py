@@ -28,6 +28,8 @@ BLOCK = 10
 LOOK = 0.5
 LACKING = 1.5
 FARTHEST = 0.05
+# Sweeps that leave rows on their spheres but for some units of rounding.
+STEADY = 100
 # Blocks between looks at sweeps that take long.
 LOOK_BLOCKS = 10
 # The slack matrix is nearly as negative as it is on the range of V: a certificate is worth its price once the gap
@@ -120,7 +122,7 @@ class PartSolver:
         self._method = _first_method(cost, self._products)
         self.rank = factor.shape[1]
         self.factor = self._products.arrange(factor)
-        self.value = float(np.vdot(self._products @ self.factor, self.factor))
+        self.value = self._objective()
         self._certificate = PartCertificate(cost, self._products, generator, fresh=fresh)
         self.dual, self.bound = self._certificate.first_bound()
         self._gradient_norm = np.nan
@@ -128,6 +130,12 @@ class PartSolver:
         if fresh and isinstance(self._method, ColouredRelaxation):
             # half the memory traffic; single precision sees enough until the first look
             self.factor = self.factor.astype(np.float32)
+
+    def _objective(self) -> float:
+        def share(rows: slice) -> tuple[NDArray[np.float64]]:
+            return (np.asarray(np.vdot(self._products.rows(self.factor, rows), self.factor[rows])),)
+
+        return float(self._products.pieces(self.factor.shape[1]).total(share)[0])
 
     @property
     def point(self) -> Factor:
@@ -191,7 +199,9 @@ class PartSolver:
         """Find the best multipliers at the present point; return the gap that is to be expected of them."""
         if self.factor.dtype != np.float64:
             self.factor = self._products.arrange(self.factor)
-        self._return_to_spheres()
+            self._return_to_spheres()
+        elif self._method.iterations > STEADY:
+            self._return_to_spheres()
         found = self._certificate.look(self.factor, self.rank, allowed, thorough=thorough)
         self.value, self._gradient_norm = found.value, found.gradient_norm
         return self._certificate.evidence.implied

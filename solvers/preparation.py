@@ -112,17 +112,10 @@ class Preparation:
         np.subtract.at(dual, self._neighbours, strengths)
 
     def _hang(self, factor: Factor) -> None:
-        """Point each leaf away from its neighbour, or with it where their entry is negative."""
-        root = np.arange(factor.shape[0])
-        root[self._leaves] = self._neighbours
-        sign = np.ones(factor.shape[0])
-        sign[self._leaves] = np.where(self._weights < 0.0, 1.0, -1.0)
-        # neighbours may be leaves that fell later: the way to what is left halves each time
-        further = root[root]
-        while (further != root).any():
-            sign *= sign[root]
-            root, further = further, further[further]
-        factor[self._leaves] = sign[self._leaves, None] * factor[root[self._leaves]]
+        """Point each leaf away from its neighbour, or with it where their entry is negative; the last first."""
+        fallen = zip(self._leaves.tolist(), self._neighbours.tolist(), self._weights.tolist(), strict=True)
+        for leaf, neighbour, weight in reversed(list(fallen)):
+            factor[leaf] = factor[neighbour] if weight < 0.0 else -factor[neighbour]
 
 
 def _is_whole(cost: sp.csr_array) -> bool:

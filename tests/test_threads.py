@@ -1,5 +1,8 @@
 """Threads that share a solve: what they return must not depend on their number, and no failure may hang them."""
 
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -102,3 +105,34 @@ def test_the_recurrence_is_that_of_products():
             image -= (vector @ image) * vector
         assert compiled.offdiagonal[step] == pytest.approx(np.linalg.norm(image), rel=1e-6)
         basis.append(image / np.linalg.norm(image))
+
+
+def test_an_interrupt_waits_for_every_thread(monkeypatch):
+    finished = []
+
+    def work(worker, meet):
+        meet()
+        time.sleep(0.2)
+        finished.append(worker)
+
+    def interrupted(self, timeout=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Future, "exception", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        together(2, work)
+    assert sorted(finished) == [0, 1]
+
+
+def test_a_thread_that_cannot_start_keeps_none_waiting(monkeypatch):
+    submit, submitted = ThreadPoolExecutor.submit, []
+
+    def refuse_the_second(self, *arguments):
+        submitted.append(arguments)
+        if len(submitted) == 2:
+            raise RuntimeError("can't start new thread")
+        return submit(self, *arguments)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse_the_second)
+    with pytest.raises(RuntimeError, match="can't start"):
+        together(2, lambda worker, meet: meet())
