@@ -106,8 +106,7 @@ def cholesky_proves(cost: Cost, dual: NDArray[np.float64], threshold: float) -> 
 
     It is a proof but for rounding, of the order of 1e-16 N times the largest entry; O(N^3 / 3).
     """
-    slack = dense_slack(cost, dual)
-    np.einsum("ii->i", slack)[:] -= threshold
+    slack = dense_slack(cost, dual + threshold)
     # symmetric, so its transpose, which LAPACK need not copy, will do
     return bool(la.lapack.dpotrf(slack.T, lower=1, clean=0, overwrite_a=1)[1] == 0)
 

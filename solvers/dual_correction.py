@@ -13,6 +13,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg as la
 from numpy.typing import NDArray
 
 from solvers.products import Products
@@ -28,7 +29,7 @@ RESIDUAL = 1e-2
 MAX_STEPS = 30
 # Multiplications up to which it is faster to form the equations than to iterate, and what keeps them regular.
 FORMED = 2_000_000
-RIDGE = 1e-12
+RIDGE = 1e-10
 # Of the largest singular value of the coupling.
 NEGLIGIBLE = 1e-6
 
@@ -80,7 +81,8 @@ class FactorRange:
         self.gradient_norm = float(np.sqrt(squared))
         if not np.isfinite(self.gradient_norm):
             raise ValueError("cost must be finite; a product with it held NaN or infinite entries")
-        self._squares, self._axes = np.linalg.eigh(gram)
+        # symmetric, so its transpose, which LAPACK need not copy, will do
+        self._squares, self._axes, _ = la.lapack.dsyevd(gram.T, overwrite_a=1)
         spare = factor.shape[1] - (rank or factor.shape[1])
         self.deficient = bool(self._squares[spare] <= NOISE**2 * self._squares[-1])
         self._slack = self._axes.T @ slack @ self._axes
@@ -239,8 +241,9 @@ def _formed_least_shift(basis: NDArray[np.floating], target: NDArray[np.float64]
     axes = np.ascontiguousarray(basis.T)
     products = axes[first] * axes[second]
     equations = products @ products.T
-    equations.flat[:: first.size + 1] *= 1.0 + RIDGE
-    return np.linalg.solve(equations, target[first, second]) @ products
+    np.einsum("ii->i", equations)[:] *= 1.0 + RIDGE
+    _, solution, _ = la.lapack.dposv(equations.T, target[first, second], lower=1, overwrite_a=1)
+    return np.asarray(solution @ products)
 
 
 @cache

@@ -46,6 +46,7 @@ class Products:
         self.workers = workers
         self.shape: tuple[int, int] = cost.shape
         self.arguments: tuple[NDArray[Any], ...] | None = None
+        self._pieces: dict[int, RowPieces] = {}
         if isinstance(cost, LinearOperator):
             return
         from solvers.kernels.sweep import sweep
@@ -74,7 +75,10 @@ class Products:
 
     def pieces(self, width: int) -> RowPieces:
         """Pieces of arrays with as many rows as the cost has, and this many columns."""
-        return RowPieces(self.shape[0], width, self.workers, whole=self.arguments is None)
+        if width not in self._pieces:
+            whole = self.arguments is None
+            self._pieces[width] = RowPieces(self.shape[0], width, self.workers, whole=whole)
+        return self._pieces[width]
 
     def __matmul__(self, factor: Factor) -> Factor:
         if self.arguments is None:

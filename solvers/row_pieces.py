@@ -42,11 +42,11 @@ class RowPieces:
     def __init__(self, rows: int, width: int, workers: int, *, whole: bool = False) -> None:
         size = rows if whole else max(PIECE // max(width, 1), 1)
         self._pieces = [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
-        self._workers = min(workers, len(self._pieces))
+        self._workers = max(min(workers, len(self._pieces)), 1)
 
     def map(self, work: Callable[[slice], Result]) -> list[Result]:
         """What the work on each piece returns, in order."""
-        if self._workers <= 1:
+        if self._workers == 1:
             return [work(piece) for piece in self._pieces]
         with ThreadPoolExecutor(self._workers) as pool:
             return list(pool.map(work, self._pieces))

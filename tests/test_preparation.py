@@ -129,3 +129,32 @@ def test_a_leaf_of_weight_zero_is_harmless():
     solution = low_rank(Elliptope(stored), rng=0)
     assert solution.certified
     assert solution.value == pytest.approx(-2.0)
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_what_scipy_says_of_a_large_graph_is_what_compiled_code_says(diagonal, monkeypatch):
+    ring = sp.csr_array(np.roll(np.eye(600), 1, axis=1) + np.roll(np.eye(600), -1, axis=1))
+    cost = sp.csr_array(ring + sparse_cost(600, 900, 3, diagonal=diagonal))
+    found = []
+    for large in (500, 10_000):
+        monkeypatch.setattr(solvers.preparation, "LARGE", large)
+        found.append(Preparation(cost))
+    by_scipy, compiled = found
+    assert by_scipy.fixed_value == compiled.fixed_value
+    assert len(by_scipy.parts) == len(compiled.parts) == 1
+    np.testing.assert_array_equal(by_scipy.parts[0].rows, compiled.parts[0].rows)
+    assert abs(by_scipy.parts[0].cost - compiled.parts[0].cost).max() == 0.0
+
+
+@pytest.mark.parametrize("kind", ["leaf", "two", "alone"])
+def test_a_large_graph_in_pieces_is_taken_apart(kind):
+    ring = sp.csr_array(np.roll(np.eye(600), 1, axis=1) + np.roll(np.eye(600), -1, axis=1))
+    if kind == "two":
+        cost = sp.block_diag([ring, ring], format="csr")
+    else:
+        cost = sp.block_diag([ring, sp.csr_array((1, 1))], format="csr").tolil()
+        if kind == "leaf":
+            cost[0, 600] = cost[600, 0] = 2.0
+    prepared = Preparation(sp.csr_array(cost))
+    assert [part.order for part in prepared.parts] == [600] * (2 if kind == "two" else 1)
+    assert prepared.fixed_value == (-4.0 if kind == "leaf" else 0.0) * 2.0**-prepared.exponent

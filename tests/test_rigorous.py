@@ -128,3 +128,14 @@ def test_beyond_what_dense_factors_reach():
     solution = low_rank(Elliptope(grid(110, 110)), certificate="rigorous", tol=1e-4, rng=0)
     assert solution.problem.size == 12_100
     assert solution.certified
+
+
+@pytest.mark.parametrize("first_pool", [1, 2])
+def test_lists_that_outgrow_their_room_are_begun_again(first_pool, monkeypatch):
+    matrix = random_graph(600, 4, 7)
+    roomy = Elimination(matrix)
+    monkeypatch.setattr(elimination, "FIRST_POOL", first_pool)
+    crowded = Elimination(matrix)
+    np.testing.assert_array_equal(crowded._sequence, roomy._sequence)
+    np.testing.assert_array_equal(crowded._columns, roomy._columns)
+    np.testing.assert_array_equal(crowded.row_lengths, roomy.row_lengths)
