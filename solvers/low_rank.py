@@ -151,10 +151,10 @@ def default_rank(order: int) -> int:
     >>> default_rank(3), default_rank(100), default_rank(10_000), default_rank(1_000_000)
     (3, 16, 40, 152)
     """
-    barvinok_pataki = int(np.ceil(np.sqrt(2 * order))) + 1
-    narrow = max(2.0 * np.log2(max(order, 2)), 1.5 * np.cbrt(order) + 2.0)
+    barvinok_pataki = math.ceil(math.sqrt(2 * order)) + 1
+    narrow = max(2.0 * math.log2(max(order, 2)), 1.5 * math.cbrt(order) + 2.0)
     # multiples of 8 fill vector registers
-    return min(order, barvinok_pataki, 8 * int(np.ceil(narrow / 8)))
+    return min(order, barvinok_pataki, 8 * math.ceil(narrow / 8))
 
 
 class FactorSource(Protocol):

@@ -96,8 +96,10 @@ class Preparation:
         first = np.concatenate([[0], np.cumsum(totals)])
         order = np.empty(first[-1], dtype=np.int64)
         entries = int(degree.sum())
-        blocks = np.empty(entries), np.empty(entries, cost.indices.dtype)
-        starts = np.empty(first[-1] + totals.size, cost.indptr.dtype)
+        # the narrowest that will do, because SciPy would look for it otherwise
+        kind: type[np.signedinteger] = np.int32 if max(entries, rows) <= np.iinfo(np.int32).max else np.int64
+        blocks = np.empty(entries), np.empty(entries, kind)
+        starts = np.empty(first[-1] + totals.size, kind)
         group(*csr, degree, labels, part_of, first, first.copy(), waiting, order, *blocks, starts)
         self.parts = _parts(totals, order, *blocks, starts)
 
