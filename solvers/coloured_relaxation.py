@@ -47,9 +47,9 @@ class ColouredRelaxation(OverRelaxation):
             [rows[first : min(first + PIECE, end)] for first in range(start, end, PIECE)]
             for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
         ]
-        numbers = iter(range(sum(map(len, pieces))))
-        self._classes = [[(next(numbers), piece) for piece in alike] for alike in pieces]
         self._pieces = sum(map(len, pieces))
+        numbers = iter(range(self._pieces))
+        self._classes = [[(next(numbers), piece) for piece in alike] for alike in pieces]
 
     def _run(self, factor: Factor, count: int) -> tuple[float, float]:
         decreases = np.empty((count, self._pieces))

@@ -33,15 +33,14 @@ def together(workers: int, work: Callable[[int, Meet], Result]) -> Result:
     def guarded(worker: int) -> Result:
         try:
             return work(worker, barrier.wait)
-        except BaseException:
+        except BaseException:  # whatever ended this one, the others must not wait for it
             barrier.abort()
             raise
 
     with ThreadPoolExecutor(workers) as pool:
         try:
             tasks = [pool.submit(guarded, worker) for worker in range(workers)]
-        except BaseException:
-            # no thread may wait for one that could not be started
+        except BaseException:  # an interrupt too: no thread may wait for one that was not started
             barrier.abort()
             raise
         # waited for in here, so that an interrupt leaves no thread at work behind

@@ -242,6 +242,7 @@ def _formed_least_shift(basis: NDArray[np.floating], target: NDArray[np.float64]
     products = axes[first] * axes[second]
     equations = products @ products.T
     np.einsum("ii->i", equations)[:] *= 1.0 + RIDGE
+    # the ridge is far above rounding, so this cannot fail
     _, solution, _ = la.lapack.dposv(equations.T, target[first, second], lower=1, overwrite_a=1)
     return np.asarray(solution @ products)
 

@@ -8,6 +8,7 @@ only an escape asks for, costs a second run of the recurrence.
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
@@ -63,7 +64,6 @@ class Krylov:
     """
 
     def __init__(self, cost: Cost, dual: Vector, start: Vector, workers: int = 1) -> None:
-        self._dual = dual
         self._start = start
         self._half_steps: HalfSteps = _SparseRows(cost, dual) if sp.issparse(cost) else _Whole(cost, dual)
         count = SHARED_BY * math.ceil(start.size / (SHARED_BY * PIECE))
@@ -150,15 +150,8 @@ class _SparseRows:
     def __init__(self, cost: sp.csr_array, dual: Vector) -> None:
         from solvers.kernels import krylov
 
-        self._arguments = (cost.indptr, cost.indices, cost.data, dual)
-        self._image = krylov.image_rows
+        self.image = partial(krylov.image_rows, cost.indptr, cost.indices, cost.data, dual)
         self.subtract = krylov.subtract_rows
-
-    def image(
-        self, previous: Vector, current: Vector, first: int, last: int, scale: float, back: float
-    ) -> float:
-        product: float = self._image(*self._arguments, previous, current, first, last, scale, back)
-        return product
 
 
 class _Whole:

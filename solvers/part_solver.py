@@ -17,7 +17,7 @@ from solvers.over_relaxation import OverRelaxation
 from solvers.part_certificate import SHARP, PartCertificate, Verdict
 from solvers.products import Products
 from solvers.run import Run
-from solvers.sphere import Factor, normalise, row_products
+from solvers.sphere import Factor, normalise, normalise_in_place
 from solvers.trust_region import TrustRegion
 
 # Iterations between looks at the decrease; the time limit is checked there too.
@@ -197,22 +197,15 @@ class PartSolver:
 
     def _look(self, allowed: float, *, thorough: bool = True) -> float:
         """Find the best multipliers at the present point; return the gap that is to be expected of them."""
-        if self.factor.dtype != np.float64:
+        rounded = self.factor.dtype != np.float64
+        if rounded:
             self.factor = self._products.arrange(self.factor)
-            self._return_to_spheres()
-        elif self._method.iterations > STEADY:
-            self._return_to_spheres()
+        if rounded or self._method.iterations > STEADY:
+            pieces = self._products.pieces(self.factor.shape[1])
+            pieces.map(lambda rows: normalise_in_place(self.factor[rows]))
         found = self._certificate.look(self.factor, self.rank, allowed, thorough=thorough)
         self.value, self._gradient_norm = found.value, found.gradient_norm
         return self._certificate.evidence.implied
-
-    def _return_to_spheres(self) -> None:
-        """Sweeps drift off them by rounding."""
-
-        def scale(rows: slice) -> None:
-            self.factor[rows] /= np.sqrt(row_products(self.factor[rows], self.factor[rows]))[:, None]
-
-        self._products.pieces(self.factor.shape[1]).map(scale)
 
     def settle(self, number: int, run: Run) -> None:
         """Compute the bound at the present point, as after a limit, no more sharply than the point deserves."""

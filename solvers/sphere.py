@@ -16,7 +16,7 @@ Factor = NDArray[np.float64]
 def random_rows(rows: int, rank: int, rng: np.random.Generator) -> Factor:
     """Unit rows drawn uniformly from the sphere, shape (rows, rank)."""
     drawn = rng.standard_normal((rows, rank))
-    drawn /= np.sqrt(row_products(drawn, drawn))[:, None]
+    normalise_in_place(drawn)
     return drawn
 
 
@@ -37,6 +37,11 @@ def normalise(rows: Factor) -> Factor:
     if not np.all(lengths > 0):
         raise ValueError(f"rows must not be zero; row {int(np.argmin(lengths))} is")
     return rows / lengths[:, None]
+
+
+def normalise_in_place(rows: Factor) -> None:
+    """Divide each row by its length, where none is known to be zero."""
+    rows /= np.sqrt(row_products(rows, rows))[:, None]
 
 
 def row_products(left: Factor, right: Factor) -> NDArray[np.float64]:
