@@ -30,7 +30,7 @@ format: $(STAMP)
 	$(RUN) -m ruff check --fix .
 
 bench: $(STAMP)
-	$(RUN) benchmarks/sdp.py --output output
+	$(RUN) -m benchmarks.sdp.sdp --output output
 
 notebooks: $(STAMP)
 	$(RUN) notebooks/execute.py

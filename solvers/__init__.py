@@ -1,17 +1,17 @@
 """Semidefinite relaxations of binary quadratic problems: exact, low-rank, certified."""
 
-from solvers.brute_force import brute_force
-from solvers.exact import exact
-from solvers.gram import Gram
-from solvers.io import read_problem, read_rudy, read_sdpa
-from solvers.local_search import one_flip, two_flip
+from solvers.exact.brute_force import brute_force
+from solvers.exact.shor import exact
+from solvers.heuristics.local_search import one_flip, two_flip
+from solvers.heuristics.result import SearchEnd, SearchMoment, SearchResult
+from solvers.heuristics.rounding import Rounding, round_fixed_mean, round_homogeneous
+from solvers.heuristics.tabu_search import tabu_search
+from solvers.io.readers import read_problem, read_rudy, read_sdpa
 from solvers.low_rank import low_rank
 from solvers.many import Outcome, solve_many
-from solvers.problem import BinaryQuadratic, Elliptope, MaxCut, symmetrise
-from solvers.rounding import Rounding, round_fixed_mean, round_homogeneous
-from solvers.search_result import SearchEnd, SearchMoment, SearchResult
-from solvers.solution import Iteration, Solution, Status
-from solvers.tabu import tabu_search
+from solvers.problems.gram import Gram
+from solvers.problems.problem import BinaryQuadratic, Elliptope, MaxCut, symmetrise
+from solvers.problems.solution import Iteration, Solution, Status
 
 __all__ = [
     "BinaryQuadratic",

@@ -11,15 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
-from solvers.gram import Gram
-from solvers.part_solver import PartSolver
-from solvers.preparation import Preparation
-from solvers.problem import Elliptope, Problem, as_problem
-from solvers.rigorous import check_provable, prove
-from solvers.run import Run, Stop
-from solvers.scaling import probe_operator
-from solvers.solution import Iteration, Solution, Status, relative_gap
-from solvers.sphere import normalise, random_rows
+from solvers.burer_monteiro.component_solver import PartSolver
+from solvers.burer_monteiro.monitor import Run, Stop
+from solvers.burer_monteiro.presolve import Preparation
+from solvers.certificates.rigorous import check_provable, prove
+from solvers.linalg.sphere import normalise, random_rows
+from solvers.problems.gram import Gram
+from solvers.problems.problem import Elliptope, Problem, as_problem
+from solvers.problems.scaling import probe_operator
+from solvers.problems.solution import Iteration, Solution, Status, relative_gap
 
 MAX_PASSES = 3
 # A proof loses a little to rounding and to the shift that lets it through: the estimate goes further by this share.

@@ -14,8 +14,8 @@ import numpy as np
 
 from solvers import checks
 from solvers.low_rank import low_rank
-from solvers.problem import BinaryQuadratic, Elliptope, MaxCut, Problem
-from solvers.solution import Solution, Status
+from solvers.problems.problem import BinaryQuadratic, Elliptope, MaxCut, Problem
+from solvers.problems.solution import Solution, Status
 
 # What solve_many itself decides, for every problem.
 _OWN = ("problem", "rng", "max_seconds", "callback")

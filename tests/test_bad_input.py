@@ -18,9 +18,9 @@ from solvers import (
     solve_many,
     tabu_search,
 )
-from solvers.certificate import dual_bound, dual_vector
-from solvers.planted import planted_dense
-from solvers.rigorous import rigorous_bound
+from solvers.certificates.dual_bound import dual_bound, dual_vector
+from solvers.certificates.rigorous import rigorous_bound
+from solvers.testing.planted import planted_dense
 from vispa import SignGaussian
 
 PROBLEM = BinaryQuadratic(np.eye(3))

@@ -12,9 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 TINY = """
 import sys
-sys.path.insert(0, "benchmarks")
-import batch_ceilings
-import sdp_batch
+
+from benchmarks.sdp import batch_ceilings
+from benchmarks.sdp import sdp_batch
 from pathlib import Path
 
 batch_ceilings.REPEATS = 1
@@ -25,8 +25,8 @@ sdp_batch.main(["--output", sys.argv[1], "--remark", "tiny"])
 
 TINY_SHARED = """
 import sys
-sys.path.insert(0, "benchmarks")
-import sdp_shared
+
+from benchmarks.sdp import sdp_shared
 
 sdp_shared.GRIDS = {"cpu": {8: 3}}
 sdp_shared.main(["--output", sys.argv[1], "--remark", "tiny"])

@@ -1,15 +1,12 @@
 """The CIFAR-10 script, run whole on a tiny folder: subsets, tuning, time limit and report do what they say."""
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import cifar
+from benchmarks.networks import cifar
 
 COMMON = ["--width", "2", "--batch-size", "16", "--samples", "2", "--name", "tiny"]
 

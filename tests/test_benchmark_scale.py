@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_every_row_is_certified_and_plotted(tmp_path):
     command = [
         sys.executable,
-        str(ROOT / "benchmarks/sdp_scale.py"),
+        "-m",
+        "benchmarks.sdp.sdp_scale",
         "--output",
         str(tmp_path),
         "--largest",

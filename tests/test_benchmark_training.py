@@ -36,7 +36,7 @@ class BinarizeConv2dSDP(nn.Module):
 def content(tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("training")
     (folder / "layer.py").write_text(LAYER)
-    command = [sys.executable, str(ROOT / "benchmarks" / "training.py"), "--output", str(folder)]
+    command = [sys.executable, "-m", "benchmarks.networks.training", "--output", str(folder)]
     sizes = ["--width", "2", "--batch", "2", "4", "--rank", "1", "3", "--rounds", "3"]
     options = ["--network", "resnet18-1w1a", *sizes, "--remark", "Busy."]
     done = subprocess.run(

@@ -17,7 +17,6 @@ import scipy.sparse as sp
 from solvers import MaxCut, exact
 
 ROOT = Path(__file__).resolve().parents[1]
-BENCHMARKS = ROOT / "benchmarks"
 
 # Stands in for the mixing method: announces a value that approaches -9 geometrically, and writes unit rows.
 STAND_IN = """#!{python}
@@ -33,7 +32,7 @@ open(path + ".sol", "w").write("\\n".join("1 0" for _ in range(order)))
 def run_benchmark(output: Path, *arguments: str) -> dict[str, Any]:
     """Run the program as a user does, and return its JSON."""
     done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "sdp.py"), "--output", str(output), *arguments],
+        [sys.executable, "-m", "benchmarks.sdp.sdp", "--output", str(output), *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -43,12 +42,6 @@ def run_benchmark(output: Path, *arguments: str) -> dict[str, Any]:
     table = Path(done.stdout.strip())
     assert table.read_text().startswith("# Unit-diagonal SDPs")
     return json.loads(table.with_suffix(".json").read_text())
-
-
-@pytest.fixture
-def benchmark_modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the test import the benchmark's modules, which are scripts and not a package."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
 def bipartite_file(folder: Path) -> Path:
@@ -79,10 +72,9 @@ def test_every_solver_reaches_the_known_optimum(tmp_path: Path) -> None:
     assert report["versions"]["numpy"] == np.__version__
 
 
-@pytest.mark.usefixtures("benchmark_modules")
 def test_mixing_stops_at_the_first_value_within_the_tolerance(tmp_path: Path) -> None:
-    from instances import from_file
-    from mixing import run_mixing
+    from benchmarks.sdp.instances import from_file
+    from benchmarks.sdp.mixing import run_mixing
 
     program = tmp_path / "stand-in"
     program.write_text(STAND_IN.format(python=sys.executable))
@@ -102,9 +94,8 @@ def test_mixing_stops_at_the_first_value_within_the_tolerance(tmp_path: Path) ->
         assert outcome.seconds is None
 
 
-@pytest.mark.usefixtures("benchmark_modules")
 def test_rudy_file_of_any_cost_has_the_same_optimum(tmp_path: Path) -> None:
-    from instances import write_rudy
+    from benchmarks.sdp.instances import write_rudy
     from solvers import Elliptope, read_rudy
 
     generator = np.random.default_rng(0)
@@ -115,9 +106,8 @@ def test_rudy_file_of_any_cost_has_the_same_optimum(tmp_path: Path) -> None:
     assert written.value + offset == pytest.approx(exact(Elliptope(cost)).value, rel=1e-6)
 
 
-@pytest.mark.usefixtures("benchmark_modules")
 def test_generated_graphs_are_what_their_names_say() -> None:
-    from instances import generated
+    from benchmarks.sdp.instances import generated
 
     sparse, dense, torus = generated(100)
     assert [sparse.name, dense.name, torus.name] == ["sparse-100", "dense-100", "torus-100"]
@@ -129,10 +119,9 @@ def test_generated_graphs_are_what_their_names_say() -> None:
         assert abs(instance.cost - instance.cost.T).max() == 0
 
 
-@pytest.mark.usefixtures("benchmark_modules")
 def test_accuracy_agrees_with_the_definition() -> None:
-    from accuracy import measure
-    from instances import Instance
+    from benchmarks.sdp.accuracy import measure
+    from benchmarks.sdp.instances import Instance
 
     graph = np.ones((5, 5)) - np.eye(5)
     cost = sp.csr_array(MaxCut(graph).relaxation().cost)
@@ -149,10 +138,9 @@ def test_accuracy_agrees_with_the_definition() -> None:
     assert reached.dense_gap == pytest.approx(expected)
 
 
-@pytest.mark.usefixtures("benchmark_modules")
 def test_ratios_take_the_fastest_setting_of_a_peer() -> None:
-    from outcome import Outcome
-    from report import Row, ratios
+    from benchmarks.sdp.outcome import Outcome
+    from benchmarks.sdp.report import Row, ratios
 
     def row(name: str, ours: float, *peers: float | None) -> Any:
         settings = zip(("default", "/2"), peers, strict=True)

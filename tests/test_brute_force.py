@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solvers import BinaryQuadratic, Elliptope, MaxCut, brute_force
-from solvers.brute_force import MAX_MINIMISERS
+from solvers.exact.brute_force import MAX_MINIMISERS
 from solvers.testing import degenerate_problems, in_representation
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from vispa.cli import main
-from vispa.gaussian import SignGaussian
+from vispa.gaussian.sign_gaussian import SignGaussian
 
 
 def test_text_goes_to_standard_output_and_status_is_zero(capsys: pytest.CaptureFixture[str]) -> None:

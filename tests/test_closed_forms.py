@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import vispa
 from vispa import SignGaussian
-from vispa.entropy import binary_entropy, conditional_entropy
-from vispa.orthant import sign_covariance, sign_mean, sign_variance
+from vispa.gaussian.entropy import binary_entropy, conditional_entropy
+from vispa.gaussian.orthant import sign_covariance, sign_mean, sign_variance
 
 mpmath.mp.dps = 40
 ROOT_TWO = mpmath.sqrt(2)

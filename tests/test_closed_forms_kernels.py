@@ -8,10 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vispa.free_energy import mean_field_negentropy
-from vispa.latent import inverse_mills
-from vispa.optim import flipped
-from vispa.ste import (
+from vispa.estimators.kernels import (
     EdeKernel,
     bireal_kernel,
     gaussian_kernel,
@@ -20,6 +17,9 @@ from vispa.ste import (
     swish_sign_kernel,
     tanh_kernel,
 )
+from vispa.estimators.latent import inverse_mills
+from vispa.inference.free_energy import mean_field_negentropy
+from vispa.optim import flipped
 
 mpmath.mp.dps = 40
 

@@ -7,20 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sparse_examples import gaussian_graph
 
-import solvers.coloured_relaxation
-import solvers.part_solver
+import solvers.burer_monteiro.component_solver
+import solvers.methods.coloured_relaxation
 from solvers import MaxCut, low_rank
-from solvers.coloured_relaxation import ColouredRelaxation, few_colours
-from solvers.over_relaxation import DELAY
-from solvers.products import Products
-from solvers.sphere import random_rows
+from solvers.linalg.matvec import Products
+from solvers.linalg.sphere import random_rows
+from solvers.methods.coloured_relaxation import ColouredRelaxation, few_colours
+from solvers.methods.over_relaxation import DELAY
 
 
 @pytest.fixture
 def every_size_in_parallel(monkeypatch):
     """Colours for small problems too, in pieces of a few rows."""
-    monkeypatch.setattr(solvers.part_solver, "PARALLEL_ORDER", 2)
-    monkeypatch.setattr(solvers.coloured_relaxation, "PIECE", 7)
+    monkeypatch.setattr(solvers.burer_monteiro.component_solver, "PARALLEL_ORDER", 2)
+    monkeypatch.setattr(solvers.methods.coloured_relaxation, "PIECE", 7)
 
 
 @settings(max_examples=40)

@@ -252,7 +252,7 @@ def test_a_tolerance_below_rounding_ends_inaccurate():
     "failure", [{"status": Status.FAILED}, {"value": np.nan}, {"status": Status.STALLED, "gap": 0.1}]
 )
 def test_a_failure_is_a_solver_error(monkeypatch, failure):
-    from solvers import cvxpy_solver
+    from solvers.cvxpy_plugin import solver as cvxpy_solver
 
     def fail(*arguments, **options):
         return dataclasses.replace(vispa.low_rank(*arguments, **options), **failure)

@@ -9,13 +9,13 @@ from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import Delaunay
 from sparse_examples import gaussian_graph
 
-import solvers.part_certificate
+import solvers.certificates.component
 from solvers import MaxCut, low_rank, read_problem
-from solvers.definiteness import Definiteness, widest_level
-from solvers.dual_correction import FactorRange
-from solvers.lanczos import Eigenpair
-from solvers.products import Products
-from solvers.sphere import normalise
+from solvers.certificates.cholesky_test import Definiteness, widest_level
+from solvers.certificates.multipliers import FactorRange
+from solvers.linalg.lanczos import Eigenpair
+from solvers.linalg.matvec import Products
+from solvers.linalg.sphere import normalise
 
 
 def planar_graphs(order, seed, layers=1):
@@ -98,7 +98,7 @@ def test_lanczos_may_overlook_what_it_likes(rank, layers, monkeypatch):
         krylov.extend(5)
         return Eigenpair(0.0, 0.0, 5, np.eye(5)[0])
 
-    monkeypatch.setattr(solvers.part_certificate, "smallest_eigenpair", blind)
+    monkeypatch.setattr(solvers.certificates.component, "smallest_eigenpair", blind)
     solution = low_rank(MaxCut(planar_graphs(500, 1, layers)), rank=rank, rng=0, max_iterations=3000)
     claimed = solution.gap
     assert true_gap(solution) <= 1.001 * claimed + 1e-10

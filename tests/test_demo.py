@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from solvers.brute_force import brute_force
-from vispa.demo import binary_row, main
-from vispa.demo_plot import latent_layers
-from vispa.training.data import digits
+from solvers.exact.brute_force import brute_force
+from vispa.demo.__main__ import binary_row, main
+from vispa.demo.plot import latent_layers
+from vispa.training.data.labelled_images import digits
+from vispa.training.data.split import split
 from vispa.training.recipes import recipe
 from vispa.training.run import prepare
-from vispa.training.split import split
 
 
 def test_value_of_the_binary_row_is_its_squared_error():
@@ -76,6 +76,6 @@ def test_demonstration_prints_tables_and_saves_a_plot(tmp_path, capsys):
     [(["--seeds", "0"], "seeds"), (["--plot", "demo.jpg"], "plot"), (["--train-size", "5"], "train_size")],
 )
 def test_bad_arguments_exit_with_two_and_are_named(capsys, monkeypatch, arguments, named):
-    monkeypatch.setattr("vispa.demo.show_sdp", lambda: None)
+    monkeypatch.setattr("vispa.demo.__main__.show_sdp", lambda: None)
     assert main(["--workers", "1", *arguments]) == 2
     assert named in capsys.readouterr().err

@@ -6,12 +6,12 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import solvers.dual_correction
+import solvers.certificates.multipliers
 from solvers import MaxCut, low_rank
-from solvers.dual_correction import AXIS, RESIDUAL, FactorRange, least_shift
-from solvers.over_relaxation import OverRelaxation
-from solvers.products import Products
-from solvers.sphere import random_rows
+from solvers.certificates.multipliers import AXIS, RESIDUAL, FactorRange, least_shift
+from solvers.linalg.matvec import Products
+from solvers.linalg.sphere import random_rows
+from solvers.methods.over_relaxation import OverRelaxation
 
 
 def random_graph(order, degree, seed):
@@ -50,7 +50,7 @@ def test_least_shift_solves_its_equations_with_least_norm(rows, rank, seed, form
     # of large factors single precision sees enough
     share, accuracy = (1e-10, 1e-8) if formed else (1e-4, 1e-3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(solvers.dual_correction, "FORMED", 2_000_000 if formed else 0)
+        patch.setattr(solvers.certificates.multipliers, "FORMED", 2_000_000 if formed else 0)
         shift = least_shift(basis, target, share, 200)
     np.testing.assert_array_equal(target, original)
     size = np.linalg.norm(target)

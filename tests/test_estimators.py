@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from solvers.problem import BinaryQuadratic
+from solvers.problems.problem import BinaryQuadratic
 from vispa import SignGaussian
-from vispa.enumeration import all_signs
-from vispa.estimators import (
+from vispa.estimators.losses import CallableLoss, QuadraticLoss
+from vispa.estimators.registry import (
     ESTIMATORS,
     bireal_kernel,
     draw_noise,
@@ -21,8 +21,8 @@ from vispa.estimators import (
     swish_sign_kernel,
     tanh_kernel,
 )
-from vispa.free_energy import mean_field_negentropy, semi_implicit_negentropy
-from vispa.losses import CallableLoss, QuadraticLoss
+from vispa.gaussian.enumeration import all_signs
+from vispa.inference.free_energy import mean_field_negentropy, semi_implicit_negentropy
 
 CPU = torch.device("cpu")
 KERNELS = [hard_tanh_kernel, bireal_kernel, tanh_kernel, gaussian_kernel]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 
 from solvers import BinaryQuadratic, Elliptope, MaxCut, Status, brute_force, exact, low_rank, read_problem
-from solvers.exact import TriangleSolution
+from solvers.exact.shor import TriangleSolution
+from solvers.exact.triangle_inequalities import all_triangles, most_violated
 from solvers.testing import (
     Planted,
     assert_certified,
@@ -16,7 +17,6 @@ from solvers.testing import (
     in_representation,
     planted_problems,
 )
-from solvers.triangle import all_triangles, most_violated
 
 SOLVERS = ["clarabel", "scs"]
 
@@ -111,7 +111,7 @@ def test_triangle_inequalities_hold_and_tighten(
     n: int, threshold: int, worst: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # 12: all at once; 24: in rounds until all hold; the last: as for large N, to the coarser tolerance.
-    monkeypatch.setattr(sys.modules["solvers.exact"], "ALL_TRIANGLES_UP_TO", threshold)
+    monkeypatch.setattr(sys.modules["solvers.exact.shor"], "ALL_TRIANGLES_UP_TO", threshold)
     problem = random_graph(n)
     plain, cut = exact(problem), exact(problem, triangle_inequalities=True)
     assert_certified(cut)

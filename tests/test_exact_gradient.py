@@ -6,16 +6,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers.problem import BinaryQuadratic
+from solvers.problems.problem import BinaryQuadratic
 from theory_checks.oracles import central_difference
 from vispa import SignGaussian
-from vispa.edge_estimators import edge_differences
-from vispa.enumeration import all_signs
-from vispa.estimators import ESTIMATORS, Draw, draw_noise
-from vispa.exact_gradient import exact_gradient
-from vispa.heuristics import at_mean, deterministic, marginal, through_kernel
-from vispa.losses import CallableLoss, QuadraticLoss
-from vispa.ste import hard_tanh_kernel, identity_kernel
+from vispa.estimators.biased import at_mean, deterministic, marginal, through_kernel
+from vispa.estimators.exact_gradient import exact_gradient
+from vispa.estimators.kernels import hard_tanh_kernel, identity_kernel
+from vispa.estimators.local import edge_differences
+from vispa.estimators.losses import CallableLoss, QuadraticLoss
+from vispa.estimators.registry import ESTIMATORS, Draw, draw_noise
+from vispa.gaussian.enumeration import all_signs
 
 N = 4
 TABLE = np.random.default_rng(5).normal(size=2**N)

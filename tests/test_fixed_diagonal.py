@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import aslinearoperator
 
 from solvers import Elliptope, Status, brute_force, exact, low_rank, one_flip, round_homogeneous, tabu_search
-from solvers.certificate import dense_cost, dual_bound
-from solvers.planted import planted_dyadic
-from solvers.rigorous import rigorous_bound
+from solvers.certificates.dual_bound import dense_cost, dual_bound
+from solvers.certificates.rigorous import rigorous_bound
 from solvers.testing import assert_certified
+from solvers.testing.planted import planted_dyadic
 
 FORMS = {"dense": np.array, "sparse": sp.csr_array, "operator": aslinearoperator}
 

@@ -7,12 +7,12 @@ from scipy.special import erf, ndtr, xlogy
 from scipy.stats import multivariate_normal
 
 from solvers.low_rank import low_rank
-from solvers.problem import BinaryQuadratic, Elliptope
+from solvers.problems.problem import BinaryQuadratic, Elliptope
 from vispa import SignGaussian
-from vispa.entropy import Estimate, binary_entropy, conditional_entropy
-from vispa.enumeration import all_signs, entropy, mixture_probabilities
-from vispa.orthant import sign_covariance
-from vispa.quadrature import integrate_log_concave
+from vispa.gaussian.entropy import Estimate, binary_entropy, conditional_entropy
+from vispa.gaussian.enumeration import all_signs, entropy, mixture_probabilities
+from vispa.gaussian.orthant import sign_covariance
+from vispa.gaussian.quadrature import integrate_log_concave
 
 
 def random_law(seed: int, n: int = 6, rank: int = 1) -> SignGaussian:

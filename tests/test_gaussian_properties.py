@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vispa import SignGaussian
-from vispa.enumeration import all_signs, entropy
-from vispa.orthant import sign_covariance, sign_variance
+from vispa.gaussian.enumeration import all_signs, entropy
+from vispa.gaussian.orthant import sign_covariance, sign_variance
 
 # Ordinary numbers, exact zeros (steps, parallel rows, K = 0 in effect) and both ends of the float range.
 NUMBERS = st.one_of(

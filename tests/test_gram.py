@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solvers import BinaryQuadratic, Elliptope, Gram, Status, brute_force, exact, low_rank, round_homogeneous
-from solvers.binary import binary_form, diagonal, frobenius_norm
-from solvers.factored_sweep import FactoredSweep
-from solvers.over_relaxation import OverRelaxation
-from solvers.parts import split_diagonal
-from solvers.products import Products
-from solvers.rigorous import rigorous_bound
-from solvers.scaling import binary_exponent, scale_by_power
-from solvers.sphere import random_rows
+from solvers.certificates.rigorous import rigorous_bound
+from solvers.linalg.matvec import Products
+from solvers.linalg.sphere import random_rows
+from solvers.methods.gram_relaxation import FactoredSweep
+from solvers.methods.over_relaxation import OverRelaxation
+from solvers.problems.binary_form import binary_form, diagonal, frobenius_norm
+from solvers.problems.components import split_diagonal
+from solvers.problems.scaling import binary_exponent, scale_by_power
 from solvers.testing import assert_certified
 
 FORMS = {"dense": np.array, "sparse": sp.csr_array}

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from solvers.brute_force import brute_force
-from solvers.problem import BinaryQuadratic
+from solvers.exact.brute_force import brute_force
+from solvers.problems.problem import BinaryQuadratic
 from vispa import SignGaussian, minimize
-from vispa.enumeration import all_signs
-from vispa.result import InferenceStatus
+from vispa.gaussian.enumeration import all_signs
+from vispa.inference.result import InferenceStatus
 
 FERROMAGNET = BinaryQuadratic(np.full((6, 6), -0.1))
 FREE_ENERGY, MEAN_FIELD = -5.285, -4.759

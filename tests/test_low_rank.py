@@ -7,8 +7,8 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from solvers import BinaryQuadratic, Elliptope, MaxCut, Status, low_rank
-from solvers.certificate import dense_cost, dual_bound, dual_vector
-from solvers.rigorous import rigorous_bound
+from solvers.certificates.dual_bound import dense_cost, dual_bound, dual_vector
+from solvers.certificates.rigorous import rigorous_bound
 
 
 def independent_gap(solution):
@@ -221,7 +221,7 @@ GRAPHS = ["G1", "G11", "G14", "G22", "G43", "G51"]
 def test_real_files_agree_with_their_certified_optima(shared_data, name):
     import json
 
-    from solvers.io import read_problem
+    from solvers.io.readers import read_problem
 
     folder, suffix = ("gset", "") if name in GRAPHS else ("sdplib", ".dat-s")
     problem = read_problem(shared_data / folder / (name + suffix))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solvers import BinaryQuadratic, Elliptope, exact, low_rank
-from solvers.certificate import dense_cost
+from solvers.certificates.dual_bound import dense_cost
 from solvers.testing import assert_certified, degenerate_problems, planted_problems, planted_sparse
 
 TOLERANCE = 1e-6

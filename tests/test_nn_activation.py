@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import vispa
+from vispa.estimators.kernels import EdeKernel, gaussian_kernel, kernel_named
 from vispa.nn.activation import plain_sign
-from vispa.ste import EdeKernel, gaussian_kernel, kernel_named
 
 NAMES = ["bi-real", "hard-tanh", "tanh", "gaussian", "identity", "swish-sign"]
 

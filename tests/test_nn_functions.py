@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vispa
-from vispa.nn.functions import CorrelatedLatent, ScaledSign, sign
+from vispa.nn.weights.autograd import CorrelatedLatent, ScaledSign, sign
 
 
 def test_both_zeros_count_as_plus_one():

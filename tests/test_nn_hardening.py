@@ -46,7 +46,7 @@ def test_posteriors_of_the_copies_are_freed_at_once(monkeypatch, options):
         watched.extend(weakref.ref(found.weight) for found in binary_layers(twin))
         return twin
 
-    monkeypatch.setattr("vispa.nn.hardening.deepcopy", watching_copy)
+    monkeypatch.setattr("vispa.nn.conversion.harden.deepcopy", watching_copy)
     gc.disable()
     try:
         plain = vispa.harden(model)

@@ -12,8 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 import vispa
-from vispa.nn import binary_layers, eager
-from vispa.nn.eager import GradientMemory, multiply_add, outer
+from vispa.nn import binary_layers
+from vispa.nn.weights import memory as eager
+from vispa.nn.weights.memory import GradientMemory, multiply_add, outer
 
 
 class Peak(TorchDispatchMode):

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vispa.nn import projection
-from vispa.nn.projection import project_rows, row_squares
+from vispa.nn.weights import projection
+from vispa.nn.weights.projection import project_rows, row_squares
 
 
 @settings(max_examples=25)

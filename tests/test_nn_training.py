@@ -9,7 +9,7 @@ from torch import nn
 
 import vispa
 from vispa.nn import binary_layers
-from vispa.nn.weights import BinaryWeight
+from vispa.nn.weights.binary_weight import BinaryWeight
 
 
 @pytest.mark.parametrize("method", ["vispa", "bernoulli"])

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from vispa.kernel_density import KernelDensity
-from vispa.ste import EdeKernel, NoiseLaw, bireal_kernel, noise_of, ste_kernel, tanh_kernel
+from vispa.estimators.kernel_density import KernelDensity
+from vispa.estimators.kernels import EdeKernel, NoiseLaw, bireal_kernel, noise_of, ste_kernel, tanh_kernel
 
 X = torch.linspace(-6, 6, 241, dtype=torch.float64)
 LEVELS = torch.linspace(0.001, 0.999, 333, dtype=torch.float64)

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
-import solvers.preparation
+import solvers.burer_monteiro.presolve
 from solvers import Elliptope, exact, low_rank
-from solvers.certificate import dense_slack
-from solvers.preparation import Preparation
+from solvers.burer_monteiro.presolve import Preparation
+from solvers.certificates.dual_bound import dense_slack
 
 
 def sparse_cost(order, edges, seed, *, diagonal=True, scale=1.0):
@@ -55,7 +55,7 @@ def core_of(cost):
 def test_parts_hold_the_core_and_nothing_else(order, edges, seed, exponent, small):
     cost = sparse_cost(order, edges, seed, scale=2.0**exponent)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(solvers.preparation, "SMALL_COMPONENT", small)
+        patch.setattr(solvers.burer_monteiro.presolve, "SMALL_COMPONENT", small)
         prepared = Preparation(cost)
     core = core_of(cost)
     rows = np.concatenate([part.rows for part in prepared.parts] + [np.empty(0, int)])
@@ -137,7 +137,7 @@ def test_what_scipy_says_of_a_large_graph_is_what_compiled_code_says(diagonal, m
     cost = sp.csr_array(ring + sparse_cost(600, 900, 3, diagonal=diagonal))
     found = []
     for large in (500, 10_000):
-        monkeypatch.setattr(solvers.preparation, "LARGE", large)
+        monkeypatch.setattr(solvers.burer_monteiro.presolve, "LARGE", large)
         found.append(Preparation(cost))
     by_scipy, compiled = found
     assert by_scipy.fixed_value == compiled.fixed_value

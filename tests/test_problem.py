@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from solvers import BinaryQuadratic, Elliptope, MaxCut, checks, low_rank, symmetrise
-from solvers.solution import relative_gap
+from solvers.problems.solution import relative_gap
 from solvers.testing import assert_certified, degenerate_matrix, in_representation
 
 NAN, INF = float("nan"), float("inf")

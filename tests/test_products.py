@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.linalg import aslinearoperator
 
-import solvers.over_relaxation
+import solvers.methods.over_relaxation
 from solvers import Elliptope, low_rank
-from solvers.over_relaxation import DELAY, OWED, OverRelaxation
-from solvers.products import Products
-from solvers.sphere import random_rows
+from solvers.linalg.matvec import Products
+from solvers.linalg.sphere import random_rows
+from solvers.methods.over_relaxation import DELAY, OWED, OverRelaxation
 
 
 def hollow_matrix(order, density, rng, scale=1.0):
@@ -103,7 +103,7 @@ def test_sweeps_that_only_pass_energy_around_are_damped():
     values = []
     for owed in ((), OWED):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(solvers.over_relaxation, "OWED", owed)
+            patch.setattr(solvers.methods.over_relaxation, "OWED", owed)
             factor = products.arrange(random_rows(side**2, 24, np.random.default_rng(0)))
             method = OverRelaxation(products)
             while method.iterations < 2500:

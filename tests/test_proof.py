@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solvers import Elliptope, low_rank
-from solvers.binary import frobenius_norm
-from solvers.certificate import dual_bound
-from solvers.planted import planted_dyadic, planted_sparse
-from solvers.rigorous import rigorous_bound
+from solvers.certificates.dual_bound import dual_bound
+from solvers.certificates.rigorous import rigorous_bound
+from solvers.problems.binary_form import frobenius_norm
+from solvers.testing.planted import planted_dyadic, planted_sparse
 
 # What is done to the optimal dual vector before a bound is asked for: nothing leaves S singular, which is as hard
 # as it gets.

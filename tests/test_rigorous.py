@@ -10,10 +10,11 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers import Elliptope, elimination, low_rank, read_problem
-from solvers.elimination import Elimination, TooMuchFill
-from solvers.planted import planted_dyadic
-from solvers.rigorous import rigorous_bound
+from solvers import Elliptope, low_rank, read_problem
+from solvers.certificates.rigorous import rigorous_bound
+from solvers.linalg import sparse_cholesky as elimination
+from solvers.linalg.sparse_cholesky import Elimination, TooMuchFill
+from solvers.testing.planted import planted_dyadic
 
 
 def grid(rows, columns, *, seed=0):
@@ -87,7 +88,7 @@ def test_too_much_fill_is_refused_before_any_work(monkeypatch):
     monkeypatch.setattr(elimination, "MAX_ENTRIES", 10_000)
     with pytest.raises(TooMuchFill, match="10,000 entries"):
         Elimination(random_graph(3000, 6, 0))
-    monkeypatch.setattr("solvers.rigorous.MAX_CORE", 1000)
+    monkeypatch.setattr("solvers.certificates.rigorous.MAX_CORE", 1000)
     with pytest.raises(ValueError, match=r"at N = 3000. Pass certificate='estimate'"):
         low_rank(Elliptope(random_graph(3000, 6, 0)), certificate="rigorous")
     with pytest.raises(ValueError, match="dense cost is offered up to N = 1000; found N = 1001"):

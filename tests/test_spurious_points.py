@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 from solvers import Elliptope, MaxCut, low_rank
-from solvers.lanczos import Krylov, smallest_eigenpair, start_vector
+from solvers.linalg.lanczos import Krylov, smallest_eigenpair, start_vector
 
 
 def sparse_graph(order, seed):

@@ -22,10 +22,10 @@ from solvers import (
     tabu_search,
     two_flip,
 )
-from solvers.binary import binary_form
-from solvers.recombine import combine
+from solvers.heuristics.recombine import combine
+from solvers.heuristics.tabu_walk import Walk
+from solvers.problems.binary_form import binary_form
 from solvers.testing import REPRESENTATIONS, degenerate_problems, in_representation
-from solvers.walk import Walk
 
 BEST_KNOWN = {"G1": 11624, "G51": 3848, "G11": 564}
 

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 
 from solvers import BinaryQuadratic, MaxCut, Solution, Status, exact
-from solvers.binary import dense_matrix
+from solvers.problems.binary_form import dense_matrix
 from solvers.testing import (
     FAMILIES,
     REPRESENTATIONS,

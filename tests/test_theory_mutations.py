@@ -11,7 +11,7 @@ from theory_checks.mutation.subjects import SUBJECTS
 from theory_checks.mutation.table import Table, explanations
 from theory_checks.mutation.verdicts import Kill, examine, uses, verdict_of
 from theory_checks.registry import CLAIMS
-from vispa.gaussian import SignGaussian
+from vispa.gaussian.sign_gaussian import SignGaussian
 
 TABLE = Table.read()
 
@@ -76,11 +76,11 @@ def test_operators_break_formulas_and_leave_the_rest(source: str, expected: list
 
 
 def test_a_mutant_acts_wherever_the_function_was_imported_and_leaves_no_trace() -> None:
-    from vispa import orthant
-    from vispa.orthant import sign_mean
+    from vispa.gaussian import orthant
+    from vispa.gaussian.orthant import sign_mean
 
-    before = function_at("vispa.orthant:sign_mean").__code__
-    negated = next(m for m in mutants_of("vispa.orthant:sign_mean") if m.change.startswith("result"))
+    before = function_at("vispa.gaussian.orthant:sign_mean").__code__
+    negated = next(m for m in mutants_of("vispa.gaussian.orthant:sign_mean") if m.change.startswith("result"))
     with installed(negated):
         assert sign_mean(1.0) < 0
         assert SignGaussian([1.0], None, [1.0]).mean_signs()[0] < 0
@@ -90,22 +90,22 @@ def test_a_mutant_acts_wherever_the_function_was_imported_and_leaves_no_trace() 
 
 def test_methods_properties_and_static_methods_can_be_broken() -> None:
     for subject in (
-        "vispa.gaussian:SignGaussian.factorised",
-        "vispa.nn.functions:ScaledSign.forward",
-        "vispa.gaussian:SignGaussian.n",
+        "vispa.gaussian.sign_gaussian:SignGaussian.factorised",
+        "vispa.nn.weights.autograd:ScaledSign.forward",
+        "vispa.gaussian.sign_gaussian:SignGaussian.n",
     ):
         assert function_at(subject).__code__.co_name == subject.rpartition(".")[2]
     with pytest.raises(ValueError, match="must name a function"):
-        list(mutants_of("vispa.gaussian:SignGaussian.nothing"))
+        list(mutants_of("vispa.gaussian.sign_gaussian:SignGaussian.nothing"))
     with pytest.raises(ValueError, match="no class 'Nobody'"):
-        list(mutants_of("vispa.gaussian:Nobody.nothing"))
+        list(mutants_of("vispa.gaussian.sign_gaussian:Nobody.nothing"))
 
 
 def test_a_claim_is_asked_only_about_what_it_runs() -> None:
-    subjects = ["vispa.orthant:sign_mean", "vispa.optim.update:flipped"]
+    subjects = ["vispa.gaussian.orthant:sign_mean", "vispa.optim.update:flipped"]
     found = uses(subjects, [CLAIMS["B2"], CLAIMS["S1"]])
     assert found["B2"].subjects == {"vispa.optim.update:flipped"}
-    assert found["S1"].subjects == {"vispa.orthant:sign_mean"}
+    assert found["S1"].subjects == {"vispa.gaussian.orthant:sign_mean"}
 
 
 def test_a_measured_number_counts_for_more_than_a_breakdown() -> None:

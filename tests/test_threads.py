@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-import solvers.lanczos
-import solvers.row_pieces
-from solvers.crew import together
-from solvers.dual_correction import FactorRange
-from solvers.lanczos import Krylov, start_vector
-from solvers.products import Products
-from solvers.row_pieces import RowPieces
-from solvers.sphere import random_rows
+import solvers.linalg.lanczos
+import solvers.linalg.row_blocks
+from solvers.certificates.multipliers import FactorRange
+from solvers.linalg.lanczos import Krylov, start_vector
+from solvers.linalg.matvec import Products
+from solvers.linalg.row_blocks import RowPieces
+from solvers.linalg.sphere import random_rows
+from solvers.linalg.threads import together
 
 
 def cost(order, seed=0):
@@ -36,7 +36,7 @@ def test_one_failure_ends_all(failing):
 
 @pytest.mark.parametrize(("rows", "width"), [(1, 3), (7, 1), (1000, 16), (5, 2_000_000)])
 def test_pieces_cover_every_row_once(rows, width, monkeypatch):
-    monkeypatch.setattr(solvers.row_pieces, "PIECE", 100)
+    monkeypatch.setattr(solvers.linalg.row_blocks, "PIECE", 100)
     for whole in (False, True):
         pieces = RowPieces(rows, width, 2, whole=whole).map(lambda piece: np.arange(rows)[piece])
         np.testing.assert_array_equal(np.concatenate(pieces), np.arange(rows))
@@ -45,7 +45,7 @@ def test_pieces_cover_every_row_once(rows, width, monkeypatch):
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_multipliers_are_the_same_on_any_number_of_threads(workers, monkeypatch):
-    monkeypatch.setattr(solvers.row_pieces, "PIECE", 1000)
+    monkeypatch.setattr(solvers.linalg.row_blocks, "PIECE", 1000)
     matrix = cost(700)
     found = []
     for threads in (1, workers):
@@ -60,7 +60,7 @@ def test_multipliers_are_the_same_on_any_number_of_threads(workers, monkeypatch)
 
 @pytest.mark.parametrize("workers", [2, 4])
 def test_lanczos_is_the_same_on_any_number_of_threads(workers, monkeypatch):
-    monkeypatch.setattr(solvers.lanczos, "PIECE", 128)
+    monkeypatch.setattr(solvers.linalg.lanczos, "PIECE", 128)
     matrix, order = cost(1000), 1000
     start, dual = start_vector(order, np.random.default_rng(1)), np.zeros(order)
     one, several = (Krylov(matrix, dual, start, threads) for threads in (1, workers))
@@ -76,7 +76,7 @@ def test_lanczos_is_the_same_on_any_number_of_threads(workers, monkeypatch):
 
 
 def test_a_product_that_fails_on_a_thread_is_heard_of(monkeypatch):
-    monkeypatch.setattr(solvers.lanczos, "PIECE", 128)
+    monkeypatch.setattr(solvers.linalg.lanczos, "PIECE", 128)
     krylov = Krylov(cost(1000), np.zeros(1000), start_vector(1000, np.random.default_rng(1)), 2)
 
     def broken(*arguments):

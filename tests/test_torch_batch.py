@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solvers import BinaryQuadratic, Status, low_rank
-from solvers.certified import assert_certified
-from solvers.tensors import batch_certificate as certificate
-from solvers.tensors.batch_interior import interior
 from solvers.testing import FAMILIES, degenerate_matrix, planted_dense
+from solvers.testing.assert_certified import assert_certified
 from solvers.torch_backend import BatchMoment, solve_batch
+from solvers.torch_backend.dense import certificate
+from solvers.torch_backend.dense.interior_point import interior
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
 
@@ -114,7 +114,7 @@ def test_the_same_seed_gives_the_same_result_and_global_state_is_left_alone():
 
 
 def test_pieces_are_solved_as_the_whole(monkeypatch):
-    from solvers.tensors import batch
+    from solvers.torch_backend.dense import solve_batch as batch
 
     costs = torch.randn(7, 12, 12, generator=seeded(0), dtype=torch.float64)
     whole = solve_batch(costs, generator=seeded(1))
@@ -195,7 +195,7 @@ def test_limits_and_callbacks_end_a_batch_with_valid_bounds():
 
 
 def test_an_interrupted_batch_bounds_what_it_never_began(monkeypatch):
-    from solvers.tensors import batch
+    from solvers.torch_backend.dense import solve_batch as batch
 
     monkeypatch.setattr(batch, "PIECE_BYTES", {"compiled": 1})
     costs = torch.randn(3, 10, 10, generator=seeded(0), dtype=torch.float64)

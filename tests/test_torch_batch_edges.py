@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from solvers import Status
-from solvers.certified import assert_certified
-from solvers.tensors.memory import working_on
 from solvers.testing import planted_dense
+from solvers.testing.assert_certified import assert_certified
 from solvers.torch_backend import solve_batch
+from solvers.torch_backend.common.memory import working_on
 
 
 def seeded(seed):
@@ -165,7 +165,7 @@ def test_a_problem_that_is_not_there(costs, index):
     ],
 )
 def test_running_out_of_memory_is_explained(costs, monkeypatch, error):
-    from solvers.tensors import batch_run
+    from solvers.torch_backend.dense import batch_solver as batch_run
 
     def fail(*_):
         raise error

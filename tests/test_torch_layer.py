@@ -6,8 +6,8 @@ import torch
 from layer_examples import layer, seeded
 
 from solvers import BinaryQuadratic, brute_force, tabu_search
-from solvers.tensors.shared_rounding import objective, one_flip_shared
 from solvers.torch_backend import layer_signs
+from solvers.torch_backend.shared.rounding import objective, one_flip_shared
 
 
 @pytest.mark.parametrize("given_as", ["inputs", "gram"])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from solvers.dual_correction import FactorRange
-from solvers.products import Products
-from solvers.tensors import batch_certificate as certificate
-from solvers.tensors.batch_multipliers import corrected, least_shift
+from solvers.certificates.multipliers import FactorRange
+from solvers.linalg.matvec import Products
 from solvers.torch_backend import solve_batch
+from solvers.torch_backend.dense import certificate
+from solvers.torch_backend.dense.multipliers import corrected, least_shift
 
 
 def nearly_solved(iterations=20):

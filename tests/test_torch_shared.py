@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from layer_examples import layer, seeded
 
 from solvers import BinaryQuadratic, Status, low_rank
-from solvers.tensors import shared, shared_certificate, shared_run
-from solvers.tensors.shared_costs import SharedCosts
-from solvers.tensors.shared_lanczos import smallest_eigenvalues
 from solvers.testing import FAMILIES, degenerate_matrix
 from solvers.torch_backend import layer_signs, solve_batch, solve_shared
+from solvers.torch_backend.shared import certificate as shared_certificate
+from solvers.torch_backend.shared import shared_solver as shared_run
+from solvers.torch_backend.shared import solve_shared as shared
+from solvers.torch_backend.shared.costs import SharedCosts
+from solvers.torch_backend.shared.lanczos import smallest_eigenvalues
 
 
 def exact_values(matrix, linear):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solvers import BinaryQuadratic, Elliptope, Iteration, MaxCut, Status, low_rank
-from solvers.certified import assert_certified
 from solvers.testing import degenerate_problems, planted_problems
+from solvers.testing.assert_certified import assert_certified
 from vispa.cli import main
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sparse_examples import from_edges, random_graph, seeded, star, torus
 
-from solvers import Elliptope, MaxCut, Status, low_rank, planted
+from solvers import Elliptope, MaxCut, Status, low_rank
+from solvers.testing import planted
 from solvers.torch_backend import cut_cost, edge_cost, solve_sparse, sparse_cost
 
 ACCURACY = {torch.float32: 1e-4, torch.float64: 1e-6}

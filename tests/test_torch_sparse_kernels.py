@@ -11,11 +11,11 @@ import pytest
 import torch
 from sparse_examples import random_graph, seeded, star, torus
 
-from solvers.tensors.sparse_krylov import SparseKrylov
-from solvers.tensors.sparse_layout import coloured
-from solvers.tensors.sparse_look import look
-from solvers.tensors.sparse_sweep import Sweeps
 from solvers.torch_backend import solve_sparse, sparse_cost
+from solvers.torch_backend.sparse.colouring import coloured
+from solvers.torch_backend.sparse.lanczos import SparseKrylov
+from solvers.torch_backend.sparse.over_relaxation import Sweeps
+from solvers.torch_backend.sparse.sparse_look import look
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDING = {torch.float32: 2e-5, torch.float64: 1e-12}
@@ -86,7 +86,7 @@ import sys
 sys.path.insert(0, "tests")
 import torch
 from test_torch_sparse_kernels import compare, random_graph, star
-from solvers.tensors.sparse_sweep import Sweeps
+from solvers.torch_backend.sparse.over_relaxation import Sweeps
 Sweeps._may_replay = lambda self: False  # CUDA graphs need CUDA
 for dtype in (torch.float32, torch.float64):
     compare(random_graph(60, 4, 0), 6, dtype, "cpu")

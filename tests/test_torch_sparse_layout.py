@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sparse_examples import from_edges, random_graph, seeded, star, torus
 
-from solvers.tensors import sparse_memory
-from solvers.tensors.sparse_layout import colour_rows, coloured
 from solvers.torch_backend import SparseCost, cut_cost, edge_cost, solve_sparse, sparse_cost
+from solvers.torch_backend.sparse import memory as sparse_memory
+from solvers.torch_backend.sparse.colouring import colour_rows, coloured
 
 EDGE = torch.tensor([[0, 1], [1, 2]])
 
@@ -140,7 +140,7 @@ def test_a_factor_that_cannot_be_widened_ends_the_solve_with_a_valid_bound(monke
     def no_room(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("solvers.tensors.sparse_solver.widened", no_room)
+    monkeypatch.setattr("solvers.torch_backend.sparse.sparse_solver.widened", no_room)
     solution = solve_sparse(sparse_cost(random_graph(500, 5, 4)), rank=2, tol=1e-4, generator=seeded(0))
     assert not solution.certified
     assert solution.rank == 2

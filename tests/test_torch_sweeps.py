@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from solvers.tensors import relaxation, shared_sweep, sweepers, triton_relaxation
+from solvers.torch_backend.dense import backends as sweepers
+from solvers.torch_backend.dense import over_relaxation as relaxation
+from solvers.torch_backend.dense import triton_relaxation
+from solvers.torch_backend.shared import over_relaxation as shared_sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -154,7 +157,8 @@ def test_products_in_lower_precision_follow_the_rows():
 
 COMPARE_WITH_TRITON = """
 import torch
-from solvers.tensors import relaxation, triton_relaxation
+from solvers.torch_backend.dense import over_relaxation as relaxation
+from solvers.torch_backend.dense import triton_relaxation
 from tests.test_torch_sweeps import batch
 
 triton_relaxation.FUSED_ROWS, triton_relaxation.BLOCK_ROWS = 5, 3
@@ -168,7 +172,7 @@ for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 2e-5)):
         torch.testing.assert_close(factors, expected, rtol=0, atol=tolerance)
         torch.testing.assert_close(found, wanted, rtol=10 * tolerance, atol=10 * tolerance)
 
-from solvers.tensors.shared_sweep import relax_torch, relax_triton, sweep_shared
+from solvers.torch_backend.shared.over_relaxation import relax_torch, relax_triton, sweep_shared
 
 costs, factors, betas = batch(3, 5, 2)
 matrix, half = costs[0, 1:, 1:].contiguous(), costs[:, 0, 1:].T.contiguous()

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from vispa.training import checkpoint
-from vispa.training.data import digits
+from vispa.training.data.labelled_images import digits
+from vispa.training.data.split import split
 from vispa.training.loop import Stop
 from vispa.training.recipes import METHODS, recipe
 from vispa.training.run import train
-from vispa.training.split import split
 
 SETTINGS = {"method": "vispa", "seed": 3}
 EPOCHS = 4

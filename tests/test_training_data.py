@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from vispa.training.data import digits, labelled_images, load, read_npz
-from vispa.training.split import split
+from vispa.training.data.labelled_images import digits, labelled_images, load, read_npz
+from vispa.training.data.split import split
 
 
 def rows(part):

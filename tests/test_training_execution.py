@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from vispa.training.augmentation import crop_and_flip, draw_moves
-from vispa.training.data import digits
+from vispa.training.data.augmentation import crop_and_flip, draw_moves
+from vispa.training.data.labelled_images import digits
+from vispa.training.data.split import split
 from vispa.training.execution import Execution
 from vispa.training.models import MODELS, build, kept_real
 from vispa.training.processes import Processes
 from vispa.training.published import PUBLISHED, published
 from vispa.training.recipes import recipe
 from vispa.training.run import train
-from vispa.training.split import split
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vispa.training.archive import read_tar
-from vispa.training.data import load
-from vispa.training.decoding import File, decode_all, whole
-from vispa.training.images import read_images
-from vispa.training.layout import arrange
-from vispa.training.split import split
+from vispa.training.data.archive import read_tar
+from vispa.training.data.decoding import File, decode_all, whole
+from vispa.training.data.folders import read_images
+from vispa.training.data.labelled_images import load
+from vispa.training.data.layout import arrange
+from vispa.training.data.split import split
 
 RNG = np.random.default_rng(0)
 PARTS = {"train": 5, "test": 2}

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from vispa.training.batches import batches
-from vispa.training.data import digits
+from vispa.training.data.batches import batches
+from vispa.training.data.labelled_images import digits
+from vispa.training.data.split import split
 from vispa.training.processes import Processes, from_environment
-from vispa.training.split import split
 
 pytest.importorskip("lightning_fabric")
 HERE = Path(__file__).parent

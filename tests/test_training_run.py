@@ -7,15 +7,15 @@ import torch
 from torch import nn
 
 import vispa
-from vispa.training.batches import batches
 from vispa.training.compare import compare, paired_jobs
-from vispa.training.data import digits
+from vispa.training.data.batches import batches
+from vispa.training.data.labelled_images import digits
+from vispa.training.data.split import split
 from vispa.training.divergence import NonFiniteError, locate
 from vispa.training.evaluation import accuracy_and_loss, evaluate
 from vispa.training.loop import TrainingState, make_optimizer
 from vispa.training.recipes import METHODS, recipe
 from vispa.training.run import prepare, train
-from vispa.training.split import split
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def accuracy_of(logits, data):
 
 
 def test_validation_in_parts_is_that_of_the_fixed_network(parts, monkeypatch):
-    from vispa.training import batches as module
+    from vispa.training.data import batches as module
 
     monkeypatch.setattr(module, "EVALUATION_BATCH", 7)
     network = train(parts, recipe("vispa", epochs=1, samples=1)).network.train()

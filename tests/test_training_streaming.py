@@ -11,14 +11,14 @@ from PIL import Image
 from test_training_images import encoded, write_folder, write_tar
 
 from vispa.cli import main
-from vispa.training.batches import ahead, batches
-from vispa.training.data import load
-from vispa.training.decoding import File, part_of, random_part
+from vispa.training.data.batches import ahead, batches
+from vispa.training.data.decoding import File, part_of, random_part
+from vispa.training.data.labelled_images import load
+from vispa.training.data.split import split
 from vispa.training.processes import Processes
 from vispa.training.published import PUBLISHED
 from vispa.training.recipes import recipe
 from vispa.training.run import train
-from vispa.training.split import split
 
 SIZE = 16
 

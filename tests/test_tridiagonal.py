@@ -6,7 +6,7 @@ import scipy.linalg as la
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers.lanczos import _two_smallest
+from solvers.linalg.lanczos import _two_smallest
 
 
 @settings(max_examples=100)

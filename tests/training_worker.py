@@ -16,13 +16,13 @@ import torch
 from torch import nn
 
 from vispa.training import models
-from vispa.training.data import digits
+from vispa.training.data.labelled_images import digits
+from vispa.training.data.split import split
 from vispa.training.divergence import NonFiniteError
 from vispa.training.execution import Execution
 from vispa.training.processes import from_environment
 from vispa.training.recipes import recipe
 from vispa.training.run import train
-from vispa.training.split import split
 
 EPOCHS = 4
 

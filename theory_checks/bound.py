@@ -13,8 +13,8 @@ from theory_checks import instances
 from theory_checks.claim import Claim, Measurement, Trial, at_least, at_most, claim
 from theory_checks.monte_carlo import ERROR_PROBABILITY, dominated_radius
 from theory_checks.oracles import cube, entropy, law, mixture_components, normal_grid
-from vispa import enumeration
-from vispa.gaussian import SignGaussian
+from vispa.gaussian import enumeration
+from vispa.gaussian.sign_gaussian import SignGaussian
 
 Array = NDArray[np.float64]
 

@@ -10,14 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 import vispa
-from solvers.problem import BinaryQuadratic
+from solvers.problems.problem import BinaryQuadratic
 from theory_checks import instances
 from theory_checks.claim import Claim, Measurement, Trial, at_least, at_most, claim
 from theory_checks.monte_carlo import ERROR_PROBABILITY, hoeffding_radius
 from theory_checks.oracles import central_difference, cube
 from theory_checks.straight_through import Polynomial
-from vispa import estimators, exact_gradient, losses
-from vispa.gaussian import SignGaussian
+from vispa.estimators import exact_gradient, losses
+from vispa.estimators import registry as estimators
+from vispa.gaussian.sign_gaussian import SignGaussian
 
 Array = NDArray[np.float64]
 

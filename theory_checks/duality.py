@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vispa
-from solvers import certificate
+from solvers.certificates import dual_bound as certificate
 from theory_checks.claim import Claim, Measurement, Trial, at_least, at_most, claim
 from theory_checks.plants import Plant, planted, planted_exactly
 

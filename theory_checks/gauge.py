@@ -12,7 +12,7 @@ from scipy import special
 from theory_checks import instances
 from theory_checks.claim import Claim, Measurement, Trial, at_least, at_most, claim
 from theory_checks.oracles import cube, mean_field_law, sign_product_moment
-from vispa.gaussian import SignGaussian
+from vispa.gaussian.sign_gaussian import SignGaussian
 
 Array = NDArray[np.float64]
 

@@ -6,9 +6,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from solvers.problem import BinaryQuadratic, Elliptope, MaxCut
-from solvers.solution import Solution, Status
-from vispa.gaussian import SignGaussian
+from solvers.problems.problem import BinaryQuadratic, Elliptope, MaxCut
+from solvers.problems.solution import Solution, Status
+from vispa.gaussian.sign_gaussian import SignGaussian
 
 Array = NDArray[np.float64]
 

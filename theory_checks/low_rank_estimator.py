@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 from scipy import special
 
-from solvers.problem import BinaryQuadratic
+from solvers.problems.problem import BinaryQuadratic
 from theory_checks import instances
 from theory_checks.claim import Claim, Measurement, Trial, at_least, at_most, claim
 from theory_checks.oracles import central_difference, cube, normal_grid
-from vispa import estimators, losses
-from vispa.gaussian import SignGaussian
-from vispa.nn.functions import CorrelatedLatent
+from vispa.estimators import losses
+from vispa.estimators import registry as estimators
+from vispa.gaussian.sign_gaussian import SignGaussian
+from vispa.nn.weights.autograd import CorrelatedLatent
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from solvers.problem import Elliptope
+from solvers.problems.problem import Elliptope
 from theory_checks import instances
 
 Array = NDArray[np.float64]

@@ -15,9 +15,10 @@ import vispa
 import vispa.nn
 from theory_checks.claim import Claim, Measurement, Trial, at_least, at_most, claim
 from theory_checks.monte_carlo import ERROR_PROBABILITY
-from vispa import estimators, ste
-from vispa.gaussian import SignGaussian
-from vispa.losses import CallableLoss
+from vispa.estimators import kernels as ste
+from vispa.estimators import registry as estimators
+from vispa.estimators.losses import CallableLoss
+from vispa.gaussian.sign_gaussian import SignGaussian
 from vispa.nn import binary_layers
 
 Array = NDArray[np.float64]

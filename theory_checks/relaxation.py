@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import aslinearoperator
 
 import vispa
-from solvers import problem as problems
-from solvers import rounding
+from solvers.heuristics import rounding
+from solvers.problems import problem as problems
 from theory_checks import instances
 from theory_checks.claim import Claim, Measurement, Trial, at_least, at_most, claim
 from theory_checks.oracles import cube

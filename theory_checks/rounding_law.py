@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 import vispa
-from solvers import rounding
-from solvers.problem import BinaryQuadratic, Elliptope, MaxCut
-from solvers.solution import Solution
+from solvers.heuristics import rounding
+from solvers.problems.problem import BinaryQuadratic, Elliptope, MaxCut
+from solvers.problems.solution import Solution
 from theory_checks import instances
 from theory_checks.claim import Claim, Measurement, Trial, at_least, at_most, claim
 from theory_checks.monte_carlo import ERROR_PROBABILITY, hoeffding_radius
 from theory_checks.oracles import cube
-from vispa.gaussian import SignGaussian
+from vispa.gaussian.sign_gaussian import SignGaussian
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import vispa
 from theory_checks import instances
 from theory_checks.claim import Claim, Measurement, Trial, at_least, at_most, claim
-from vispa.nn.functions import CorrelatedLatent
+from vispa.nn.weights.autograd import CorrelatedLatent
 
 Array = NDArray[np.float64]
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 import vispa
-from solvers import certificate, sphere
-from solvers.problem import Elliptope
-from solvers.solution import relative_gap
+from solvers.certificates import dual_bound as certificate
+from solvers.linalg import sphere
+from solvers.problems.problem import Elliptope
+from solvers.problems.solution import relative_gap
 from theory_checks import instances
 from theory_checks.claim import Claim, Measurement, Trial, at_least, at_most, claim
 from theory_checks.oracles import cube

@@ -13,8 +13,9 @@ from scipy import integrate, optimize, special
 
 from theory_checks.claim import Claim, Measurement, Trial, at_least, at_most, claim
 from theory_checks.oracles import central_difference, cube
-from vispa import estimators, losses
-from vispa.gaussian import SignGaussian
+from vispa.estimators import losses
+from vispa.estimators import registry as estimators
+from vispa.gaussian.sign_gaussian import SignGaussian
 
 Array = NDArray[np.float64]
 Kernel = Callable[[torch.Tensor], torch.Tensor]

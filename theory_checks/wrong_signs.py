@@ -10,14 +10,15 @@ import torch
 from numpy.typing import NDArray
 from scipy import special
 
-from solvers.problem import BinaryQuadratic
+from solvers.problems.problem import BinaryQuadratic
 from theory_checks.claim import Claim, Measurement, Trial, at_least, at_most, claim
 from theory_checks.monte_carlo import ERROR_PROBABILITY, hoeffding_radius
 from theory_checks.oracles import cube
-from vispa import exact_gradient, heuristics
-from vispa.gaussian import SignGaussian
-from vispa.latent import Draw
-from vispa.losses import QuadraticLoss
+from vispa.estimators import biased as heuristics
+from vispa.estimators import exact_gradient
+from vispa.estimators.latent import Draw
+from vispa.estimators.losses import QuadraticLoss
+from vispa.gaussian.sign_gaussian import SignGaussian
 
 Array = NDArray[np.float64]
 

@@ -1,6 +1,6 @@
 """Over-relaxed coordinate sweeps over many small dense problems, a problem after the other.
 
-The mathematics is that of `solvers.tensors.relaxation`, which does the same on tensors.
+The mathematics is that of `solvers.torch_backend.dense.over_relaxation`, which does the same on tensors.
 """
 
 import numba

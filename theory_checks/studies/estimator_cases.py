@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
-from vispa.gaussian import SignGaussian
+from vispa.gaussian.sign_gaussian import SignGaussian
 
 Array = NDArray[np.float64]
 Loss = Callable[[Tensor], Tensor]

@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vispa import estimators, heuristics
-from vispa.enumeration import all_signs
-from vispa.exact_gradient import exact_gradient
-from vispa.gaussian import SignGaussian
-from vispa.latent import Estimator, draw_noise
-from vispa.losses import CallableLoss
+from vispa.estimators import biased as heuristics
+from vispa.estimators import registry as estimators
+from vispa.estimators.exact_gradient import exact_gradient
+from vispa.estimators.latent import Estimator, draw_noise
+from vispa.estimators.losses import CallableLoss
+from vispa.gaussian.enumeration import all_signs
+from vispa.gaussian.sign_gaussian import SignGaussian
 
 Array = NDArray[np.float64]
 

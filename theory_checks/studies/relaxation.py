@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from solvers.problem import BinaryQuadratic
+from solvers.problems.problem import BinaryQuadratic
 from theory_checks import instances
 from theory_checks.studies import record
 from theory_checks.studies.relaxation_cases import FAMILIES, NETWORK_SIZE, SIZE

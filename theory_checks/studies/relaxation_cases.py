@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy import optimize
 from torch import Tensor
 
-from solvers import certificate, sphere
-from solvers.problem import BinaryQuadratic, Elliptope, MaxCut
+from solvers.certificates import dual_bound as certificate
+from solvers.linalg import sphere
+from solvers.problems.problem import BinaryQuadratic, Elliptope, MaxCut
 from theory_checks import instances
 
 Array = NDArray[np.float64]

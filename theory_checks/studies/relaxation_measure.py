@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from scipy import special
 
 import vispa
-from solvers import certificate, rounding
-from solvers.problem import BinaryQuadratic, Elliptope, MaxCut
+from solvers.certificates import dual_bound as certificate
+from solvers.heuristics import rounding
+from solvers.problems.problem import BinaryQuadratic, Elliptope, MaxCut
 from theory_checks import instances
 from theory_checks.studies import relaxation_cases as cases
-from vispa.entropy import Estimate, sample_log_marginal
-from vispa.enumeration import all_signs
+from vispa.gaussian.entropy import Estimate, sample_log_marginal
+from vispa.gaussian.enumeration import all_signs
 
 Array = NDArray[np.float64]
 

@@ -11,12 +11,12 @@ from typing import Any
 import scipy.sparse as sp
 
 from solvers import checks
-from solvers.io import read_problem
-from solvers.problem import Problem
-from solvers.rounding import Rounding, round_homogeneous
-from solvers.search_result import SearchResult
-from solvers.solution import Iteration, Solution
-from solvers.tabu import tabu_search
+from solvers.heuristics.result import SearchResult
+from solvers.heuristics.rounding import Rounding, round_homogeneous
+from solvers.heuristics.tabu_search import tabu_search
+from solvers.io.readers import read_problem
+from solvers.problems.problem import Problem
+from solvers.problems.solution import Iteration, Solution
 
 SAMPLES = 100
 # The tabu search after rounding: an amount of work first, so that a seed decides the result, of about half a second
@@ -84,7 +84,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _solve(problem: Problem, arguments: argparse.Namespace) -> Solution:
     if arguments.method == "exact":
-        from solvers.exact import exact
+        from solvers.exact.shor import exact
 
         return exact(problem, tol=arguments.tol, max_seconds=arguments.max_seconds)
     from tqdm import tqdm

@@ -13,7 +13,7 @@ from vispa.training.published import PUBLISHED, published
 from vispa.training.recipes import METHODS, Recipe, recipe
 
 if TYPE_CHECKING:
-    from vispa.training.data import LabelledImages
+    from vispa.training.data.labelled_images import LabelledImages
     from vispa.training.run import Result
 
 EPILOGUE = """\
@@ -141,7 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _data(
     arguments: argparse.Namespace, model: str, recipes: list[Recipe], *, progress: bool
 ) -> LabelledImages:
-    from vispa.training.data import load
+    from vispa.training.data.labelled_images import load
     from vispa.training.models import image_size_of
 
     stream, size = arguments.stream or recipes[0].resized_crops, arguments.image_size

@@ -1,13 +1,13 @@
 """Binary weights for any torch model: one call in, one plain network out."""
 
 from vispa.nn.activation import SignActivation
-from vispa.nn.attachment import attach, project
-from vispa.nn.binarization import binarize
-from vispa.nn.classification import Accuracies, accuracies
-from vispa.nn.evaluation import ensemble, sampling
-from vispa.nn.hardening import harden
-from vispa.nn.selection import BinaryLayer, binary_layers
-from vispa.nn.warm_start import load_float
+from vispa.nn.conversion.attach import attach, project
+from vispa.nn.conversion.binarize import binarize
+from vispa.nn.conversion.harden import harden
+from vispa.nn.conversion.load_float import load_float
+from vispa.nn.conversion.selection import BinaryLayer, binary_layers
+from vispa.nn.evaluation.accuracies import Accuracies, accuracies
+from vispa.nn.evaluation.ensemble import ensemble, sampling
 
 __all__ = [
     "Accuracies",

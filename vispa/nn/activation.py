@@ -9,8 +9,8 @@ from torch.fx import Graph, GraphModule
 from torch.nn.functional import pad
 
 from solvers import checks
-from vispa.nn.functions import SignWithKernel, SignWithQuadraticGradient
-from vispa.ste import Kernel, bireal_kernel, kernel_named
+from vispa.estimators.kernels import Kernel, bireal_kernel, kernel_named
+from vispa.nn.weights.autograd import SignWithKernel, SignWithQuadraticGradient
 
 __all__ = ["SignActivation", "plain_sign"]
 
@@ -23,7 +23,7 @@ class SignActivation(nn.Module):
     kernel : str or callable, default "bi-real"
         ``"bi-real"``, max(2 - |2 x|, 0); ``"hard-tanh"``, ``"tanh"``, ``"gaussian"``, ``"identity"``,
         ``"swish-sign"``; or a function from tensors to tensors of the same shape, such as
-        ``vispa.ste.EdeKernel``.
+        ``vispa.estimators.kernels.EdeKernel``.
     one_padding : int or sequence of int, default 0
         Entries of +1 to add on both sides of the last axes, one number an axis; an int stands for the last
         two, as in Conv2d. A convolution without padding that follows then sees signs alone, as hardware

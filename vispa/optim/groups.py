@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import nn
 
-from vispa.nn.baselines import SignWeight
-from vispa.nn.selection import binary_layers
+from vispa.nn.conversion.selection import binary_layers
+from vispa.nn.weights.baselines import SignWeight
 
 __all__ = ["InStep", "SplitParameters", "split_parameters"]
 

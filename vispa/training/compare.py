@@ -16,12 +16,12 @@ import torch
 from tqdm import tqdm
 
 from solvers import checks
-from vispa.training.data import LabelledImages
+from vispa.training.data.labelled_images import LabelledImages
+from vispa.training.data.split import split
 from vispa.training.execution import Execution
 from vispa.training.logs import Log, open_log
 from vispa.training.recipes import Recipe
 from vispa.training.run import Result, train
-from vispa.training.split import split
 
 
 class Job(NamedTuple):

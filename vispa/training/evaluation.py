@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from vispa.nn.calibration import evaluating
-from vispa.nn.classification import Accuracies, classify
-from vispa.training.batches import evaluation_batches
-from vispa.training.data import LabelledImages
+from vispa.nn.evaluation.accuracies import Accuracies, classify
+from vispa.training.data.batches import evaluation_batches
+from vispa.training.data.labelled_images import LabelledImages
 from vispa.training.generators import own_devices
 from vispa.training.processes import Processes
 

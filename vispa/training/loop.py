@@ -19,12 +19,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from vispa.optim import Bop, Bop2ndOrder, Linear, OptionSchedule
 from vispa.optim.groups import InStep, split_parameters
 from vispa.training import generators
-from vispa.training.batches import Batch, batches
+from vispa.training.data.batches import Batch, batches
+from vispa.training.data.split import Split
 from vispa.training.divergence import NonFiniteError, first_faulty_tensor, locate
 from vispa.training.evaluation import accuracy_and_loss
 from vispa.training.execution import Execution
 from vispa.training.recipes import Recipe
-from vispa.training.split import Split
 
 
 class Stop(enum.Enum):

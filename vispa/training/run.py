@@ -18,6 +18,7 @@ from tqdm import tqdm
 from solvers import checks
 from vispa.nn import Accuracies
 from vispa.training import checkpoint as checkpoints
+from vispa.training.data.split import Split
 from vispa.training.evaluation import evaluate
 from vispa.training.execution import Execution
 from vispa.training.generators import own_devices
@@ -26,7 +27,6 @@ from vispa.training.loop import Epoch, Stop, TrainingState, fit, make_optimizer
 from vispa.training.models import build, kept_real
 from vispa.training.processes import Processes
 from vispa.training.recipes import Recipe, apply_method
-from vispa.training.split import Split
 
 # The custom of 256 pixels for 224: random parts show things larger than they are, and centres are to show them so.
 ZOOM_BESIDE_RESIZED_CROPS = 8 / 7
@@ -96,7 +96,7 @@ def train(
     Parameters
     ----------
     parts : Split
-        From `vispa.training.split.split`.
+        From `vispa.training.data.split.split`.
     recipe : Recipe
         From `vispa.training.recipes.recipe`.
     model : str, optional
@@ -128,8 +128,8 @@ def train(
 
     Examples
     --------
-    >>> from vispa.training.data import digits
-    >>> from vispa.training.split import split
+    >>> from vispa.training.data.labelled_images import digits
+    >>> from vispa.training.data.split import split
     >>> from vispa.training.recipes import recipe
     >>> run = train(split(digits(), seed=0, train_size=200), recipe("float", epochs=2))
     >>> run.result.stop.name, len(run.result.history)

@@ -1,0 +1,1 @@
+"""The semidefinite solvers beside their peers."""

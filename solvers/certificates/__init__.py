@@ -1,0 +1,1 @@
+"""Lower bounds from dual vectors: estimated, and proved with outward rounding."""

@@ -1,0 +1,1 @@
+"""The low-rank solver as a solver of CVXPY."""

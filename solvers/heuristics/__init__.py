@@ -1,0 +1,1 @@
+"""Signs from relaxations and from search."""

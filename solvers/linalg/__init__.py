@@ -1,0 +1,1 @@
+"""Spheres, ranks, products, Lanczos, sparse factorisation, threads."""

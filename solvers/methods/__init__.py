@@ -1,0 +1,1 @@
+"""Methods that improve a factor: sweeps, conjugate gradients, trust regions."""

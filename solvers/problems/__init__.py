@@ -1,0 +1,1 @@
+"""Problems, their costs, and what solving them returns."""

@@ -1,0 +1,1 @@
+"""Many dense problems of one size as one tensor."""

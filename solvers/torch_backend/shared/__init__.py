@@ -1,0 +1,1 @@
+"""Many problems that share their matrix, and the signs of a layer."""

@@ -1,0 +1,1 @@
+"""One sparse problem of up to 10^8 rows."""

@@ -1,0 +1,274 @@
+"""Sparse symmetric costs on a device, in CSR form with 32-bit indices: what fits n = 10^8 beside its factor."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from solvers.torch_backend.common.checks import FLOATS, checked_device, companion, real_tensor
+from solvers.torch_backend.sparse.checks import check_csr, check_symmetry, checked_edges
+
+
+@dataclass(frozen=True, eq=False)
+class SparseCost:
+    r"""Minimise :math:`\langle C, Y\rangle + \text{constant}` over PSD Y with unit diagonal, C in CSR form.
+
+    Made by `edge_cost`, `cut_cost` and `sparse_cost`, or from the arrays themselves, which are not copied.
+
+    Attributes
+    ----------
+    pointers : (n + 1,) int32 Tensor
+        Where each row starts in `indices` and `values`.
+    indices : (nnz,) int32 Tensor
+        Columns.  Both mirror images of an entry are stored, entries of the diagonal are not.
+    values : (nnz,) float32 or float64 Tensor
+        Its dtype is the one that everything is computed in.
+    diagonal : (n,) Tensor or None
+        The diagonal of C; None for zero.
+    constant : float
+        Added to value and bound; it has no part in the relative gap.
+    maximised : bool
+        Whether the user's objective is minus this one, so that reports flip the sign.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arrays of the wrong type, device, shape or range, an entry on the diagonal, NaN or infinity, and a
+        matrix that is not symmetric, which is tested on two fixed vectors.
+
+    Examples
+    --------
+    >>> cost = SparseCost(torch.tensor([0, 1, 2]), torch.tensor([1, 0]), torch.tensor([0.5, 0.5]))
+    >>> cost.order, cost.entries
+    (2, 2)
+    """
+
+    pointers: Tensor
+    indices: Tensor
+    values: Tensor
+    diagonal: Tensor | None = None
+    constant: float = field(default=0.0, kw_only=True)
+    maximised: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        pointers, indices = check_csr(self.pointers, self.indices, self.values)
+        object.__setattr__(self, "pointers", pointers)
+        object.__setattr__(self, "indices", indices)
+        object.__setattr__(self, "values", self.values.detach())
+        if self.diagonal is not None:
+            companion("diagonal", self.diagonal, (self.order,), self.values, "values")
+            object.__setattr__(self, "diagonal", self.diagonal.detach())
+            if not bool(torch.isfinite(self.diagonal).all()):
+                raise ValueError("diagonal must be finite; found NaN or infinite entries")
+        check_symmetry(self.pointers, self.indices, self.values)
+
+    @property
+    def order(self) -> int:
+        """N, the order of Y."""
+        return int(self.pointers.shape[0]) - 1
+
+    @property
+    def entries(self) -> int:
+        """Stored entries, twice the number of pairs that meet."""
+        return int(self.indices.shape[0])
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything is."""
+        return self.values.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What everything is computed in."""
+        return self.values.dtype
+
+    def relaxation(self) -> SparseCost:
+        """Return itself: it is its own relaxation."""
+        return self
+
+    def trace(self) -> float:
+        """The sum of the diagonal, which every feasible value contains."""
+        return 0.0 if self.diagonal is None else float(self.diagonal.sum(dtype=torch.float64))
+
+    def frobenius(self) -> float:
+        """Frobenius norm of C, summed in float64."""
+        largest = float(self.values.abs().amax()) if self.entries else 0.0
+        if self.diagonal is not None:
+            largest = max(largest, float(self.diagonal.abs().amax()))
+        if largest == 0.0:
+            return 0.0
+        # scaled first, so that squares neither over- nor underflow in float32
+        total = float((self.values / largest).square_().sum(dtype=torch.float64))
+        if self.diagonal is not None:
+            total += float((self.diagonal / largest).square_().sum(dtype=torch.float64))
+        return largest * math.sqrt(total)
+
+
+def edge_cost(edges: Tensor, weights: Tensor | None = None, *, order: int | None = None) -> SparseCost:
+    r"""The cost with C_ij = C_ji = w for each edge {i, j}, so that <C, Y> = 2 sum_ij w_ij Y_ij.
+
+    Parameters
+    ----------
+    edges : (2, m) int32 or int64 Tensor
+        Each edge once, in either order; edges repeated in the same order add up.
+    weights : (m,) float32 or float64 Tensor, optional
+        One each in float32 by default.
+    order : int, optional
+        Number of vertices; by default just enough for the edges.
+
+    Returns
+    -------
+    SparseCost
+        On the device of the edges.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments that do not fit, a self-loop, and an edge listed in both orders.
+
+    Notes
+    -----
+    Sorts the edges: O(m log m) time, about 50 m bytes beside the result.
+
+    Examples
+    --------
+    >>> edge_cost(torch.tensor([[0, 1], [1, 2]])).pointers.tolist()
+    [0, 1, 3, 4]
+    """
+    edges, weights, order = checked_edges(edges, weights, order)
+    ahead = edges[0].long() * order + edges[1]
+    back = edges[1].long() * order + edges[0]
+    keys, slots = torch.unique(torch.cat([ahead, back]), sorted=True, return_inverse=True)
+    if bool(torch.isin(torch.unique(ahead), back).any()):
+        raise ValueError(
+            "edges must list each edge once; found one in both orders. Keep those with edges[0] < edges[1]"
+        )
+    # at most a few terms add up in a slot, in float64, so that their order does not show
+    sums = torch.zeros(keys.shape[0], dtype=torch.float64, device=edges.device)
+    sums.index_add_(0, slots, torch.cat([weights, weights]).double())
+    rows = torch.div(keys, order, rounding_mode="floor")
+    return SparseCost(_pointers(rows, order), (keys - rows * order).int(), sums.to(weights.dtype))
+
+
+def cut_cost(edges: Tensor, weights: Tensor | None = None, *, order: int | None = None) -> SparseCost:
+    """The cost -L/4 of a graph: its minimum is minus an upper bound on every cut, as in `solvers.MaxCut`.
+
+    Parameters
+    ----------
+    edges, weights, order
+        As for `edge_cost`.
+
+    Returns
+    -------
+    SparseCost
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `edge_cost`.
+
+    Examples
+    --------
+    >>> cut_cost(torch.tensor([[0, 1], [1, 2]])).diagonal.tolist()
+    [-0.25, -0.5, -0.25]
+    """
+    graph = edge_cost(edges, weights, order=order)
+    degrees = row_sums(graph.pointers, graph.values)
+    return SparseCost(
+        graph.pointers, graph.indices, 0.25 * graph.values, (-0.25 * degrees).to(graph.dtype), maximised=True
+    )
+
+
+def sparse_cost(
+    matrix: Any,
+    *,
+    device: Any = None,
+    dtype: torch.dtype | None = None,
+    constant: float = 0.0,
+    maximised: bool = False,
+) -> SparseCost:
+    """The cost of a symmetric torch CSR or SciPy sparse matrix.
+
+    Parameters
+    ----------
+    matrix : (n, n) torch.sparse_csr Tensor, or scipy sparse array
+    device, dtype : optional
+        Those of a tensor by default; the processor and float32 for a SciPy array.
+    constant, maximised : optional
+        As in `SparseCost`.
+
+    Returns
+    -------
+    SparseCost
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a matrix that is neither, or is not square, symmetric, finite and real.
+
+    Examples
+    --------
+    >>> sparse_cost(sp.csr_array([[1.0, 2.0], [2.0, 0.0]])).diagonal
+    tensor([1., 0.])
+    """
+    if isinstance(matrix, Tensor) and matrix.layout is torch.sparse_csr:
+        pointers, indices, values = matrix.crow_indices(), matrix.col_indices(), matrix.values()
+        real_tensor("matrix", values, dimensions=1) if values.numel() else None
+    elif sp.issparse(matrix) and matrix.ndim == 2:
+        if matrix.dtype.kind not in "biuf":
+            raise TypeError(f"matrix must hold real numbers; found dtype {matrix.dtype}")
+        csr = sp.csr_array(matrix)
+        precise = np.float64 if dtype is torch.float64 else np.float32
+        pointers, indices = (
+            torch.from_numpy(csr.indptr.astype(np.int64)),
+            torch.from_numpy(csr.indices.copy()),
+        )
+        values = torch.from_numpy(csr.data.astype(precise))
+    else:
+        raise TypeError(f"matrix must be a torch CSR tensor or a SciPy sparse array; found {_kind(matrix)}")
+    if matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
+        raise ValueError(f"matrix must be square and not empty; found shape {tuple(matrix.shape)}")
+    place = values.device if device is None else checked_device("device", device)
+    if dtype is not None and dtype not in FLOATS:
+        raise TypeError(f"dtype must be torch.float32 or torch.float64; found {dtype}")
+    pointers, indices, values = pointers.to(place), indices.to(place), values.detach().to(place, dtype)
+    pointers, indices, values, diagonal = _split_diagonal(pointers, indices, values)
+    return SparseCost(pointers, indices, values, diagonal, constant=constant, maximised=maximised)
+
+
+def row_sums(pointers: Tensor, values: Tensor) -> Tensor:
+    """The sum of each row, (n,) float64."""
+    sums = torch.zeros(values.shape[0] + 1, dtype=torch.float64, device=values.device)
+    torch.cumsum(values, 0, dtype=torch.float64, out=sums[1:])
+    return sums[pointers[1:].long()] - sums[pointers[:-1].long()]
+
+
+def _split_diagonal(
+    pointers: Tensor, indices: Tensor, values: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    order = pointers.shape[0] - 1
+    rows = torch.repeat_interleave(torch.arange(order, device=pointers.device), pointers.diff())
+    loops = rows == indices
+    if not bool(loops.any()):
+        return pointers, indices, values, None
+    diagonal = torch.zeros(order, dtype=values.dtype, device=values.device)
+    diagonal.index_add_(0, rows[loops], values[loops])
+    kept = ~loops
+    return _pointers(rows[kept], order), indices[kept], values[kept], diagonal
+
+
+def _pointers(rows: Tensor, order: int) -> Tensor:
+    """Row pointers from sorted rows."""
+    pointers = torch.zeros(order + 1, dtype=torch.int64, device=rows.device)
+    torch.cumsum(torch.bincount(rows, minlength=order), 0, out=pointers[1:])
+    return pointers
+
+
+def _kind(matrix: Any) -> str:
+    return f"a tensor of layout {matrix.layout}" if isinstance(matrix, Tensor) else type(matrix).__name__

@@ -1,0 +1,213 @@
+"""The low-rank solver for one huge sparse problem, on the processor or a CUDA device."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from solvers import checks
+from solvers.burer_monteiro.monitor import Run, Stop
+from solvers.problems.solution import Iteration, Solution, Status, relative_gap
+from solvers.torch_backend.common.checks import checked_generator, companion
+from solvers.torch_backend.common.memory import working_on
+from solvers.torch_backend.sparse.colouring import coloured
+from solvers.torch_backend.sparse.cost import SparseCost
+from solvers.torch_backend.sparse.factor import in_original_order, normalise_, random_factor
+from solvers.torch_backend.sparse.memory import bytes_needed, check_room
+from solvers.torch_backend.sparse.sparse_solver import SparseSolver
+
+START_RANK = 16
+# The smallest gap that rounding leaves within reach.
+FINEST = {torch.float32: 1e-5, torch.float64: 1e-9}
+# Of the gap: by how much rounding may lift the bound above the value.
+SLIP = {torch.float32: 1e-5, torch.float64: 1e-11}
+
+
+def solve_sparse(
+    cost: SparseCost,
+    *,
+    rank: int | None = None,
+    tol: float = 1e-3,
+    start: Tensor | None = None,
+    max_iterations: int = 1_000_000,
+    max_seconds: float | None = None,
+    callback: Callable[[Iteration], None] | None = None,
+    generator: torch.Generator | None = None,
+) -> Solution:
+    r"""Solve the SDP relaxation of a sparse cost by coloured sweeps over a narrow factor, and certify it.
+
+    Parameters
+    ----------
+    cost : SparseCost
+        Its device and dtype are those of the computation.
+    rank : int, optional
+        Columns to start with, 16 or fewer by default; doubled whenever a certificate shows that they are too
+        few.  Powers of two suit the device.
+    tol : float, optional
+        Relative gap at which the result counts as certified; at least 1e-5 in float32, 1e-9 in float64.
+    start : (N, k) Tensor, optional
+        Rows to start from, normalised first; replaces `rank`.
+    max_iterations : int, optional
+        Sweeps.
+    max_seconds : float, optional
+        Wall-clock limit; the certificate after it is still computed.
+    callback : callable, optional
+        Called with an `Iteration` every few sweeps; raising StopIteration ends the solve.
+    generator : torch.Generator, optional
+        On the device of the cost; for the start, new columns and the Lanczos vectors.
+
+    Returns
+    -------
+    Solution
+        Its `problem` is the cost, its `factor` and `dual` are tensors on the device.  KeyboardInterrupt returns
+        the best point so far, with status INTERRUPTED.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument that does not fit, naming it.
+    MemoryError
+        With the estimate, and what to lower.
+
+    Notes
+    -----
+    Rows of one colour do not meet in the cost: they move together, which keeps the convergence of the
+    Gauss-Seidel sweeps of `solvers.low_rank` and gives the same result for the same seed.  A sweep moves about
+    nnz (k s + s + 4) + 2 n k s bytes for k columns of s bytes; memory is about 2 n k s + nnz (s + 12).
+    The certificate is a `dual` with C - Diag(dual) PSD, as far as Lanczos can tell, and its sum.
+
+    Examples
+    --------
+    >>> from solvers.torch_backend.sparse.cost import cut_cost
+    >>> pentagon = cut_cost(torch.tensor([[0, 1, 2, 3, 4], [1, 2, 3, 4, 0]]))
+    >>> solution = solve_sparse(pentagon, generator=torch.Generator().manual_seed(0))
+    >>> solution.status.name, round(solution.report()["value"], 2)
+    ('CERTIFIED', 4.52)
+    """
+    if not isinstance(cost, SparseCost):
+        raise TypeError(f"cost must be a SparseCost; found {type(cost).__name__}")
+    tol = checks.scalar("tol", tol, minimum=FINEST[cost.dtype])
+    max_iterations = checks.integer("max_iterations", max_iterations, minimum=1)
+    if max_seconds is not None:
+        max_seconds = checks.scalar("max_seconds", max_seconds, positive=True)
+    checks.function("callback", callback)
+    generator = checked_generator("generator", generator, cost.device)
+    rank = _checked_rank(cost, rank, start)
+    needed = bytes_needed(cost, rank)
+    check_room(needed, cost.device)
+    advice = "lower rank, or use float32 values and 32-bit pointers"
+    with torch.no_grad(), working_on(needed, cost.device, advice):
+        solve = _Solve(cost, rank, start, tol, generator)
+        status = solve.run(max_iterations, max_seconds, callback)
+        return solve.solution(status)
+
+
+def widest_rank(order: int) -> int:
+    """Columns beyond which almost no cost has spurious optima, rounded up to a power of two."""
+    return _power_of_two(math.isqrt(2 * order) + 2)
+
+
+class _Solve:
+    """One problem on its way: coloured, scaled, with its solver."""
+
+    def __init__(
+        self, cost: SparseCost, rank: int, start: Tensor | None, tol: float, generator: torch.Generator
+    ) -> None:
+        self.started = time.perf_counter()
+        self.cost = cost
+        self.tol = tol
+        self.layout = coloured(cost)
+        self.shift = math.ldexp(cost.trace(), -self.layout.exponent)
+        self.frobenius = math.ldexp(cost.frobenius(), -self.layout.exponent)
+        active = self.layout.order
+        if start is None:
+            factor = random_factor(active, rank, dtype=cost.dtype, device=cost.device, generator=generator)
+        else:
+            factor = start.detach()[self.layout.rows[:active]].contiguous()
+            normalise_(factor)
+        widest = max(rank, widest_rank(active))
+        self.solver = SparseSolver(self.layout, factor, generator, widest)
+
+    def run(
+        self, max_iterations: int, max_seconds: float | None, callback: Callable[[Iteration], None] | None
+    ) -> Status:
+        # colouring has had its share of the time already
+        remaining = None if max_seconds is None else max(max_seconds - self.seconds, 0.0)
+        self.state = Run(
+            [self.solver.value],
+            [self.solver.bound],
+            shift=self.shift,
+            constant=self.cost.constant,
+            exponent=self.layout.exponent,
+            frobenius=self.frobenius,
+            max_iterations=max_iterations,
+            max_seconds=remaining,
+            callback=callback,
+        )
+        try:
+            self.solver.solve(self.state, self.tol)
+        except (Stop, KeyboardInterrupt) as stop:
+            self.solver.settle(self.state)
+            reason = stop.status if isinstance(stop, Stop) else Status.INTERRUPTED
+            return Status.CERTIFIED if self.gap() <= self.tol else reason
+        return Status.CERTIFIED if self.gap() <= self.tol else Status.STALLED
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time since the start."""
+        return time.perf_counter() - self.started
+
+    def gap(self) -> float:
+        """Relative gap of the whole problem; NaN where the bound passes the value by more than rounding."""
+        value, bound = self.solver.value + self.shift, self.solver.bound + self.shift
+        gap = relative_gap(value, bound, self.frobenius)
+        return max(gap, 0.0) if gap > -SLIP[self.cost.dtype] else math.nan
+
+    def solution(self, status: Status) -> Solution:
+        rows, active, exponent = self.layout.rows, self.layout.order, self.layout.exponent
+        dual = torch.zeros(self.cost.order, dtype=torch.float64, device=self.cost.device)
+        dual[rows[:active]] = self.solver.dual.double()
+        dual.mul_(2.0**exponent)
+        if self.cost.diagonal is not None:
+            dual += self.cost.diagonal
+        tensors: dict[str, Any] = {
+            "problem": self.cost,
+            "factor": in_original_order(self.solver.factor, rows),
+            "dual": dual,
+        }
+        return Solution(
+            **tensors,
+            value=math.ldexp(self.solver.value + self.shift, exponent) + self.cost.constant,
+            lower_bound=math.ldexp(self.solver.bound + self.shift, exponent) + self.cost.constant,
+            gap=self.gap(),
+            certificate="estimate",
+            status=status,
+            iterations=self.state.iterations,
+            seconds=self.seconds,
+            history=tuple(self.state.history),
+        )
+
+
+def _checked_rank(cost: SparseCost, rank: int | None, start: Tensor | None) -> int:
+    if start is not None:
+        if rank is not None:
+            raise ValueError("start already fixes the rank; pass rank or start, not both")
+        width = start.shape[1] if isinstance(start, Tensor) and start.dim() == 2 else 1
+        companion("start", start, (cost.order, width), cost.values, "cost.values")
+        if not bool(torch.isfinite(start).all()):
+            raise ValueError("start must be finite; found NaN or infinite entries")
+        if not bool(start.any(dim=1).all()):
+            raise ValueError("start must have no zero row")
+        return width
+    if rank is None:
+        return min(START_RANK, _power_of_two(cost.order), widest_rank(cost.order))
+    return checks.integer("rank", rank, minimum=1, maximum=cost.order)
+
+
+def _power_of_two(number: int) -> int:
+    return 1 << (number - 1).bit_length()

@@ -1,0 +1,1 @@
+"""The main job on embedded data: `python -m vispa.demo`."""

@@ -1,0 +1,143 @@
+r"""Gradients of E[L(w)], w = sgn(mean + Z g + s e), from samples.
+
+The parameters are the rows (mean_i, z_i, s_i), s = sqrt(residual), or (mean_i, z_i) where s = 0.  Every
+estimator finds a gradient H_i with respect to the latent value x_i and carries it to the row, sample by
+sample: H_i (1, g, t_i), where t_i is e_i when x is moved with its noise fixed, and -u_i,
+u_i = (mean_i + z_i . g) / s_i, when the probability Phi(u_i) is moved instead.  D_i is half the difference of L
+between w_i = +1 and w_i = -1.
+
+==================  =====================================================================================
+straight-through    H = grad L(w), the published VISPA estimator.  For a quadratic it follows the
+                    semidefinite objective (Bussgang), not E[L(w)].
+gaussian            H = 2 phi(u)/s grad L(w).  Unbiased for multilinear L; needs s > 0.
+rao-blackwell       H = 2 phi(u)/s grad L(E[w | g]).  The same mean and less variance; L is evaluated
+                    inside the cube, and has to be multilinear.
+score               H = (L(w) - mean of the other samples) d log q(w | g)/dx.  Unbiased for every loss, no
+                    gradient needed, the largest variance; needs s > 0.
+local               H = 2 phi(u)/s D(w).  Unbiased for every loss, no gradient needed; 2 n losses a sample;
+                    needs s > 0.
+conditional         H = 2 phi(mean/sigma)/sigma D(w), w drawn given x_i = 0, for each i.  Unbiased for every
+                    loss and also where s = 0; 2 n losses a sample.
+==================  =====================================================================================
+
+`vispa.estimators.biased` has the estimators that networks are trained with and that are gradients of nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from vispa.estimators.kernels import (
+    EdeKernel,
+    NoiseLaw,
+    bireal_kernel,
+    gaussian_kernel,
+    hard_tanh_kernel,
+    identity_kernel,
+    noise_of,
+    ste_kernel,
+    swish_sign_kernel,
+    tanh_kernel,
+)
+from vispa.estimators.latent import (
+    Draw,
+    Estimator,
+    GradientEstimate,
+    carry_to_rows,
+    draw_noise,
+    inverse_mills,
+    latent,
+    probability_arguments,
+    signs_of,
+)
+from vispa.estimators.local import conditional, edge_differences, local
+from vispa.estimators.losses import Loss
+
+__all__ = [
+    "ESTIMATORS",
+    "NEEDS_RESIDUAL",
+    "Draw",
+    "EdeKernel",
+    "Estimator",
+    "GradientEstimate",
+    "NoiseLaw",
+    "bireal_kernel",
+    "carry_to_rows",
+    "conditional",
+    "draw_noise",
+    "edge_differences",
+    "gaussian",
+    "gaussian_kernel",
+    "hard_tanh_kernel",
+    "identity_kernel",
+    "inverse_mills",
+    "latent",
+    "local",
+    "noise_of",
+    "probability_arguments",
+    "rao_blackwell",
+    "score",
+    "signs_of",
+    "ste_kernel",
+    "straight_through",
+    "swish_sign_kernel",
+    "tanh_kernel",
+]
+
+
+def straight_through(loss: Loss, rows: Tensor, draw: Draw) -> GradientEstimate:
+    """Published VISPA estimator: the gradient at the signs passes unchanged to x."""
+    signs = signs_of(latent(rows, draw))
+    values, gradients = loss.gradients(signs)
+    own = draw.own if rows.shape[1] == draw.factor.shape[1] + 2 else None
+    return GradientEstimate(signs, values, carry_to_rows(gradients, draw.factor, own))
+
+
+def gaussian(loss: Loss, rows: Tensor, draw: Draw) -> GradientEstimate:
+    """Exact straight-through estimator of Gaussian noise, given the factor noise."""
+    arguments = probability_arguments(rows, draw.factor)
+    signs = signs_of(arguments + draw.own)
+    values, gradients = loss.gradients(signs)
+    return GradientEstimate(signs, values, _through_probabilities(gradients, arguments, rows, draw))
+
+
+def rao_blackwell(loss: Loss, rows: Tensor, draw: Draw) -> GradientEstimate:
+    """Gradient at the conditional mean E[w | g] of a multilinear loss."""
+    arguments = probability_arguments(rows, draw.factor)
+    signs = signs_of(arguments + draw.own)
+    _, gradients = loss.gradients(torch.erf(arguments / math.sqrt(2.0)))
+    values = loss.values(signs)
+    return GradientEstimate(signs, values, _through_probabilities(gradients, arguments, rows, draw))
+
+
+def score(loss: Loss, rows: Tensor, draw: Draw) -> GradientEstimate:
+    """Score function with the mean of the other samples as its baseline; at least two samples."""
+    batch = draw.own.shape[0]
+    if batch < 2:
+        raise ValueError(f"the score estimator needs samples >= 2 for its baseline; found {batch}")
+    arguments = probability_arguments(rows, draw.factor)
+    signs = signs_of(arguments + draw.own)
+    values = loss.values(signs)
+    advantage = (values - values.mean()) * (batch / (batch - 1))
+    latent_gradient = advantage[:, None] * inverse_mills(signs, arguments) / rows[:, -1]
+    return GradientEstimate(signs, values, carry_to_rows(latent_gradient, draw.factor, -arguments))
+
+
+def _through_probabilities(gradients: Tensor, arguments: Tensor, rows: Tensor, draw: Draw) -> Tensor:
+    latent_gradient = gaussian_kernel(arguments) * gradients / rows[:, -1]
+    return carry_to_rows(latent_gradient, draw.factor, -arguments)
+
+
+ESTIMATORS: dict[str, Estimator] = {
+    "straight-through": straight_through,
+    "gaussian": gaussian,
+    "rao-blackwell": rao_blackwell,
+    "score": score,
+    "local": local,
+    "conditional": conditional,
+}
+# These differentiate Phi(u), so the signs must stay random given g.
+NEEDS_RESIDUAL = frozenset({"gaussian", "rao-blackwell", "score", "local"})

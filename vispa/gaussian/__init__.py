@@ -1,0 +1,1 @@
+"""Gaussians whose signs are the weights, and the integrals that they need."""

@@ -1,0 +1,1 @@
+"""Variational inference over binary weights, for any loss."""

@@ -1,0 +1,73 @@
+"""The arguments of `vispa.minimize`, refused at the door where they do not fit."""
+
+from __future__ import annotations
+
+import torch
+
+from solvers import checks
+from solvers.problems.problem import BinaryQuadratic
+from vispa.estimators.losses import CallableLoss, Loss, LossFunction, QuadraticLoss
+from vispa.estimators.registry import ESTIMATORS
+from vispa.gaussian.sign_gaussian import SignGaussian
+
+
+def as_loss(loss: LossFunction | BinaryQuadratic, dtype: torch.dtype, device: torch.device) -> Loss:
+    """Wrap a loss for the estimators."""
+    if isinstance(loss, BinaryQuadratic):
+        return QuadraticLoss(loss, dtype=dtype, device=device)
+    return CallableLoss(loss)
+
+
+def checked_size(loss: LossFunction | BinaryQuadratic, n: int | None) -> int:
+    """Number of weights, from the argument or from the loss."""
+    if not isinstance(loss, BinaryQuadratic):
+        CallableLoss(loss)
+        if n is None:
+            raise ValueError("n must be given: only a BinaryQuadratic knows its number of weights")
+        return checks.integer("n", n, minimum=1)
+    if n is not None and checks.integer("n", n, minimum=1) != loss.n:
+        raise ValueError(f"n must agree with the loss, which has {loss.n} weights; found {n}")
+    return loss.n
+
+
+def checked_estimator(estimator: str | None, loss: LossFunction | BinaryQuadratic, temperature: float) -> str:
+    """Name of the estimator, chosen where the user named none."""
+    if estimator is not None:
+        return checks.choice("estimator", estimator, tuple(ESTIMATORS))
+    if temperature == 0:
+        return "straight-through"
+    return "rao-blackwell" if isinstance(loss, BinaryQuadratic) else "gaussian"
+
+
+def checked_device(
+    device: torch.device | str, generator: torch.Generator | None, dtype: torch.dtype
+) -> tuple[torch.device, torch.Generator]:
+    """Device, and a generator on it: a freshly seeded one where none was given."""
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype must be torch.float64 or torch.float32; found {dtype}")
+    try:
+        device = torch.device(device)
+        fresh = torch.Generator(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device must be one that torch can use here, such as 'cpu'; found {device!r}"
+        ) from error
+    if generator is None:
+        generator = fresh
+        generator.seed()
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator must be a torch.Generator; found {type(generator).__name__}")
+    if generator.device.type != device.type:
+        raise ValueError(f"generator must be on {device}; found one on {generator.device}")
+    return device, generator
+
+
+def checked_start(start: SignGaussian, n: int, rank: int) -> SignGaussian:
+    """Law to start from, of the right size."""
+    if not isinstance(start, SignGaussian):
+        raise TypeError(f"start must be a SignGaussian; found {type(start).__name__}")
+    if (start.n, start.rank) != (n, rank):
+        raise ValueError(
+            f"start must have {n} weights and rank {rank}; found {start.n} weights and rank {start.rank}"
+        )
+    return start

@@ -1,0 +1,107 @@
+"""What can be said after a descent: the free energy on fresh samples, and for quadratics the SDP's bound."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from solvers.problems.problem import BinaryQuadratic
+from solvers.problems.solution import Status
+from vispa.estimators.losses import QuadraticLoss
+from vispa.gaussian.entropy import Estimate, sample_log_marginal
+from vispa.gaussian.sign_gaussian import SignGaussian
+from vispa.inference.objective import Objective
+from vispa.inference.result import InferenceResult, InferenceStatus
+
+# H_M tightens with M, and here no gradient has to be stored.
+_MORE_MIXTURES = 8
+
+
+def free_energy_bound(
+    objective: Objective,
+    posterior: SignGaussian,
+    samples: int,
+    rng: np.random.Generator,
+    options: dict[str, object],
+) -> tuple[Estimate, Tensor, Tensor]:
+    """Estimate E[L] - T H_M >= -T log sum exp(-L/T) without bias.
+
+    Energy and entropy are averaged over the same points: near the target their fluctuations cancel.  With rank
+    0 the entropy is exact, and so is the energy of a quadratic.
+
+    Returns
+    -------
+    Estimate, (B, n) tensor, (B,) tensor
+        With the points drawn and their losses.
+    """
+    temperature, quadratic = objective.temperature, isinstance(objective.loss, QuadraticLoss)
+    mixtures = _MORE_MIXTURES * objective.mixtures if temperature > 0 and posterior.rank > 0 else 0
+    if mixtures:
+        root = np.sqrt(posterior.residual)
+        drawn, log_marginal = sample_log_marginal(
+            posterior.mean, posterior.factor, root, mixtures=mixtures, samples=samples, rng=rng
+        )
+    else:
+        drawn = posterior.sample(samples, rng=rng)
+        log_marginal = np.full(samples, -float(posterior.conditional_entropy()))
+    signs = torch.as_tensor(drawn).to(**options)  # type: ignore[call-overload]
+    values = objective.loss.values(signs)
+    if quadratic and not mixtures and posterior.rank == 0:
+        mean = torch.as_tensor(posterior.mean_signs()[None, :]).to(**options)  # type: ignore[call-overload]
+        energy = float(objective.loss.values(mean))
+        return Estimate(energy + temperature * float(log_marginal[0]), 0.0), signs, values
+    integrand = values.to("cpu", torch.float64).numpy() + temperature * log_marginal
+    return Estimate.of_mean(integrand), signs, values
+
+
+def quadratic_bound(
+    problem: BinaryQuadratic, points: NDArray[np.int8], max_seconds: float | None, rng: np.random.Generator
+) -> tuple[NDArray[np.int8], float, float]:
+    """Best one-flip minimum reached from the points (m, n), its value, and the relaxation's lower bound."""
+    from solvers.heuristics.rounding import one_flip
+    from solvers.low_rank import low_rank
+
+    polished = one_flip(problem, points)
+    values = np.asarray(problem.evaluate(polished))
+    best = int(values.argmin())
+    solution = low_rank(problem, max_seconds=max_seconds, rng=rng)
+    return polished[best], float(values[best]), solution.lower_bound
+
+
+def solve_as_sdp(
+    problem: object,
+    *,
+    rank: int,
+    temperature: float,
+    start: SignGaussian | None,
+    max_seconds: float | None,
+    rng: np.random.Generator,
+) -> InferenceResult:
+    """Solve the relaxation of a quadratic, read the Gaussian off it, and round."""
+    from solvers.heuristics.rounding import round_homogeneous
+    from solvers.low_rank import low_rank
+
+    began = time.perf_counter()
+    if not isinstance(problem, BinaryQuadratic):
+        raise TypeError(f'via="sdp" needs a BinaryQuadratic loss; found {type(problem).__name__}')
+    if temperature > 0:
+        raise ValueError(f'via="sdp" needs temperature 0: it has no entropy term; found {temperature}')
+    if rank != 0 or start is not None:
+        raise ValueError('via="sdp" chooses its own rank and start: leave rank at 0 and start at None')
+    solution = low_rank(problem, max_seconds=max_seconds, rng=rng)
+    posterior = SignGaussian.from_solution(solution)
+    rounding = round_homogeneous(solution, rng=rng)
+    status = {
+        Status.TIME_LIMIT: InferenceStatus.TIME_LIMIT,
+        Status.INTERRUPTED: InferenceStatus.INTERRUPTED,
+    }.get(solution.status, InferenceStatus.COMPLETED)
+    values = np.asarray(problem.evaluate(posterior.sample(2000, rng=rng)))
+    energy = Estimate.of_mean(values)
+    return InferenceResult(
+        posterior, rounding.signs, rounding.value, energy.value, energy.standard_error, solution.lower_bound,
+        (), status, time.perf_counter() - began,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""From a model to a binary one and back: choosing layers, binarize, attach, harden."""

@@ -1,0 +1,157 @@
+"""Which models and weights are refused, with the order that works instead."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
+
+from vispa.nn.conversion.layer_kinds import Site
+
+__all__ = ["check_site", "check_ties", "refuse_sharded", "refuse_wrapped"]
+
+FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+# Looked up by name among loaded modules: a wrapper exists only where its module was imported.
+_WRAPPERS = {
+    "torch._dynamo.eval_frame.OptimizedModule": "torch.compile",
+    "torch.nn.parallel.distributed.DistributedDataParallel": "DistributedDataParallel",
+    "torch.nn.parallel.data_parallel.DataParallel": "DataParallel",
+    "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel": "FullyShardedDataParallel",
+    "torch.jit._script.ScriptModule": "torch.jit",
+}
+
+
+def refuse_wrapped(model: nn.Module, verb: str) -> None:
+    """Raise for anything but a plain module tree, naming the wrapper and the right order."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module; found {type(model).__name__}")
+    for name, module in model.named_modules():
+        where = f"its submodule {name!r}" if name else "it"
+        if getattr(module, "_compiled_call_impl", None) is not None:
+            raise TypeError(
+                f"model cannot be {verb}: {where} is compiled; it must be {verb} first, then compiled"
+            )
+        # Not by its parameters: after a forward they may be whole.
+        if _is_a(module, "torch.distributed.fsdp.FSDPModule"):
+            raise TypeError(
+                f"model cannot be {verb}: {where} is sharded by fully_shard; it must be {verb} first, then "
+                "sharded (its full state dict fits a model that is not sharded)"
+            )
+        for path, wrapper in _WRAPPERS.items():
+            if _is_a(module, path):
+                raise TypeError(
+                    f"model cannot be {verb}: {where} is wrapped by {wrapper}; the module inside must be "
+                    f"{verb} first, then wrapped"
+                )
+
+
+def refuse_sharded(model: nn.Module, verb: str) -> None:
+    """Raise for a model whose parameters are spread over processes."""
+    for name, values in model.named_parameters():
+        if _is_distributed(values):
+            raise TypeError(
+                f"model cannot be {verb}: its {name!r} is a DTensor; load its full state dict into a model that "
+                f"is not sharded, which can be {verb}"
+            )
+
+
+def check_site(site: Site) -> None:
+    """Raise unless the weights and the bias of a site can be parametrized."""
+    _check_embedding(site)
+    for attribute in (*site.weights, site.bias):
+        if attribute is None:
+            continue
+        if parametrize.is_parametrized(site.module, attribute):
+            raise ValueError(
+                f"{site.label}: its {attribute} is already parametrized; binarize first and add "
+                "parametrizations to other layers, or name this one in keep"
+            )
+        if attribute not in site.module._parameters:
+            raise ValueError(
+                f"{site.label}: its {attribute} is not a parameter but computed by a hook (weight_norm, "
+                "spectral_norm, pruning); remove the hook before binarize, or name this layer in keep"
+            )
+        values = site.module._parameters[attribute]
+        if values is not None:
+            _check_parameter(f"{site.label}: its {attribute}", values)
+
+
+def _check_embedding(site: Site) -> None:
+    if not isinstance(site.module, nn.Embedding):
+        return
+    if site.module.max_norm is not None:
+        raise ValueError(
+            f"{site.label}: its max_norm rescales rows that have one length each when they are binary; set it "
+            "to None before binarize"
+        )
+    if site.module.sparse:
+        raise ValueError(
+            f"{site.label}: its gradients are sparse, which a factor's are not; set sparse=False before binarize"
+        )
+
+
+def _check_parameter(label: str, values: Tensor) -> None:
+    if is_lazy(values):
+        raise ValueError(f"{label} is not initialised yet (lazy module); run one forward, then binarize")
+    if _is_distributed(values):
+        raise TypeError(f"{label} is a DTensor; binarize first, then shard or parallelise")
+    if values.dtype not in FLOATING:
+        raise TypeError(f"{label} has dtype {values.dtype}; allowed are {', '.join(map(str, FLOATING))}")
+    if values.is_meta:
+        raise ValueError(f"{label} is on the meta device; materialise the model, then binarize")
+    if values.numel() == 0:
+        raise ValueError(f"{label} must not be empty; found shape {tuple(values.shape)}")
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError(f"{label} must be finite; found NaN or infinite entries")
+
+
+def check_ties(model: nn.Module, selected: dict[str, Site]) -> None:
+    """Refuse weights that something outside the selection shares, and shared biases."""
+    owners: dict[int, list[str]] = {}
+    for prefix, module in model.named_modules():
+        for attribute, values in module._parameters.items():
+            if values is not None:
+                owners.setdefault(id(values), []).append(_join(prefix, attribute))
+    chosen = {
+        _join(name, weight): site.layout(weight) for name, site in selected.items() for weight in site.weights
+    }
+    for name, site in selected.items():
+        for weight in site.weights:
+            mine = _join(name, weight)
+            others = [other for other in owners[id(getattr(site.module, weight))] if other != mine]
+            strangers = [other for other in others if other not in chosen]
+            if strangers:
+                raise ValueError(
+                    f"{site.label}: its {weight} is tied to {', '.join(map(repr, strangers))}, which would stay "
+                    "real; choose both with layers=, untie them before binarize, or name this layer in keep"
+                )
+            if any(chosen[other] != chosen[mine] for other in others):
+                raise ValueError(
+                    f"{site.label}: its {weight} is tied to {', '.join(map(repr, others))}, whose output "
+                    "channels lie along another axis; untie them before binarize, or keep both"
+                )
+        if site.bias is not None:
+            shared = owners[id(getattr(site.module, site.bias))]
+            if len(shared) > 1:
+                raise ValueError(
+                    f"{site.label}: its bias is shared, as {', '.join(map(repr, shared))}; "
+                    "untie it before binarize, or name this layer in keep"
+                )
+
+
+def _is_a(module: nn.Module, path: str) -> bool:
+    home, _, class_name = path.rpartition(".")
+    return home in sys.modules and isinstance(module, getattr(sys.modules[home], class_name, ()))
+
+
+def _is_distributed(values: Tensor) -> bool:
+    tensor_module = sys.modules.get("torch.distributed.tensor")
+    return tensor_module is not None and isinstance(values, tensor_module.DTensor)
+
+
+def _join(prefix: str, attribute: str) -> str:
+    return f"{prefix}.{attribute}" if prefix else attribute

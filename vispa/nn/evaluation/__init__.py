@@ -1,0 +1,1 @@
+"""Accuracies of single networks and of ensembles."""

@@ -1,0 +1,104 @@
+"""Sampled networks in evaluation: the context manager and the ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from solvers import checks
+from vispa.nn.calibration import evaluating
+from vispa.nn.conversion.selection import binary_layers
+from vispa.nn.weights.binary_weight import BinaryWeight
+
+__all__ = ["ensemble", "sampling"]
+
+
+@contextmanager
+def sampling(model: nn.Module) -> Iterator[nn.Module]:
+    """Let the binary layers of a model sample their weights in evaluation mode too, within the block.
+
+    Parameters
+    ----------
+    model : Module
+        A model with binary layers; wrappers (compiled, DDP) are fine.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``model`` is not a module or has no binary layer.
+
+    Examples
+    --------
+    >>> import torch, vispa
+    >>> model = vispa.binarize(torch.nn.Linear(64, 64), keep=(), method="bernoulli").eval()
+    >>> with vispa.sampling(model):
+    ...     first, second = model(torch.ones(1, 64)), model(torch.ones(1, 64))
+    >>> torch.equal(first, second), torch.equal(model(torch.ones(1, 64)), model(torch.ones(1, 64)))
+    (False, True)
+    """
+    before: dict[BinaryWeight, bool] = {
+        found.weight: found.weight.sample_in_evaluation for found in binary_layers(model)
+    }
+    try:
+        for weight in before:
+            weight.sample_in_evaluation = True
+        yield model
+    finally:
+        for weight, state in before.items():
+            weight.sample_in_evaluation = state
+
+
+def ensemble(model: nn.Module, inputs: Any, samples: int = 40) -> Tensor:
+    """Average the outputs of sampled binary networks: the evaluation of the published code.
+
+    This is the accuracy of ``samples`` networks together, not of one binary network; report it apart from
+    that of ``vispa.harden(model)``.
+
+    Parameters
+    ----------
+    model : Module
+        A model with binary layers that returns one tensor. It is evaluated in evaluation mode, without
+        gradients, and left in the mode it was in.
+    inputs : object
+        Passed to the model as its only argument.
+    samples : int, default 40
+        L >= 1, the number of networks, drawn from torch's default generator.
+
+    Returns
+    -------
+    Tensor
+        The mean output, in single precision at least.
+
+    Raises
+    ------
+    TypeError
+        If the model does not return a tensor.
+    ValueError
+        If ``samples`` is below 1 or the model has no binary layer.
+
+    Examples
+    --------
+    >>> import torch, vispa
+    >>> model = vispa.binarize(torch.nn.Linear(4, 2), keep=())
+    >>> vispa.ensemble(model, torch.ones(3, 4), samples=5).shape
+    torch.Size([3, 2])
+    """
+    samples = checks.integer("samples", samples, minimum=1)
+    with sampling(model), evaluating(model):
+        return _mean_output(model, inputs, samples)
+
+
+def _mean_output(model: nn.Module, inputs: Any, samples: int) -> Tensor:
+    total: Tensor | None = None
+    for _ in range(samples):
+        output = model(inputs)
+        if not isinstance(output, Tensor):
+            raise TypeError(f"model must return one tensor; found {type(output).__name__}")
+        output = output.to(torch.promote_types(output.dtype, torch.float32))
+        total = output if total is None else total + output
+    assert total is not None
+    return total / samples

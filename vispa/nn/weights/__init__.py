@@ -1,0 +1,1 @@
+"""The parametrizations behind binary weights."""

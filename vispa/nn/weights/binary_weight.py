@@ -1,0 +1,196 @@
+"""The parametrizations behind a binary weight: what all methods share, and the low-rank one.
+
+Each owns everything about its posterior except the mean, which stays where torch keeps a parametrized
+parameter (``layer.parametrizations.weight.original``), so an optimizer made earlier still holds it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vispa.nn.weights.autograd import CorrelatedLatent, IndependentLatent, ScaledSign, working_dtype
+from vispa.nn.weights.layout import Layout
+from vispa.nn.weights.noise_scope import Noise, ScopedNoise
+from vispa.nn.weights.projection import project_rows, row_squares
+
+__all__ = ["BinaryWeight", "LowRankWeight"]
+
+
+class BinaryWeight(ScopedNoise):
+    """A weight ``alpha * sgn(latent)`` whose latent is the mean, or a sample while noise is bound to it.
+
+    Parameters
+    ----------
+    mean : Parameter
+        The weight that becomes the mean.
+    layout : Layout
+        Its rows, one an output channel.
+    channel_scale : {"learned", "mean", "none"}
+        Where the scale of a channel comes from; ``alpha`` is a parameter where it is learned, else None.
+    """
+
+    alpha: nn.Parameter | None
+
+    def __init__(self, mean: Tensor, layout: Layout, *, channel_scale: str = "learned") -> None:
+        super().__init__()
+        self.layout = layout
+        self.channel_scale = channel_scale
+        self.alpha = None
+        if channel_scale == "learned":
+            values = torch.ones(layout.out_channels, dtype=mean.dtype, device=mean.device)
+            self.alpha = nn.Parameter(values, requires_grad=mean.requires_grad)
+
+    def forward(self, mean: Tensor) -> Tensor:
+        """Return the weight that the layer sees, sampled and worked out once in a scope around the layer."""
+        if not self.keeps_reads:
+            return self.realise(mean, self.current_noise())
+        grad_enabled = torch.is_grad_enabled()
+        kept = self.kept.get(grad_enabled)
+        if kept is None or kept[0] is not mean:
+            kept = mean, self.realise(mean, self.noise)
+            self.kept[grad_enabled] = kept
+        return kept[1]
+
+    def realise(self, mean: Tensor, noise: Noise | None) -> Tensor:
+        """Return the weight at one draw of the noise, at the mean without one."""
+        rows = self.layout.rows(mean)
+        latent = rows if noise is None else self.latent(rows, noise)
+        signs: Tensor = ScaledSign.apply(latent, self.scales(rows))
+        return self.layout.weight(signs)
+
+    def scales(self, rows: Tensor) -> Tensor:
+        """Return the scale of every output channel."""
+        if self.alpha is not None:
+            return self.alpha
+        if self.channel_scale == "mean":
+            return rows.detach().abs().flatten(1).mean(1)
+        return rows.new_ones(rows.shape[0])
+
+    def latent(self, rows: Tensor, noise: Noise) -> Tensor:
+        """Return the latent Gaussian at one draw of the noise, in rows."""
+        raise NotImplementedError
+
+    def project(self, mean: Tensor) -> None:
+        """Move the posterior, in place, to where the method keeps it after a step."""
+
+    def has_zero_row(self, mean: Tensor) -> bool:
+        """Say whether some weight has no projection: its mean and its row of the factor are all zero."""
+        return False
+
+
+class LowRankWeight(BinaryWeight):
+    """Method ``vispa``: latents ``mean + r @ factor``, with ``r ~ N(0, I_K / scale)``.
+
+    Parameters
+    ----------
+    mean : Parameter
+        The weight that becomes the mean.
+    layout : Layout
+        Its rows, one an output channel.
+    rank : int
+        K, the width of the factor, at least 1.
+    scale : float
+        S: one over the variance of r, and the preconditioner of the factor.
+    normalise : bool
+        Whether ``project`` moves every row ``(mean_i, factor_i / sqrt(scale))`` to the unit sphere.
+    covariance : {"layer", "channel"}
+        Whether one r is drawn for the layer or one for every output channel.
+    residual : bool
+        Whether every weight has noise of its own too, of standard deviation
+        ``|root_residual_i| / sqrt(scale)``; the row then holds that as its last entry.
+    channel_scale : {"learned", "mean", "none"}
+        As in BinaryWeight.
+
+    Notes
+    -----
+    The factor has shape (out_channels, K, fan_in): it follows the mean when that is sharded by output
+    channel, and it leaves ``channels_last`` to the mean alone. The residual, where there is one, has the
+    shape of the mean.
+    """
+
+    factor: nn.Parameter
+    root_residual: nn.Parameter | None
+
+    def __init__(
+        self,
+        mean: Tensor,
+        layout: Layout,
+        *,
+        rank: int,
+        scale: float,
+        normalise: bool,
+        covariance: str = "layer",
+        residual: bool = False,
+        channel_scale: str = "learned",
+    ) -> None:
+        super().__init__(mean, layout, channel_scale=channel_scale)
+        shape = (layout.out_channels, rank, layout.fan_in)
+        zeros = torch.zeros(shape, dtype=mean.dtype, device=mean.device)
+        self.factor = nn.Parameter(zeros, requires_grad=mean.requires_grad)
+        self.root_residual = None
+        if residual:
+            self.root_residual = nn.Parameter(torch.zeros_like(mean), requires_grad=mean.requires_grad)
+        self.rank = rank
+        self.scale = scale
+        self.normalise = normalise
+        self.covariance = covariance
+
+    def draw(self) -> Noise:
+        """Draw ``r ~ N(0, I_K / scale)``, one or one a channel, and as much for every weight's own noise."""
+        options: Any = {"dtype": working_dtype(self.factor.dtype), "device": self.factor.device}
+        layout = self.layout
+        shape = (self.rank,) if self.covariance == "layer" else (layout.out_channels, self.rank)
+        deviation = 1.0 / math.sqrt(self.scale)
+        shared = torch.randn(shape, **options) * deviation
+        if self.root_residual is None:
+            return shared
+        return shared, torch.randn((layout.out_channels, layout.fan_in), **options) * deviation
+
+    def latent(self, rows: Tensor, noise: Noise) -> Tensor:
+        """Return ``mean + r @ factor``, and the weights' own noise where there is some."""
+        shared, own = (noise, None) if isinstance(noise, Tensor) else noise
+        latent: Tensor = CorrelatedLatent.apply(rows, self.factor, shared, self.scale)
+        if self.root_residual is not None and own is not None:
+            root = self.layout.rows(self.root_residual)
+            latent = IndependentLatent.apply(latent, root, own.view(rows.shape), self.scale)
+        return latent
+
+    def project(self, mean: Tensor) -> None:
+        """Divide the rows ``(mean_i, factor_i, root_residual_i)``, the latter two over ``sqrt(scale)``, by norms.
+
+        The division is in place.
+        """
+        if not self.normalise:
+            return
+        with torch.no_grad():
+            rows, residual = self._rows(mean)
+            project_rows(rows, self.factor, residual, self.scale)
+            if self.layout.transposed_groups:
+                mean.copy_(self.layout.weight(rows))
+                if self.root_residual is not None and residual is not None:
+                    self.root_residual.copy_(self.layout.weight(residual))
+
+    def has_zero_row(self, mean: Tensor) -> bool:
+        """Say whether ``project`` would meet a row of zeros."""
+        with torch.no_grad():
+            rows, residual = self._rows(mean)
+            squares = row_squares(rows, self.factor, residual, self.scale)
+            return self.normalise and bool((squares == 0).any())
+
+    def extra_repr(self) -> str:
+        """Return the options."""
+        projection = "paper" if self.normalise else "published"
+        return (
+            f"rank={self.rank}, scale={self.scale:g}, projection={projection!r}, "
+            f"covariance={self.covariance!r}, residual={self.root_residual is not None}, "
+            f"channel_scale={self.channel_scale!r}"
+        )
+
+    def _rows(self, mean: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return mean and residual with the output channels first."""
+        residual = self.root_residual
+        return self.layout.rows(mean), None if residual is None else self.layout.rows(residual)

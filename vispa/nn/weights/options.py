@@ -1,0 +1,99 @@
+"""Options of a posterior over signs, and where its parameters start."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from solvers import checks
+from vispa.nn.weights.autograd import working_dtype
+from vispa.nn.weights.baselines import BernoulliWeight, SignWeight, StraightThroughWeight
+from vispa.nn.weights.binary_weight import BinaryWeight, LowRankWeight
+from vispa.nn.weights.layout import Layout
+
+__all__ = ["PosteriorOptions", "draw_mean", "published_noise_ratio", "start_noise"]
+
+METHODS = ("vispa", "ste", "bernoulli", "bop")
+PROJECTIONS = ("paper", "published")
+COVARIANCES = ("layer", "channel")
+CHANNEL_SCALES = ("learned", "mean", "none")
+
+
+@dataclass(frozen=True)
+class PosteriorOptions:
+    """The options of :func:`vispa.binarize` that every layer shares, checked."""
+
+    method: str
+    rank: int
+    scale: float
+    projection: str
+    covariance: str
+    residual: bool
+    channel_scale: str
+
+    def __post_init__(self) -> None:
+        checks.choice("method", self.method, METHODS)
+        checks.choice("projection", self.projection, PROJECTIONS)
+        checks.choice("covariance", self.covariance, COVARIANCES)
+        checks.choice("channel_scale", self.channel_scale, CHANNEL_SCALES)
+        checks.scalar("scale", self.scale, positive=True)
+        if not isinstance(self.residual, bool):
+            raise TypeError(f"residual must be True or False; found {self.residual!r}")
+        if self.method == "vispa" and checks.integer("rank", self.rank, minimum=0) == 0:
+            raise ValueError(
+                "rank must be at least 1 for method 'vispa'; found 0. Rank 0 without a factor is method "
+                "'bernoulli' (sampled) or 'ste' (deterministic)"
+            )
+
+    def new_weight(self, mean: Tensor, layout: Layout) -> BinaryWeight:
+        """Return the parametrization of one weight, its noise still zero."""
+        if self.method == "ste":
+            return StraightThroughWeight(mean, layout, channel_scale=self.channel_scale)
+        if self.method == "bernoulli":
+            return BernoulliWeight(mean, layout, channel_scale=self.channel_scale)
+        if self.method == "bop":
+            return SignWeight(mean, layout, channel_scale=self.channel_scale)
+        return LowRankWeight(
+            mean,
+            layout,
+            rank=self.rank,
+            scale=float(self.scale),
+            normalise=self.projection == "paper",
+            covariance=self.covariance,
+            residual=self.residual,
+            channel_scale=self.channel_scale,
+        )
+
+
+def draw_mean(weight: BinaryWeight, mean: Tensor) -> None:
+    """Draw the mean, in place, from Xavier's normal law."""
+    layout = weight.layout
+    receptive_field = layout.fan_in // layout.in_channels
+    variance = 2.0 / (receptive_field * (layout.in_channels + layout.out_channels))
+    with torch.no_grad():
+        nn.init.normal_(mean, std=math.sqrt(variance))
+
+
+def published_noise_ratio(weight: LowRankWeight) -> float:
+    """Return the ratio of noise to mean at which the published layer starts.
+
+    It draws the mean by Xavier's law and the factor by that for a tensor of shape (K, out_channels, ...).
+    """
+    layout, rank = weight.layout, weight.rank
+    columns = rank if weight.root_residual is None else rank + 1
+    fans = (layout.in_channels + layout.out_channels) / (layout.in_channels * (layout.out_channels + rank))
+    return math.sqrt(columns * fans / weight.scale)
+
+
+def start_noise(weight: LowRankWeight, mean: Tensor, noise_ratio: float) -> None:
+    """Draw the factor, in place, for a ratio of noise to mean, both root mean squares."""
+    columns = weight.rank if weight.root_residual is None else weight.rank + 1
+    with torch.no_grad():
+        root_mean_square = float(mean.to(working_dtype(mean.dtype)).square().mean().sqrt())
+        deviation = noise_ratio * math.sqrt(weight.scale / columns) * root_mean_square
+        nn.init.normal_(weight.factor, std=deviation)
+        if weight.root_residual is not None:
+            weight.root_residual.fill_(deviation)
