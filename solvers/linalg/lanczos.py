@@ -219,11 +219,15 @@ def smallest_eigenpair(
     """
     order = krylov._start.shape[0]
     limit = min(max_products, 4 * order)
-    settled_at = 0
+    settled_at, floor = 0, -math.inf
     while True:
         steps = krylov.diagonal.size
         krylov.extend(min(max(CHECK_EVERY, steps // 4), limit - steps))
         value, error, ritz, radius, broke = _extreme_ritz(krylov.diagonal, krylov.offdiagonal, threshold)
+        # a small residual proves an eigenvalue for good: copies that lost orthogonality makes of it, among which
+        # the Ritz vector then wanders, cannot undo that
+        floor = max(floor, value - error) if value >= floor else value - error
+        error = max(value - floor, ROUNDING * radius)
         steps = krylov.diagonal.size
         if broke or steps >= limit:
             break

@@ -49,11 +49,15 @@ def smallest_eigenvalues(
     recurrence = _Recurrence(costs, which, dual, generator)
     limit = min(MAX_STEPS, 4 * costs.order)
     settled_at = torch.zeros_like(which)
+    floor = torch.full_like(threshold, -torch.inf)
     while True:
         steps = len(recurrence.diagonal)
         recurrence.extend(min(max(CHECK_EVERY, steps // 4), limit - steps))
         steps = len(recurrence.diagonal)
         value, error = recurrence.extreme()
+        # what a small residual has proved once, copies of the eigenvalue found cannot undo
+        floor = torch.where(value >= floor, torch.maximum(floor, value - error), value - error)
+        error = value - floor
         refuted = (value < threshold) & (not sharply)
         close = error <= torch.maximum(SHARP * value.abs(), threshold.abs())
         settled = close if sharply else value - error >= threshold
