@@ -17,6 +17,7 @@ from vispa.nn.conversion.selection import LayerChoice, select_sites
 from vispa.nn.weights.bias import ScaledBias
 from vispa.nn.weights.binary_weight import BinaryWeight, LowRankWeight
 from vispa.nn.weights.options import PosteriorOptions, draw_mean, published_noise_ratio, start_noise
+from vispa.nn.weights.root_scope import RootScope
 
 __all__ = ["binarize"]
 
@@ -44,7 +45,7 @@ def binarize(
     the projections of MultiheadAttention, and Embedding on request; fused recurrent layers (LSTM, GRU, RNN)
     stay real, cells made of Linear do not. A layer then computes
     ``alpha * (layer(inputs; w) + bias)`` with signs ``w = sgn(x)`` and one ``alpha`` an output channel (a row,
-    in an Embedding). In training every forward of a layer samples its signs once; in evaluation
+    in an Embedding). In training every forward of the model samples all signs once; in evaluation
     they are ``sgn(mean)``, unless inside :func:`vispa.sampling`. Pass the optimizer, made before or after,
     to :func:`vispa.attach`; take a plain network with :func:`vispa.harden`.
 
@@ -119,9 +120,13 @@ def binarize(
     memory of a large factor's gradient is kept between steps. To start from trained float weights instead,
     see :func:`vispa.load_float`.
 
-    Noise is drawn when a layer is called. Modules around a layer share one draw in each of their forwards
-    where the weight is read without calling the layer (MultiheadAttention), where tied weights are to be one
-    sample (the nearest module that holds all of them), and where ``scopes`` asks for it. With gradient
+    A layer that is called several times in a forward of the model, or whose weight is read there without
+    calling it, sees one sample; called outside the model's forward, a layer draws at every call. There, modules
+    around a layer share one draw in each of their own forwards where they read the weight without calling the
+    layer (MultiheadAttention), where tied weights are to be one sample (the nearest module that holds all of
+    them), and where ``scopes`` asks for it. Gradient checkpointing finds the noise of the forward that it
+    recomputes, also with ``preserve_rng_state=False``; where several forwards wait for their backward and it
+    cannot tell them apart, it raises. Around tied weights and ``scopes`` with gradient
     checkpointing the checkpointed region must call such a module, or the recomputation raises; compiled too,
     it needs ``fullgraph=False``, since a compiled region cannot bind noise inside a checkpoint. Outside
     any forward ``layer.weight`` is ``alpha * sgn(mean)``; in a compiled region in training, code that
@@ -153,6 +158,8 @@ def binarize(
     if channel_scale != "learned":
         _check_padding(sites)
     around = scopes_of(model, sites, scopes)
+    root = RootScope()
+    root.open(model)
     shared: dict[int, BinaryWeight] = {}
     for site in sites.values():
         weights = []
@@ -160,6 +167,7 @@ def binarize(
             mean = getattr(site.module, attribute)
             if id(mean) not in shared:
                 shared[id(mean)] = options.new_weight(mean, site.layout(attribute))
+                shared[id(mean)].root = root
                 _initialise(shared[id(mean)], mean, site, attribute, noise_ratio)
             weights.append(shared[id(mean)])
         _install(site, weights, around[site.name])

@@ -39,13 +39,13 @@ def scopes_of(
     for pattern in named_patterns("scopes", requested):
         for scope in _matching_modules(pattern, modules):
             for name in sites:
-                if name == scope or name.startswith(f"{scope}."):
+                if not scope or name == scope or name.startswith(f"{scope}."):
                     around[name][scope] = modules[scope]
     return {name: list(scopes.values()) for name, scopes in around.items()}
 
 
 def _matching_modules(pattern: str, modules: dict[str, nn.Module]) -> list[str]:
-    found = [name for name in modules if name and fnmatchcase(name, pattern)]
+    found = [name for name in modules if name == pattern or (name and fnmatchcase(name, pattern))]
     if not found:
         raise ValueError(f"scopes names {pattern!r}, which is no module of the model")
     idle = [name for name in found if not _is_called(modules[name])]

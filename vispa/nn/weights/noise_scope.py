@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from vispa.nn.weights.root_scope import RootScope, in_backward
+
 __all__ = ["Noise", "ScopedNoise"]
 
 Noise: TypeAlias = Tensor | tuple[Tensor, ...]
@@ -21,6 +23,8 @@ class ScopedNoise(nn.Module):
     Every read in between, and the recomputation of gradient checkpointing when it runs the scope again, see
     one and the same noise. A scope is the layer itself, or a module around it that reads the weight without
     calling the layer, or in whose forward several calls are to share one draw; the outermost one counts.
+    Around all of them stands the model that was binarized (`RootScope`): in one of its forwards every scope
+    binds the same noise, and a read outside any scope sees it too.
     """
 
     def __init__(self) -> None:
@@ -32,6 +36,10 @@ class ScopedNoise(nn.Module):
         # What reads in a scope gave, by whether gradients were recorded: (parameter, result).
         self.kept: dict[bool, tuple[Tensor, Tensor]] = {}
         self.handles: tuple[RemovableHandle, ...] = ()
+        self.root: RootScope | None = None
+        # Noise of the root's forwards whose backward may still recompute something: (which forward, noise).
+        self.drawn: list[tuple[int, Noise]] = []
+        self.is_read_uncalled = False
 
     def draw(self) -> Noise | None:
         """Draw fresh noise from torch's default generator; None where there is none to draw."""
@@ -51,10 +59,21 @@ class ScopedNoise(nn.Module):
         return self.has_outer_scope and self.noise is not None and not torch.compiler.is_compiling()
 
     def current_noise(self) -> Noise | None:
-        """Return the noise bound to the scope; in a compiled layer without one around it, a fresh draw."""
-        if self.noise is None and torch.compiler.is_compiling() and self.samples:
+        """Return the noise bound to the scope, or for a read outside any, that of the forward around it.
+
+        A compiled layer without a scope around it draws afresh.
+        """
+        if self.noise is not None or not self.samples:
+            return self.noise
+        if torch.compiler.is_compiling():
             return self.draw()
-        return self.noise
+        if self.depth == 0 and self.root is not None and self._is_in_forward(self.root):
+            self.is_read_uncalled = True
+            return self.root.bind(self)
+        return None
+
+    def _is_in_forward(self, root: RootScope) -> bool:
+        return root.depth > 0 or (self.is_read_uncalled and in_backward())
 
     def open_layer(self, layer: nn.Module) -> None:
         """Let every call of the layer that is not inside a scope draw its own noise."""
@@ -85,10 +104,12 @@ class ScopedNoise(nn.Module):
             self.kept.clear()
 
     def close_scopes(self) -> None:
-        """Remove the hooks."""
+        """Remove the hooks, those of the root too."""
         for handle in self.handles:
             handle.remove()
         self.handles = ()
+        if self.root is not None:
+            self.root.close()
 
     def begin_layer(self, layer: nn.Module, inputs: Any) -> None:
         """Forward pre-hook of the layer."""
@@ -96,7 +117,7 @@ class ScopedNoise(nn.Module):
         # aside there: `current_noise` draws where the weight is read.
         if torch.compiler.is_compiling():
             return
-        if self.has_outer_scope and self.depth == 0 and self.samples and _in_backward():
+        if self.has_outer_scope and self.depth == 0 and self.samples and in_backward():
             raise RuntimeError(
                 "a binary layer that shares its noise with a module around it is recomputed outside that "
                 "module, so its noise is lost: let the checkpointed region call the module whose forward is "
@@ -113,7 +134,10 @@ class ScopedNoise(nn.Module):
         """Forward pre-hook of a scope around the layer."""
         self.depth += 1
         if self.depth == 1 and self.samples:
-            self.noise = self.draw()
+            if self.root is None or torch.compiler.is_compiling():
+                self.noise = self.draw()
+            else:
+                self.noise = self.root.bind(self)
 
     def end_scope(self, scope: nn.Module, inputs: Any, output: Any) -> None:
         """Forward hook of a scope around the layer, called after failures too."""
@@ -122,8 +146,3 @@ class ScopedNoise(nn.Module):
             self.noise = None
             if not torch.compiler.is_compiling():
                 self.kept.clear()
-
-
-def _in_backward() -> bool:
-    graph_task: int = torch._C._current_graph_task_id()
-    return graph_task != -1
