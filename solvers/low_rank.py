@@ -15,6 +15,7 @@ from solvers.burer_monteiro.component_solver import PartSolver
 from solvers.burer_monteiro.monitor import Run, Stop
 from solvers.burer_monteiro.presolve import Preparation
 from solvers.certificates.rigorous import check_provable, prove
+from solvers.linalg.rank import default_rank
 from solvers.linalg.sphere import normalise, random_rows
 from solvers.problems.gram import Gram
 from solvers.problems.problem import Elliptope, Problem, as_problem
@@ -138,23 +139,6 @@ def low_rank(
     solve = _Solve(relaxation, factor, tol, generator, fresh=start is None, workers=workers)
     status = solve.run(max_iterations, max_seconds, callback, target=target)
     return solve.solution(problem, status, rigorous=rigorous)
-
-
-def default_rank(order: int) -> int:
-    """Columns to start with: enough to have no spurious optima in practice, few enough to be fast.
-
-    Optima of random sparse graphs were seen to have rank 1.4 N^(1/3) from N = 1,000 to 100,000, those of unions of
-    planar graphs a little more.
-
-    Examples
-    --------
-    >>> default_rank(3), default_rank(100), default_rank(10_000), default_rank(1_000_000)
-    (3, 16, 40, 152)
-    """
-    barvinok_pataki = math.ceil(math.sqrt(2 * order)) + 1
-    narrow = max(2.0 * math.log2(max(order, 2)), 1.5 * math.cbrt(order) + 2.0)
-    # multiples of 8 fill vector registers
-    return min(order, barvinok_pataki, 8 * math.ceil(narrow / 8))
 
 
 class FactorSource(Protocol):

@@ -52,6 +52,29 @@ LAZY = {
 # What is compiled when it is imported, and therefore imported where it is used.
 COMPILED = ("solvers/kernels", "triton_kernels", "vispa/nn/weights/kernels")
 SOURCES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
+# The rooms of `solvers`, the lowest first: each may import from those above it in this list, and from itself.
+FLOORS = (
+    "checks",
+    "kernels",
+    "problems",
+    "linalg",
+    "certificates",
+    "methods",
+    "heuristics",
+    "io",
+    "burer_monteiro",
+    "torch_backend/common",
+    "torch_backend/dense",
+    "torch_backend/shared",
+    "torch_backend/sparse",
+    "torch_backend",
+    "low_rank",
+    "many",
+    "cvxpy_plugin",
+    "cuts",
+    "exact",
+    "testing",
+)
 
 
 def imported(nodes):
@@ -98,6 +121,64 @@ def test_heavy_packages_are_imported_where_they_are_used(path):
     assert not [line for line in imports if any(name in line for name in compiled)]
     if not on_tensors and layer == "solvers":
         assert not [line for line in imports if "solvers.torch_backend" in line or "torch_backend" in line]
+
+
+def module_name(path):
+    """The dotted name of a file, a package's face under the package's own."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path, known):
+    """Modules of this tree that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in known else node.module
+
+
+def circle(arrows):
+    """Some of the names that reach themselves, or nothing: names from which no arrow leads on are taken out."""
+    left = {name: set(targets) for name, targets in arrows.items()}
+    while done := [name for name, targets in left.items() if not targets & left.keys()]:
+        for name in done:
+            del left[name]
+    return sorted(left)
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    paths = [*SOURCES, *sorted((ROOT / "benchmarks").rglob("*.py"))]
+    known = {module_name(path): path for path in paths}
+    # a package's face hands names on, and is asked for those that its files have no other way to reach
+    rooms = {name: path for name, path in known.items() if path.name != "__init__.py"}
+    assert circle({name: set(imported_modules(path, known)) for name, path in rooms.items()}) == []
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
+
+
+def floor(path):
+    """Where a file of `solvers` stands in the list; a face, which hands names on, stands nowhere."""
+    inner = path.relative_to(ROOT / "solvers").with_suffix("")
+    if inner.name == "__init__":
+        return None
+    room = str(inner.parent if inner.parent.name else inner)
+    assert room in FLOORS, f"solvers/{room} has no place in FLOORS yet"
+    return FLOORS.index(room)
+
+
+def test_no_room_of_the_solvers_imports_from_above():
+    paths = {module_name(path): path for path in sorted((ROOT / "solvers").rglob("*.py"))}
+    climbing = [
+        f"{name} -> {target}"
+        for name, path in paths.items()
+        for target in imported_modules(path, paths)
+        if target in paths
+        and None not in (here := floor(path), there := floor(paths[target]))
+        and there > here
+    ]
+    assert climbing == []
 
 
 BLOCKED = ("cvxpy", "scs", "clarabel", "numba", "torchvision", "sklearn", "matplotlib", "hypothesis", "PIL")

@@ -22,7 +22,7 @@ from solvers import (
     tabu_search,
     two_flip,
 )
-from solvers.heuristics.recombine import combine
+from solvers.heuristics.pool import combine
 from solvers.heuristics.tabu_walk import Walk
 from solvers.problems.binary_form import binary_form
 from solvers.testing import REPRESENTATIONS, degenerate_problems, in_representation

@@ -8,13 +8,12 @@ import pytest
 import scipy.sparse as sp
 
 import solvers.linalg.lanczos
-import solvers.linalg.row_blocks
+import solvers.linalg.threads
 from solvers.certificates.multipliers import FactorRange
 from solvers.linalg.lanczos import Krylov, start_vector
 from solvers.linalg.matvec import Products
-from solvers.linalg.row_blocks import RowPieces
 from solvers.linalg.sphere import random_rows
-from solvers.linalg.threads import together
+from solvers.linalg.threads import RowPieces, together
 
 
 def cost(order, seed=0):
@@ -36,7 +35,7 @@ def test_one_failure_ends_all(failing):
 
 @pytest.mark.parametrize(("rows", "width"), [(1, 3), (7, 1), (1000, 16), (5, 2_000_000)])
 def test_pieces_cover_every_row_once(rows, width, monkeypatch):
-    monkeypatch.setattr(solvers.linalg.row_blocks, "PIECE", 100)
+    monkeypatch.setattr(solvers.linalg.threads, "PIECE", 100)
     for whole in (False, True):
         pieces = RowPieces(rows, width, 2, whole=whole).map(lambda piece: np.arange(rows)[piece])
         np.testing.assert_array_equal(np.concatenate(pieces), np.arange(rows))
@@ -45,7 +44,7 @@ def test_pieces_cover_every_row_once(rows, width, monkeypatch):
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_multipliers_are_the_same_on_any_number_of_threads(workers, monkeypatch):
-    monkeypatch.setattr(solvers.linalg.row_blocks, "PIECE", 1000)
+    monkeypatch.setattr(solvers.linalg.threads, "PIECE", 1000)
     matrix = cost(700)
     found = []
     for threads in (1, workers):

@@ -14,8 +14,7 @@ from sparse_examples import random_graph, seeded, star, torus
 from solvers.torch_backend import solve_sparse, sparse_cost
 from solvers.torch_backend.sparse.colouring import coloured
 from solvers.torch_backend.sparse.lanczos import SparseKrylov
-from solvers.torch_backend.sparse.over_relaxation import Sweeps
-from solvers.torch_backend.sparse.sparse_look import look
+from solvers.torch_backend.sparse.over_relaxation import Sweeps, evaluate
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDING = {torch.float32: 2e-5, torch.float64: 1e-12}
@@ -35,7 +34,7 @@ def compare(matrix, width, dtype, device):
         scale = layout.order if dtype is torch.float32 else 1.0
         np.testing.assert_allclose(found, expected, rtol=1e-3 if scale > 1 else 1e-9, atol=1e-7 * scale)
         torch.testing.assert_close(fused, plain, **close)
-    seen, also = look(layout, plain, fused=False), look(layout, plain, fused=True)
+    seen, also = evaluate(layout, plain, fused=False), evaluate(layout, plain, fused=True)
     torch.testing.assert_close(also.multipliers, seen.multipliers, **close)
     start = torch.randn(layout.order, dtype=dtype, device=device, generator=seeded(1, device))
     start /= torch.linalg.vector_norm(start)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from solvers.torch_backend.dense import backends
 from solvers.torch_backend.dense import backends as sweepers
 from solvers.torch_backend.dense import over_relaxation as relaxation
-from solvers.torch_backend.dense import triton_relaxation
 from solvers.torch_backend.shared import over_relaxation as shared_sweep
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -158,17 +158,17 @@ def test_products_in_lower_precision_follow_the_rows():
 COMPARE_WITH_TRITON = """
 import torch
 from solvers.torch_backend.dense import over_relaxation as relaxation
-from solvers.torch_backend.dense import triton_relaxation
+from solvers.torch_backend.dense import backends
 from tests.test_torch_sweeps import batch
 
-triton_relaxation.FUSED_ROWS, triton_relaxation.BLOCK_ROWS = 5, 3
+backends.FUSED_ROWS, backends.BLOCK_ROWS = 5, 3
 for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 2e-5)):
     for rows, width in ((5, 3), (7, 2)):
         costs, factors, betas = batch(2, rows, width, dtype)
         costs[1] = 0.0
         expected = factors.clone()
         wanted = relaxation.sweep_batch(costs, expected, betas)
-        found = triton_relaxation.sweep_batch(costs, factors, betas)
+        found = backends.sweep_triton(costs, factors, betas)
         torch.testing.assert_close(factors, expected, rtol=0, atol=tolerance)
         torch.testing.assert_close(found, wanted, rtol=10 * tolerance, atol=10 * tolerance)
 
@@ -201,7 +201,7 @@ def test_the_triton_kernel_agrees_with_torch_on_the_device(rows, width, dtype):
     costs, factors, betas = (tensor.cuda() for tensor in batch(3, rows, width, dtype))
     expected = factors.clone()
     wanted = relaxation.sweep_batch(costs, expected, betas)
-    found = triton_relaxation.sweep_batch(costs, factors, betas)
+    found = backends.sweep_triton(costs, factors, betas)
     tolerance = 1e-10 if dtype is torch.float64 else 1e-3
     torch.testing.assert_close(factors, expected, rtol=0, atol=tolerance)
     torch.testing.assert_close(found, wanted, rtol=10 * tolerance, atol=10 * tolerance)

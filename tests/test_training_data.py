@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from vispa.training.data.labelled_images import digits, labelled_images, load, read_npz
+from vispa.training.data.labelled_images import digits, labelled_images, read_npz
+from vispa.training.data.load import load
 from vispa.training.data.split import split
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 from vispa.training.data.archive import read_tar
 from vispa.training.data.decoding import File, decode_all, whole
 from vispa.training.data.folders import read_images
-from vispa.training.data.labelled_images import load
 from vispa.training.data.layout import arrange
+from vispa.training.data.load import load
 from vispa.training.data.split import split
 
 RNG = np.random.default_rng(0)

@@ -13,7 +13,7 @@ from test_training_images import encoded, write_folder, write_tar
 from vispa.cli import main
 from vispa.training.data.batches import ahead, batches
 from vispa.training.data.decoding import File, part_of, random_part
-from vispa.training.data.labelled_images import load
+from vispa.training.data.load import load
 from vispa.training.data.split import split
 from vispa.training.processes import Processes
 from vispa.training.published import PUBLISHED

@@ -37,7 +37,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.networks.cifar_report import environment, save_plot, table
-from vispa.training.data.labelled_images import LabelledImages, load
+from vispa.training.data.labelled_images import LabelledImages
+from vispa.training.data.load import load
 from vispa.training.data.split import Split, split, stratified
 from vispa.training.execution import Execution
 from vispa.training.processes import from_environment

@@ -16,7 +16,7 @@ from benchmarks.sdp.report import machine
 
 if TYPE_CHECKING:
     from benchmarks.sdp.batch_ceilings import Ceilings
-    from benchmarks.sdp.sdp_batch import Measured
+    from benchmarks.sdp.batch_result import Measured
 
 # Milliseconds a problem of SCS 3.3.1 through CVXPY 1.9.3, in its best form, to 1e-6, on one EPYC core: measured on
 # another machine than the rows beside it unless the remark says otherwise.

@@ -14,8 +14,8 @@ from benchmarks.sdp.clock import repeated
 from benchmarks.sdp.instances import Instance
 from benchmarks.sdp.outcome import Outcome
 from solvers.certificates.dual_bound import dual_bound, dual_vector
+from solvers.linalg.rank import default_rank
 from solvers.linalg.sphere import random_rows
-from solvers.low_rank import default_rank
 from solvers.problems.solution import relative_gap
 
 ABSENT = "pymanopt is not installed"

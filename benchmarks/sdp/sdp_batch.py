@@ -17,12 +17,12 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from dataclasses import dataclass
 
 import torch
 
 from benchmarks.sdp.batch_ceilings import measure_ceilings
 from benchmarks.sdp.batch_report import write
+from benchmarks.sdp.batch_result import Measured
 from benchmarks.sdp.device_options import device_options
 from solvers.low_rank import low_rank
 from solvers.testing.assert_certified import assert_certified
@@ -43,26 +43,6 @@ DISTINCT_ENTRIES = 2**27
 # A run is repeated unless it is long.
 REPEATS = 3
 LONG_SECONDS = 20.0
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One batch by one implementation; seconds are None where not every problem was certified."""
-
-    order: int
-    problems: int
-    dtype: str
-    tol: float
-    solver: str
-    certified: int
-    seconds: float | None
-    wall: float
-    mean_sweeps: float
-    most_sweeps: int
-    worst_gap: float
-    flops: float
-    bytes_read: float
-    peak_gibibytes: float | None
 
 
 def main(arguments: list[str] | None = None) -> int:

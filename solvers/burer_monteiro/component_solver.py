@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from solvers.burer_monteiro.monitor import Run
+from solvers.burer_monteiro.progress import Progress
 from solvers.certificates.component import SHARP, PartCertificate, Verdict
 from solvers.linalg.matvec import Products
 from solvers.linalg.sphere import Factor, normalise, normalise_in_place
@@ -47,51 +48,12 @@ PATIENCE = 1.25
 CONVERGED = 1e-3
 # An eigenvalue this many times as negative as the curvature on the range of V belongs to a direction outside it.
 OUTSIDE = 2.0
-# A method that halves neither the implied gap nor the error within this share of its blocks so far, and within this
-# many of them, is crawling.
-CRAWLING_SHARE = 0.75
-MIN_BLOCKS = 20
 # First-order iterations that every problem gets; the smaller it is, the sooner second-order ones pay.
 SWEEPS_PER_ROW = 10
 MIN_SWEEPS = 200
 MAX_SWEEPS = 4000
 # Sweeps go on while they are projected to arrive within this many times their number so far.
 FAR = 8.0
-
-
-class _Progress:
-    """Notices when neither the implied gap nor the foretold error is halved any more, or when both crawl."""
-
-    def __init__(self) -> None:
-        self._implied = np.inf
-        self._foretold = np.inf
-        self._record: list[float] = []
-        self._halved_at = 0
-
-    def note(self, foretold: float) -> None:
-        """Record the error foretold after a block of iterations."""
-        self._record.append(foretold)
-
-    def projected(self, implied: float, target: float) -> float:
-        """How many times the iterations so far it takes to a gap, if that falls by the power law of the error."""
-        # medians, because the decreases of over-relaxed sweeps flicker
-        middle = len(self._record) // 2
-        now = float(np.median(self._record[-5:]))
-        before = float(np.median(self._record[max(middle - 5, 0) : middle + 1]))
-        if implied <= target:
-            return 1.0
-        if not 0.0 < now < before:
-            return np.inf
-        return float(2.0 ** (np.log(implied / target) / np.log(before / now)))
-
-    def stalled(self, implied: float, foretold: float) -> bool:
-        """Whether nothing was halved for too many blocks."""
-        blocks = len(self._record)
-        if implied < 0.5 * self._implied or foretold < 0.5 * self._foretold:
-            self._implied = min(implied, self._implied)
-            self._foretold = min(foretold, self._foretold)
-            self._halved_at = blocks
-        return blocks - self._halved_at > max(MIN_BLOCKS, CRAWLING_SHARE * blocks)
 
 
 class PartSolver:
@@ -156,7 +118,7 @@ class PartSolver:
         Stop
             From ``run``, at a limit.
         """
-        progress, next_look, next_check = _Progress(), np.inf, 0
+        progress, next_look, next_check = Progress(), np.inf, 0
         blocks = 0
         while not self._exhausted and self.value - self.bound > 0.9 * share * run.scale:
             allowed = 0.9 * share * run.scale
@@ -177,12 +139,12 @@ class PartSolver:
                 # negative curvature that the range of V does not show: no step within it can help
                 outside = verdict.value < OUTSIDE * min(self._certificate.evidence.curvature, 0.0)
                 if converged and outside and self._escape(allowed):
-                    progress, next_look, next_check = _Progress(), np.inf, 0
+                    progress, next_look, next_check = Progress(), np.inf, 0
                     continue
             slow = self._sweeps_had_their_chance() and progress.projected(implied, PROMISING * allowed) > FAR
             if slow or progress.stalled(implied, foretold):
                 self._change_method()
-                progress, next_look, next_check = _Progress(), np.inf, 0
+                progress, next_look, next_check = Progress(), np.inf, 0
 
     def _advance(self, number: int, run: Run) -> float:
         """Run a block of iterations; return the error that the last decrease foretells."""

@@ -17,8 +17,8 @@ import scipy.linalg as la
 from numpy.typing import NDArray
 
 from solvers.linalg.matvec import Products
-from solvers.linalg.row_blocks import Matrix, RowPieces
 from solvers.linalg.sphere import Factor, row_products
+from solvers.linalg.threads import Matrix, RowPieces
 
 # Axes of V with a smaller share of the largest singular value are not in the range of the solution yet.
 AXIS = 0.1

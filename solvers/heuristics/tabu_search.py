@@ -42,7 +42,7 @@ def tabu_search(
     A walk makes the best flip that is not tabu, uphill too; a sign once flipped is tabu for 5 + n/100 steps and
     up to 9 more, drawn anew each time, unless its flip leads below everything that the walk has seen.  After 5 n
     steps in vain the next walk starts from two points of the pool, put together
-    (`solvers.heuristics.recombine`) and stirred.
+    (`solvers.heuristics.pool`) and stirred.
 
     Parameters
     ----------

@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
-from solvers.linalg.row_blocks import RowPieces
 from solvers.linalg.sphere import Factor
+from solvers.linalg.threads import RowPieces
 from solvers.problems.cost import Cost
 
 # Columns come in vector registers of this many.

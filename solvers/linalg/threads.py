@@ -1,14 +1,26 @@
-"""Threads that work in step: each does its share, waits for the others, and goes on."""
+"""Threads that share an array's rows, or that work in step: each does its share, waits for the others, and goes on.
+
+The pieces that threads share do not depend on their number, and what these give is added up in their order, so
+neither does any result.  What fits a cache need not go through memory, so one thread works piece by piece too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 from threading import Barrier, BrokenBarrierError
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+# Entries of one array in a piece, a megabyte in double precision.
+PIECE = 1 << 17
+
 Result = TypeVar("Result")
 Meet = Callable[[], object]
+Matrix = NDArray[np.float64]
 
 
 def together(workers: int, work: Callable[[int, Meet], Result]) -> Result:
@@ -48,3 +60,38 @@ def together(workers: int, work: Callable[[int, Meet], Result]) -> Result:
     for error in sorted(filter(None, errors), key=lambda error: isinstance(error, BrokenBarrierError)):
         raise error
     return tasks[0].result()
+
+
+class RowPieces:
+    """The rows of arrays of one shape, in pieces.
+
+    Parameters
+    ----------
+    rows, width : int
+    workers : int
+        Threads that share the pieces.
+    whole : bool, optional
+        Whether there must be one piece only.
+
+    Examples
+    --------
+    >>> tall = np.ones((1_000_000, 2))
+    >>> RowPieces(*tall.shape, workers=2).total(lambda rows: (tall[rows].T @ tall[rows],))[0].tolist()
+    [[1000000.0, 1000000.0], [1000000.0, 1000000.0]]
+    """
+
+    def __init__(self, rows: int, width: int, workers: int, *, whole: bool = False) -> None:
+        size = rows if whole else max(PIECE // max(width, 1), 1)
+        self._pieces = [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
+        self._workers = max(min(workers, len(self._pieces)), 1)
+
+    def map(self, work: Callable[[slice], Result]) -> list[Result]:
+        """What the work on each piece returns, in order."""
+        if self._workers == 1:
+            return [work(piece) for piece in self._pieces]
+        with ThreadPoolExecutor(self._workers) as pool:
+            return list(pool.map(work, self._pieces))
+
+    def total(self, work: Callable[[slice], tuple[Matrix, ...]]) -> tuple[Matrix, ...]:
+        """The sums of what the work on each piece returns."""
+        return reduce(lambda sums, terms: tuple(map(np.add, sums, terms)), self.map(work))

@@ -6,7 +6,7 @@
 Nothing of it needs numba, CVXPY or SCS, but for the proofs about sparse costs, which are the processor's work.
 """
 
-from solvers.torch_backend.common.batch_limits import BatchMoment
+from solvers.torch_backend.common.run_state import BatchMoment
 from solvers.torch_backend.dense.solution import BatchSolution
 from solvers.torch_backend.dense.solve_batch import solve_batch
 from solvers.torch_backend.shared.layer_signs import LayerSigns, layer_signs

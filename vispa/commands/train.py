@@ -141,7 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _data(
     arguments: argparse.Namespace, model: str, recipes: list[Recipe], *, progress: bool
 ) -> LabelledImages:
-    from vispa.training.data.labelled_images import load
+    from vispa.training.data.load import load
     from vispa.training.models import image_size_of
 
     stream, size = arguments.stream or recipes[0].resized_crops, arguments.image_size

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from solvers import checks
-from solvers.low_rank import default_rank
+from solvers.linalg.rank import default_rank
 
 FLOATS = (torch.float32, torch.float64)
 

@@ -3,12 +3,49 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from solvers.problems.solution import Status
-from solvers.torch_backend.common.batch_limits import STATUSES, BatchMoment, Limits, Stop
+
+STATUSES = tuple(Status)
+
+
+class BatchMoment(NamedTuple):
+    """One recorded moment of a batch, for callbacks.
+
+    Sweeps of the problems under way, how many of how many are finished, seconds since the start, and all values and
+    bounds (B,) so far: NaN and -inf for problems not begun.
+    """
+
+    iteration: int
+    finished: int
+    total: int
+    seconds: float
+    value: Tensor
+    lower_bound: Tensor
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop, whoever asks."""
+
+    tol: float
+    max_iterations: int
+    max_seconds: float | None
+    callback: Callable[[BatchMoment], None] | None
+
+
+class Stop(Exception):  # a request, as StopIteration is, not an error
+    """Raised inside a run to end it with the best points so far."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status.name)
+        self.status = status
 
 
 class RunState:

@@ -12,14 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solvers.torch_backend.dense import over_relaxation as relaxation
-from solvers.torch_backend.dense import triton_relaxation
+from solvers.torch_backend.dense import over_relaxation
 
 # (costs, factors, betas) -> the decrease of the last sweep of each problem; factors change in place.
 Sweeper: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 LANES = 8
 KERNELS = ("compiled", "torch", "triton")
+# Up to this order one launch runs all the sweeps of a problem without going back to memory.
+FUSED_ROWS = 128
+# Above it, rows a block: the product with everything outside is the matrix unit's work.
+BLOCK_ROWS = 64
+# Entries of the factor that one warp holds in registers.
+ENTRIES_A_WARP = 1024
 
 
 def choose_sweeper(kernel: str | None, device: torch.device) -> tuple[str, Sweeper]:
@@ -51,8 +56,8 @@ def choose_sweeper(kernel: str | None, device: torch.device) -> tuple[str, Sweep
     if kernel == "triton":
         if not _installed("triton"):
             raise ImportError("kernel 'triton' needs triton: pip install triton, or take kernel='torch'")
-        return kernel, triton_relaxation.sweep_batch
-    return kernel, relaxation.sweep_batch
+        return kernel, sweep_triton
+    return kernel, over_relaxation.sweep_batch
 
 
 def sweep_compiled(costs: Tensor, factors: Tensor, betas: Tensor) -> Tensor:
@@ -75,6 +80,64 @@ def sweep_compiled(costs: Tensor, factors: Tensor, betas: Tensor) -> Tensor:
             list(pool.map(lambda share: sweep_batch(*(array[share] for array in arrays)), shares))
     factors.copy_(padded[:, :, : factors.shape[2]])
     return torch.from_numpy(decreases).to(factors.dtype)
+
+
+def sweep_triton(costs: Tensor, factors: Tensor, betas: Tensor) -> Tensor:
+    """Sweep every problem once for each column of ``betas``; as `over_relaxation.sweep_batch`, and in place too."""
+    rows = factors.shape[1]
+    if rows <= FUSED_ROWS:
+        return _launch(costs, torch.bmm(costs, factors), factors, betas)
+    last = torch.zeros_like(factors[:, 0, 0])
+    for beta in betas.unbind(dim=1):
+        last = torch.zeros_like(last)
+        for first in range(0, rows, BLOCK_ROWS):
+            here = slice(first, min(first + BLOCK_ROWS, rows))
+            pull = torch.bmm(costs[:, here], factors)
+            last += _launch(costs[:, here, here], pull, factors[:, here], beta[:, None])
+    return last
+
+
+def relax_triton(block: Tensor, pull: Tensor, rows: Tensor, beta: Tensor) -> Tensor:
+    """As `over_relaxation.relax_rows`, but for ``pull``, which is left as it was."""
+    return _launch(block, pull, rows, beta[:, None])
+
+
+def _launch(block: Tensor, pull: Tensor, rows: Tensor, betas: Tensor) -> Tensor:
+    """One program a problem; ``block`` and ``rows`` may be views with strides, the last of them 1."""
+    from solvers.torch_backend.dense.triton_kernels import relax_rows
+
+    problems, count, width = rows.shape
+    decreases = torch.zeros(problems, dtype=rows.dtype, device=rows.device)
+    padded_rows, padded_width = _power_of_two(count), _power_of_two(width)
+    warps = min(max(padded_rows * padded_width // ENTRIES_A_WARP, 1), 8)
+    relax_rows[(problems,)](
+        block,
+        pull.contiguous(),
+        rows,
+        betas.contiguous(),
+        decreases,
+        block.stride(0) if block.shape[0] > 1 else 0,
+        block.stride(1),
+        rows.stride(0),
+        rows.stride(1),
+        ROWS=count,
+        WIDTH=width,
+        SWEEPS=betas.shape[1],
+        PADDED_ROWS=padded_rows,
+        PADDED_WIDTH=padded_width,
+        num_warps=warps,
+    )
+    return decreases
+
+
+def _power_of_two(size: int) -> int:
+    # the compiler likes no ranges of one
+    return max(2, 1 << (size - 1).bit_length())
+
+
+def triton_runs(device: torch.device) -> bool:
+    """Whether triton is installed, and the device one of its own."""
+    return device.type == "cuda" and _installed("triton")
 
 
 def _installed(package: str) -> bool:

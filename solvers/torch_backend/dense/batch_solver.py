@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from solvers.problems.solution import Status
-from solvers.torch_backend.common.batch_limits import STATUSES, Limits, Stop
-from solvers.torch_backend.common.run_state import RunState
+from solvers.torch_backend.common.run_state import STATUSES, Limits, RunState, Stop
 from solvers.torch_backend.dense import certificate
 from solvers.torch_backend.dense.active_set import Group
 from solvers.torch_backend.dense.backends import Sweeper

@@ -13,7 +13,7 @@ from solvers import checks
 from solvers.linalg.sphere import normalise
 from solvers.problems.problem import BinaryQuadratic
 from solvers.problems.solution import Solution, Status
-from solvers.torch_backend.common.batch_limits import STATUSES
+from solvers.torch_backend.common.run_state import STATUSES
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from solvers import checks
 from solvers.problems.solution import Status
-from solvers.torch_backend.common.batch_limits import STATUSES, BatchMoment, Limits
 from solvers.torch_backend.common.checks import checked_generator, checked_width, companion, real_tensor
 from solvers.torch_backend.common.memory import working_on
+from solvers.torch_backend.common.run_state import STATUSES, BatchMoment, Limits
 from solvers.torch_backend.dense.backends import choose_sweeper
 from solvers.torch_backend.dense.batch_solver import BatchRun
 from solvers.torch_backend.dense.costs import BatchCosts

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from solvers import checks
-from solvers.torch_backend.common.batch_limits import BatchMoment
 from solvers.torch_backend.common.checks import checked_generator, companion, real_tensor
+from solvers.torch_backend.common.run_state import BatchMoment
 from solvers.torch_backend.shared.rounding import round_shared
 from solvers.torch_backend.shared.solve_shared import SharedSolution, solve_shared
 

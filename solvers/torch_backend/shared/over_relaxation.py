@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solvers.torch_backend.dense import triton_relaxation
+from solvers.torch_backend.dense import backends
 from solvers.torch_backend.dense.backends import LANES, choose_sweeper
 from solvers.torch_backend.dense.over_relaxation import relax_rows
 
@@ -38,7 +38,7 @@ def relax_torch(block: Tensor, pulls: Tensor, rows: Tensor, beta: Tensor) -> Ten
 
 def relax_triton(block: Tensor, pulls: Tensor, rows: Tensor, beta: Tensor) -> Tensor:
     """One program a problem."""
-    return triton_relaxation.relax_block(block[None], pulls.transpose(0, 1), rows.transpose(0, 1), beta)
+    return backends.relax_triton(block[None], pulls.transpose(0, 1), rows.transpose(0, 1), beta)
 
 
 def relax_compiled(block: Tensor, pulls: Tensor, rows: Tensor, beta: Tensor) -> Tensor:

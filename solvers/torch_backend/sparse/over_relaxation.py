@@ -7,18 +7,20 @@ rows of a colour are divided among threads.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from solvers.methods.over_relaxation import DELAY
-from solvers.torch_backend.dense.triton_relaxation import usable
+from solvers.torch_backend.dense.backends import triton_runs
 from solvers.torch_backend.sparse.colouring import ColourClass, HeavyRows, Layout
 
 # Entries of the factor handled in one go on the processor, so that they stay in its cache.
 CACHED = 2**18
-# Entries of C V that are held at once where it is only looked at.
-BLOCK_LOOK = 2**24
+# Entries of C V that are held at once where only its products with V are wanted.
+EVALUATED = 2**24
 # Entries of the factor in a block of the Triton kernel.
 BLOCK = 1024
 
@@ -40,7 +42,7 @@ class Sweeps:
     def __init__(self, layout: Layout, *, fused: bool | None = None) -> None:
         self.layout = layout
         self.device = layout.values.device
-        self.fused = usable(self.device) if fused is None else fused
+        self.fused = triton_runs(self.device) if fused is None else fused
         self.iterations = 0
         self._step = torch.zeros(1, device=self.device)
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -148,6 +150,31 @@ def blocks(rows: ColourClass, width: int, entries: int = CACHED) -> list[tuple[i
     """Ranges of rows first .. light - 1 that hold so many entries of a factor each."""
     step = max(entries // width, 1)
     return [(first, min(first + step, rows.light)) for first in range(rows.first, rows.light, step)]
+
+
+class Evaluation(NamedTuple):
+    """Multipliers y_i = <(C V)_i, v_i>, in the dtype of V, and their sum in float64."""
+
+    multipliers: Tensor
+    value: float
+
+
+def evaluate(layout: Layout, factor: Tensor, *, fused: bool) -> Evaluation:
+    """Gather C V once, in blocks that are never kept.
+
+    Notes
+    -----
+    O(nnz k) time; beside the result, one block of C V.
+    """
+    multipliers = torch.empty(layout.order, dtype=factor.dtype, device=factor.device)
+    for rows in layout.classes:
+        for first, last in blocks(rows, factor.shape[1], EVALUATED):
+            pull = pull_rows(layout, factor, first, last, fused=fused)
+            multipliers[first:last] = torch.linalg.vecdot(pull, factor[first:last])
+        if rows.heavy is not None:
+            pull = pull_heavy(rows.heavy, factor)
+            multipliers[rows.light : rows.last] = torch.linalg.vecdot(pull, factor[rows.light : rows.last])
+    return Evaluation(multipliers, float(multipliers.sum(dtype=torch.float64)))
 
 
 def sweep_fused(layout: Layout, factor: Tensor, first: int, last: int, step: Tensor) -> Tensor:

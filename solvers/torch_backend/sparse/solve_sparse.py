@@ -12,6 +12,7 @@ from torch import Tensor
 
 from solvers import checks
 from solvers.burer_monteiro.monitor import Run, Stop
+from solvers.linalg.rank import start_rank, widest_rank
 from solvers.problems.solution import Iteration, Solution, Status, relative_gap
 from solvers.torch_backend.common.checks import checked_generator, companion
 from solvers.torch_backend.common.memory import working_on
@@ -21,7 +22,6 @@ from solvers.torch_backend.sparse.factor import in_original_order, normalise_, r
 from solvers.torch_backend.sparse.memory import bytes_needed, check_room
 from solvers.torch_backend.sparse.sparse_solver import SparseSolver
 
-START_RANK = 16
 # The smallest gap that rounding leaves within reach.
 FINEST = {torch.float32: 1e-5, torch.float64: 1e-9}
 # Of the gap: by how much rounding may lift the bound above the value.
@@ -105,11 +105,6 @@ def solve_sparse(
         solve = _Solve(cost, rank, start, tol, generator)
         status = solve.run(max_iterations, max_seconds, callback)
         return solve.solution(status)
-
-
-def widest_rank(order: int) -> int:
-    """Columns beyond which almost no cost has spurious optima, rounded up to a power of two."""
-    return _power_of_two(math.isqrt(2 * order) + 2)
 
 
 class _Solve:
@@ -205,9 +200,5 @@ def _checked_rank(cost: SparseCost, rank: int | None, start: Tensor | None) -> i
             raise ValueError("start must have no zero row")
         return width
     if rank is None:
-        return min(START_RANK, _power_of_two(cost.order), widest_rank(cost.order))
+        return start_rank(cost.order)
     return checks.integer("rank", rank, minimum=1, maximum=cost.order)
-
-
-def _power_of_two(number: int) -> int:
-    return 1 << (number - 1).bit_length()

@@ -13,8 +13,7 @@ from solvers.torch_backend.sparse.certificate import Slack
 from solvers.torch_backend.sparse.colouring import Layout
 from solvers.torch_backend.sparse.cost import row_sums
 from solvers.torch_backend.sparse.factor import widened
-from solvers.torch_backend.sparse.over_relaxation import Sweeps
-from solvers.torch_backend.sparse.sparse_look import look
+from solvers.torch_backend.sparse.over_relaxation import Sweeps, evaluate
 
 # Sweeps between words from the device.
 BLOCK = 10
@@ -68,7 +67,7 @@ class SparseSolver:
         self._sweeps = Sweeps(layout, fused=fused)
         self._generator = generator
         self._widest = widest
-        self.value = look(layout, factor, fused=self._sweeps.fused).value
+        self.value = evaluate(layout, factor, fused=self._sweeps.fused).value
         # Gershgorin's: C - Diag(y) is diagonally dominant
         self.dual = (-row_sums(layout.pointers, layout.values.abs())).to(factor.dtype)
         self.bound = float(self.dual.sum(dtype=torch.float64))
@@ -120,7 +119,7 @@ class SparseSolver:
     def _certify(self, run: Run, allowed: float | None) -> Slack:
         """Bound the optimum by the present multipliers, as sharply as the allowed gap needs."""
         fused = self._sweeps.fused
-        seen = look(self.layout, self.factor, fused=fused)
+        seen = evaluate(self.layout, self.factor, fused=fused)
         slack = Slack(self.layout, seen.multipliers, self._generator, fused=fused)
         slack.resolve(None if allowed is None else -allowed / slack.total)
         self.products += slack.products
@@ -143,5 +142,5 @@ class SparseSolver:
                 raise
             self._widest = self.factor.shape[1]
             return False
-        self.value = look(self.layout, self.factor, fused=self._sweeps.fused).value
+        self.value = evaluate(self.layout, self.factor, fused=self._sweeps.fused).value
         return True

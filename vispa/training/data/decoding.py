@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from vispa.training.data.archive import Member
-from vispa.training.data.labelled_images import SMALLEST_SIDE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
 Pixels: TypeAlias = NDArray[np.uint8]
 # Of a file in a folder nothing but its name is kept: there may be millions.
 Content: TypeAlias = bytes | Member | None
+
+# Pixels of an image's shorter side, at least.
+SMALLEST_SIDE = 4
 
 # Of a random part: the share of the area that it covers at least, and its longest side over its shortest.
 LEAST_AREA = 0.08

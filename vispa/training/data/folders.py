@@ -11,8 +11,8 @@ import numpy as np
 
 from solvers import checks
 from vispa.training.data.archive import index_tar, read_tar
-from vispa.training.data.decoding import Content, File, Pixels, centre, decode_all, whole
-from vispa.training.data.labelled_images import SMALLEST_SIDE, LabelledImages, labelled_files, labelled_images
+from vispa.training.data.decoding import SMALLEST_SIDE, Content, File, Pixels, centre, decode_all, whole
+from vispa.training.data.labelled_images import LabelledImages, labelled_files, labelled_images
 from vispa.training.data.layout import EXTENSIONS, arrange
 from vispa.training.data.streaming import ImageFiles
 

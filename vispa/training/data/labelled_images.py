@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from solvers import checks
-
-if TYPE_CHECKING:
-    from vispa.training.data.streaming import ImageFiles
+from vispa.training.data.decoding import SMALLEST_SIDE
+from vispa.training.data.streaming import ImageFiles
 
 SMALLEST_CLASS = 4
-SMALLEST_SIDE = 4
-TORCHVISION = "torchvision:"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,59 +96,6 @@ class LabelledImages:
     def inputs(self, chosen: Tensor | slice = slice(None)) -> Tensor:
         """Inputs of a network for the chosen images, without augmentation."""
         return self.standardise(self.pixels(chosen))
-
-
-def load(
-    dataset: str | Path, *, image_size: int | None = None, stream: bool = False, progress: bool = False
-) -> LabelledImages:
-    """Load ``"digits"``, a torchvision data set by its name, or a file or folder by its path.
-
-    Parameters
-    ----------
-    dataset : str or path
-        ``"digits"``; an ``.npz`` file (`read_npz`); a folder of images or a tar of one
-        (`vispa.training.data.folders.read_images`); or ``"torchvision:CIFAR10"`` and the like, where torchvision is
-        installed (`vispa.training.data.folders.read_torchvision`).
-    image_size : int, optional
-        Height and width to bring every image of a folder or tar to.
-    stream : bool, optional
-        Decode the images of a folder or tar batch by batch, for data sets that are larger than memory.
-    progress : bool, optional
-        Show a bar on standard error while images are decoded, if that is a terminal.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing of that name, or it does not hold what is asked for; the file is named.
-    OSError
-        If a file cannot be opened.
-
-    Examples
-    --------
-    >>> len(load("digits"))
-    1797
-    """
-    name, path = str(dataset), Path(dataset)
-    is_images = path.is_dir() or ".tar" in path.suffixes or path.suffix in (".tgz", ".txz", ".tbz2")
-    if not is_images and (checks.boolean("stream", stream) or image_size is not None):
-        option = "stream, which the ImageNet recipes ask for," if stream else "image_size"
-        raise ValueError(f"{option} belongs to a folder or a tar of images; found dataset {name!r}")
-    if name == "digits":
-        return digits()
-    if name.startswith(TORCHVISION):
-        from vispa.training.data.folders import read_torchvision
-
-        return read_torchvision(name.removeprefix(TORCHVISION))
-    if is_images:
-        from vispa.training.data.folders import read_images
-
-        return read_images(path, size=image_size, stream=stream, progress=progress)
-    if path.suffix != ".npz":
-        raise ValueError(
-            "dataset must be 'digits', the path of an .npz file with arrays images and labels, a folder or a "
-            f"tar of images with a folder a class, or 'torchvision:' and a name; found {name!r}"
-        )
-    return read_npz(path)
 
 
 def digits() -> LabelledImages:
