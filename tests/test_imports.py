@@ -141,7 +141,7 @@ def imported_modules(path, known):
 
 
 def circle(arrows):
-    """Some of the names that reach themselves, or nothing: names from which no arrow leads on are taken out."""
+    """Names from which arrows lead into a circle; nothing where there is none."""
     left = {name: set(targets) for name, targets in arrows.items()}
     while done := [name for name, targets in left.items() if not targets & left.keys()]:
         for name in done:
