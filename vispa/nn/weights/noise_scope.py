@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from vispa.nn.weights.root_scope import RootScope, in_backward
+from vispa.nn.weights.root_scope import Noise, RootScope, in_backward
 
 __all__ = ["Noise", "ScopedNoise"]
-
-Noise: TypeAlias = Tensor | tuple[Tensor, ...]
 
 
 class ScopedNoise(nn.Module):

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-if TYPE_CHECKING:
-    from vispa.nn.weights.noise_scope import Noise, ScopedNoise
+__all__ = ["Noise", "RootScope", "in_backward"]
 
-__all__ = ["RootScope", "in_backward"]
+Noise: TypeAlias = Tensor | tuple[Tensor, ...]
+
+
+class DrawsNoise(Protocol):
+    """What a root scope asks of a weight: a draw, and a list of the draws that may be needed again."""
+
+    drawn: list[tuple[int, Noise]]
+
+    def draw(self) -> Noise | None:
+        """Draw fresh noise; None where there is none to draw."""
 
 
 class RootScope:
@@ -29,7 +37,7 @@ class RootScope:
         # Forwards up to this one have had their backward, as far as can be told.
         self.consumed = 0
         self.recomputed = False
-        self.drawing: list[ScopedNoise] = []
+        self.drawing: list[DrawsNoise] = []
         self.handles: tuple[RemovableHandle, ...] = ()
 
     def open(self, root: nn.Module) -> None:
@@ -68,7 +76,7 @@ class RootScope:
                 weight.drawn.pop()
         self.drawing.clear()
 
-    def bind(self, weight: ScopedNoise) -> Noise | None:
+    def bind(self, weight: DrawsNoise) -> Noise | None:
         """Return the noise of a call or a read of the weight: fresh, or that of the forward it belongs to.
 
         Raises
@@ -89,7 +97,7 @@ class RootScope:
             return self._of_the_recomputed_forward(weight, fresh)
         return fresh
 
-    def _of_the_recomputed_forward(self, weight: ScopedNoise, fresh: Noise) -> Noise:
+    def _of_the_recomputed_forward(self, weight: DrawsNoise, fresh: Noise) -> Noise:
         kept = [noise for count, noise in weight.drawn if count > self.consumed]
         if not kept:
             return fresh
