@@ -16,6 +16,7 @@ def prox(weights: Tensor, strength: Tensor | float) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> prox(torch.tensor([0.5, -0.75, 1.5, 0.0]), 0.25)
     tensor([ 0.7500, -1.0000,  1.2500,  0.0000])
     """

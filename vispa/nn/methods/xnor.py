@@ -14,6 +14,7 @@ def centred_and_clamped(rows: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> centred_and_clamped(torch.tensor([[3.0, 0.0, 0.0]])).tolist()
     [[1.0, -1.0, -1.0]]
     """
@@ -28,6 +29,7 @@ def xnor_weight(rows: Tensor, *, published_zero: bool = False) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> xnor_weight(torch.tensor([[0.5, -0.25, -0.25, 1.0]])).tolist()
     [[0.5, -0.5, -0.5, 0.5]]
     """
