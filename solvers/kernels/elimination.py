@@ -4,10 +4,11 @@ Arrays are made by the caller, and copied in loops: slices and ``np.full`` take 
 Plain arithmetic, without fast-math: error bounds rest on it.
 """
 
-import numba
 import numpy as np
 
-compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
+from solvers.kernels.compile import kernel
+
+compiled = kernel()
 
 # Eliminating a vertex of degree d here costs about as much as keeping it in a dense core of m vertices once d is
 # this share of m: scattered updates, d^2 of them, against m^2 multiplications in a matrix product.

@@ -4,10 +4,11 @@ With every other row fixed, row i is pulled by g_i = U^T x_i - (x_i^T S x_i) v_i
 outside small diagonal blocks is ever needed.
 """
 
-import numba
 import numpy as np
 
-compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
+from solvers.kernels.compile import kernel
+
+compiled = kernel(fastmath=True)
 
 
 @compiled

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from solvers.kernels.compile import kernel
 
 # A flip must gain this much of the coefficients at its sign: rounding of the fields cannot then cause cycles.
 MARGIN = 1e-12
 
 
-@numba.njit(cache=True)
+@kernel()
 def fields_sparse(data, indices, pointers, diagonal, b, signs):
     """f_i = sum_{j != i} A_ij w_j + b_i / 2: flipping w_i changes the objective by -4 w_i f_i."""
     n = signs.shape[0]
@@ -22,7 +23,7 @@ def fields_sparse(data, indices, pointers, diagonal, b, signs):
     return fields
 
 
-@numba.njit(cache=True)
+@kernel()
 def flip_sparse(data, indices, pointers, signs, fields, i):
     """Flip one sign and bring the fields up to date; its own does not change."""
     signs[i] = -signs[i]
@@ -33,7 +34,7 @@ def flip_sparse(data, indices, pointers, signs, fields, i):
     fields[i] = own
 
 
-@numba.njit(cache=True)
+@kernel()
 def flip_dense(A, signs, fields, i):
     """Flip one sign and bring the fields up to date; its own does not change."""
     signs[i] = -signs[i]
@@ -44,7 +45,7 @@ def flip_dense(A, signs, fields, i):
     fields[i] = own
 
 
-@numba.njit(cache=True)
+@kernel()
 def _search_sparse(data, indices, pointers, diagonal, b, weight, signs):
     n = signs.shape[0]
     fields = fields_sparse(data, indices, pointers, diagonal, b, signs)
@@ -58,7 +59,7 @@ def _search_sparse(data, indices, pointers, diagonal, b, weight, signs):
         i = i + 1 if i + 1 < n else 0
 
 
-@numba.njit(cache=True)
+@kernel()
 def _search_dense(A, diagonal, b, weight, signs):
     n = signs.shape[0]
     fields = A @ signs + 0.5 * b - diagonal * signs
@@ -72,14 +73,14 @@ def _search_dense(A, diagonal, b, weight, signs):
         i = i + 1 if i + 1 < n else 0
 
 
-@numba.njit(cache=True)
+@kernel()
 def search_sparse(data, indices, pointers, diagonal, b, weight, signs):
     """Bring each row of ``signs`` (m, n) to a one-flip local minimum, in place; A in CSR form."""
     for row in range(signs.shape[0]):
         _search_sparse(data, indices, pointers, diagonal, b, weight, signs[row])
 
 
-@numba.njit(cache=True)
+@kernel()
 def search_dense(A, diagonal, b, weight, signs):
     """Bring each row of ``signs`` (m, n) to a one-flip local minimum, in place; A dense and symmetric."""
     for row in range(signs.shape[0]):

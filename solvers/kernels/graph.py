@@ -3,12 +3,13 @@
 The caller makes the arrays: ``np.full`` and slices take seconds to compile.
 """
 
-import numba
 import numpy as np
 
+from solvers.kernels.compile import kernel
+
 # part of who calls it: a function of its own takes a third of a second to compile
-inlined = numba.njit(inline="always")
-compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
+inlined = kernel(inline="always")
+compiled = kernel()
 
 
 @compiled

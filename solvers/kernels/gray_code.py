@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from solvers.kernels.compile import kernel
 
 # Steps between exact recomputations of value and local fields; a power of two.
 REFRESH = 64
 
 
-@numba.njit(cache=True, inline="always")
+@kernel(inline="always")
 def _signs_of(code, signs):
     """Write the signs of Gray code ``code``: bit i set means w_i = -1."""
     for i in range(signs.shape[0]):
         signs[i] = -1.0 if (code >> np.uint64(i)) & np.uint64(1) else 1.0
 
 
-@numba.njit(cache=True)
+@kernel()
 def _fields_of(A, b, signs, fields):
     """Set fields_i = 2 sum_{j != i} A_ij w_j + b_i; return the value w^T A w + b^T w."""
     n = signs.shape[0]
@@ -31,7 +32,7 @@ def _fields_of(A, b, signs, fields):
     return value
 
 
-@numba.njit(cache=True)
+@kernel()
 def _add(high, low, term):
     """Add ``term`` to the unevaluated sum high + low (Knuth's two-sum)."""
     total = high + term
@@ -39,7 +40,7 @@ def _add(high, low, term):
     return total, low + ((high - (total - part)) + (term - part))
 
 
-@numba.njit(cache=True)
+@kernel()
 def exact_value(A, b, signs):
     """w^T A w + b^T w with twice the working precision, rounded once."""
     n = signs.shape[0]
@@ -53,7 +54,7 @@ def exact_value(A, b, signs):
     return high + low
 
 
-@numba.njit(cache=True)
+@kernel()
 def enumerate_cube(A, b, free, slack, ceiling, codes, values):
     """Visit all 2^free settings of the first ``free`` signs, the others being +1.
 

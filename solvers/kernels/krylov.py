@@ -4,10 +4,11 @@ Between them, and after them, their sums over all rows are needed.  Basis vector
 of them is scaled instead, which saves a pass.
 """
 
-import numba
 import numpy as np
 
-compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
+from solvers.kernels.compile import kernel
+
+compiled = kernel(fastmath=True)
 
 
 @compiled

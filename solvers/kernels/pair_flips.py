@@ -7,12 +7,11 @@ need not be tried.
 
 from __future__ import annotations
 
-import numba
-
+from solvers.kernels.compile import kernel
 from solvers.kernels.flips import MARGIN, fields_sparse, flip_dense, flip_sparse, search_dense, search_sparse
 
 
-@numba.njit(cache=True)
+@kernel()
 def _search_sparse(data, indices, pointers, diagonal, b, weight, signs):
     n = signs.shape[0]
     fields = fields_sparse(data, indices, pointers, diagonal, b, signs)
@@ -40,7 +39,7 @@ def _search_sparse(data, indices, pointers, diagonal, b, weight, signs):
         i = i + 1 if i + 1 < n else 0
 
 
-@numba.njit(cache=True)
+@kernel()
 def _search_dense(A, diagonal, b, weight, signs):
     n = signs.shape[0]
     fields = A @ signs + 0.5 * b - diagonal * signs
@@ -67,7 +66,7 @@ def _search_dense(A, diagonal, b, weight, signs):
         i = i + 1 if i + 1 < n else 0
 
 
-@numba.njit(cache=True)
+@kernel()
 def search_pairs_sparse(data, indices, pointers, diagonal, b, weight, signs):
     """Bring each row of ``signs`` (m, n) to a one- and two-flip local minimum, in place; A in CSR form."""
     search_sparse(data, indices, pointers, diagonal, b, weight, signs)
@@ -75,7 +74,7 @@ def search_pairs_sparse(data, indices, pointers, diagonal, b, weight, signs):
         _search_sparse(data, indices, pointers, diagonal, b, weight, signs[row])
 
 
-@numba.njit(cache=True)
+@kernel()
 def search_pairs_dense(A, diagonal, b, weight, signs):
     """Bring each row of ``signs`` (m, n) to a one- and two-flip local minimum, in place; A dense and symmetric."""
     search_dense(A, diagonal, b, weight, signs)

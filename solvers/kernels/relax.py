@@ -3,13 +3,13 @@
 The mathematics is that of `solvers.torch_backend.dense.over_relaxation`, which does the same on tensors.
 """
 
-import numba
 import numpy as np
 
+from solvers.kernels.compile import kernel
 from solvers.kernels.vectors import combine_with_row, pull_on_row, squared_distance
 
 # The interpreter's lock is let go, so that threads can share a batch.
-compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
+compiled = kernel(fastmath=True)
 
 
 @compiled

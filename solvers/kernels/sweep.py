@@ -10,12 +10,12 @@ passes its rows as ``values``, the column numbers as ``indices``, and an empty `
 Sweeps and products share one function, because to compile the sum over neighbours twice takes a user's time.
 """
 
-import numba
 import numpy as np
 
+from solvers.kernels.compile import kernel
 from solvers.kernels.vectors import combine_with_row, pull_on_row
 
-compiled = numba.njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
+compiled = kernel(fastmath=True)
 
 
 @compiled

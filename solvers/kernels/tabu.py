@@ -6,11 +6,12 @@ without a change to its path.  A flip i changes the objective by -4 g_i, where g
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from solvers.kernels.compile import kernel
 
-@numba.njit(cache=True)
+
+@kernel()
 def _random_bits(random):
     """Next 64 bits of the splitmix64 sequence (Steele, Lea and Flood 2014) whose state is ``random[0]``."""
     random[0] += np.uint64(0x9E3779B97F4A7C15)
@@ -20,7 +21,7 @@ def _random_bits(random):
     return bits ^ (bits >> np.uint64(31))
 
 
-@numba.njit(cache=True)
+@kernel()
 def _set_key(keys, winner, leaf, key, random):
     """Give a leaf of the tournament tree another key and play the matches above it again; ties by lot."""
     keys[leaf] = key
@@ -40,7 +41,7 @@ def _set_key(keys, winner, leaf, key, random):
         node >>= 1
 
 
-@numba.njit(cache=True)
+@kernel()
 def plant(signs, fields, leaves, keys, winner, random):
     """Build the tree with all signs free.
 
@@ -61,7 +62,7 @@ def plant(signs, fields, leaves, keys, winner, random):
         winner[node] = left if keys[left] > keys[right] or tie else right
 
 
-@numba.njit(cache=True)
+@kernel()
 def walk_sparse(
     data, indices, pointers, signs, fields, best, leaves, keys, winner, heads, links, tenure, margin, values,
     counters, random, budget, patience,
@@ -118,13 +119,13 @@ def walk_sparse(
         counters[0] = step + 1
 
 
-@numba.njit(cache=True)
+@kernel()
 def _copy(source, target):
     for i in range(source.shape[0]):
         target[i] = source[i]
 
 
-@numba.njit(cache=True)
+@kernel()
 def _choose(signs, fields, until, step, aspiration, random):
     """Flip of the largest gain among free signs and held ones above ``aspiration``; random among ties."""
     chosen, most, ties = -1, -np.inf, 1
@@ -138,7 +139,7 @@ def _choose(signs, fields, until, step, aspiration, random):
     return chosen
 
 
-@numba.njit(cache=True)
+@kernel()
 def walk_dense(A, signs, fields, best, until, tenure, margin, values, counters, random, budget, patience):
     """Do the same for a dense matrix without its diagonal; ``until`` holds the step at which each sign is free."""
     for _ in range(budget):

@@ -1,9 +1,10 @@
 """Rows of a mean and a factor divided by their norms, read from memory once and written once."""
 
-import numba
 import numpy as np
 
-compiled = numba.njit(cache=True, error_model="numpy")
+from solvers.kernels.compile import kernel
+
+compiled = kernel()
 
 # Entries whose norms are accumulated together: they stay in a core's first-level cache with one column.
 BLOCK = 512
