@@ -30,6 +30,8 @@ _HOME = {
     "sparse_cost": "solvers.torch_backend",
     "SignGaussian": "vispa.gaussian.sign_gaussian",
     "minimize": "vispa.inference.minimize",
+    "load_packed": "vispa.deploy.files",
+    "save_packed": "vispa.deploy.files",
     "SignActivation": "vispa.nn",
     "accuracies": "vispa.nn",
     "attach": "vispa.nn",

@@ -1,0 +1,1 @@
+"""Deployment: one bit a weight on disk and in memory, and kernels that are faster for it."""
