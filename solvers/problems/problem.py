@@ -116,6 +116,39 @@ class BinaryQuadratic:
         target = checks.vector("target", target, length=gram.vectors.shape[1])
         return cls(gram, -2.0 * (gram.vectors @ target), float(target @ target))
 
+    @classmethod
+    def from_qubo(cls, Q: Any, *, offset: float = 0.0) -> BinaryQuadratic:
+        r"""Minimise :math:`x^T Q x + \text{offset}` over :math:`x \in \{0, 1\}^n`, by x = (1 + w)/2.
+
+        A = Q/4, b = Q 1/2, and the constant is 1^T Q 1/4 + offset; a linear term of x belongs on the diagonal of Q.
+
+        Parameters
+        ----------
+        Q : (n, n) array_like or scipy sparse array
+            Copied.  It need not be symmetric: an upper triangular one that holds each pair once means the same as
+            (Q + Q^T)/2.
+        offset : float, optional
+            Added to every value.
+
+        Raises
+        ------
+        TypeError
+            If the entries are not real numbers.
+        ValueError
+            If Q is empty, not square or not finite.
+
+        Examples
+        --------
+        >>> problem = BinaryQuadratic.from_qubo([[-1.0, 2.0], [0.0, -1.0]])
+        >>> float(problem.evaluate([1, -1])), float(problem.evaluate([1, 1]))
+        (-1.0, 0.0)
+        """
+        if isinstance(Q, LinearOperator):
+            raise TypeError("Q must be an array; found a LinearOperator")
+        quarter = 0.25 * symmetrise(Q)
+        sums = np.asarray(quarter.sum(axis=1)).ravel()
+        return cls(quarter, 2.0 * sums, float(sums.sum()) + checks.scalar("offset", offset))
+
     @property
     def has_linear_term(self) -> bool:
         """Whether any entry of b differs from zero."""
