@@ -70,6 +70,21 @@ def test_binary_layers_are_watched_where_there_are_any(method):
     assert torch.equal(plain >= 0, tracker.previous["3.weight"])
 
 
+def test_the_input_projections_of_an_attention_are_watched():
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"attention": nn.MultiheadAttention(8, 2), "head": nn.Linear(8, 2)})
+    vispa.binarize(model, layers=["attention"], rank=2)
+    tracker = vispa.FlipTracker(model)
+    assert set(tracker.update().layers) == {"attention.in_proj_weight", "attention.out_proj.weight"}
+    flip(model["attention"].parametrizations["in_proj_weight"].original, 48)
+    assert tracker.update().layers == {
+        "attention.in_proj_weight": 48 / 192,
+        "attention.out_proj.weight": 0.0,
+    }
+    only = vispa.binarize(nn.MultiheadAttention(8, 2), layers=lambda name, module: not name, rank=2)
+    assert list(vispa.FlipTracker(only).update().layers) == ["in_proj_weight"]
+
+
 def test_named_parameters_are_watched_instead():
     model = network()
     tracker = vispa.FlipTracker(model, parameters=["1.weight", "4.bias"])

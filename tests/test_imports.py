@@ -259,6 +259,14 @@ def test_solving_does_not_load_torch():
     assert result.returncode == 0, result.stderr
 
 
+def test_packages_are_names_before_anything_has_loaded_them():
+    result = run(
+        "import vispa\nassert vispa.nn.SignActivation is vispa.SignActivation\n"
+        "assert vispa.optim.__name__ == 'vispa.optim'"
+    )
+    assert result.returncode == 0, result.stderr
+
+
 def test_unknown_names_are_refused():
     import vispa
 

@@ -14,6 +14,17 @@ from vispa.nn.activation import plain_sign
 NAMES = ["bi-real", "hard-tanh", "tanh", "gaussian", "identity", "swish-sign"]
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("kernel", ["bi-real", "hard-tanh"])
+def test_a_nan_stays_visible_and_infinities_are_signs(kernel, dtype):
+    nan, infinity = float("nan"), float("inf")
+    inputs = torch.tensor([nan, -nan, infinity, -infinity, 0.0, -0.0, -1e-4, 3e4], dtype=dtype)
+    expected = torch.tensor([nan, nan, 1, -1, 1, 1, -1, 1], dtype=dtype)
+    activation = vispa.SignActivation(kernel)
+    torch.testing.assert_close(activation(inputs), expected, equal_nan=True, rtol=0, atol=0)
+    torch.testing.assert_close(plain_sign(activation)(inputs), expected, equal_nan=True, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("kernel", [*NAMES, EdeKernel(3.0), gaussian_kernel])
 def test_gradient_is_scaled_by_the_kernel(kernel):
     inputs = torch.linspace(-2.0, 2.0, 41, dtype=torch.float64, requires_grad=True)

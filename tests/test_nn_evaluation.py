@@ -104,7 +104,7 @@ class Pair(nn.Module):
         (
             lambda: vispa.ensemble(vispa.binarize(Pair(), keep=()), batch()),
             TypeError,
-            "model must return one tensor; found tuple",
+            "model must return one tensor, or an output with logits; found tuple",
         ),
         (lambda: vispa.sampling(nn.Linear(2, 2)).__enter__(), ValueError, "no binary layer"),
         (

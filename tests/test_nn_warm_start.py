@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 
 import pytest
 import torch
@@ -226,3 +227,56 @@ def test_what_cannot_be_loaded_is_refused_and_nothing_changes(load, error, words
     with pytest.raises(error, match=words):
         load(model)
     assert all(torch.equal(before[name], values) for name, values in model.state_dict().items())
+
+
+def float_network() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))
+
+
+def test_a_state_that_binarize_has_overwritten_is_refused():
+    model = float_network()
+    state = model.state_dict()
+    copied = copy.deepcopy(state)
+    vispa.binarize(model)
+    with pytest.raises(ValueError, match=r"own memory.*copy\.deepcopy"):
+        vispa.load_float(model, state)
+    vispa.load_float(model, copied)
+    assert torch.equal(vispa.harden(model)[2].weight.sign(), copied["2.weight"].sign())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_the_prefix_of_a_wrapper_is_named_with_its_remedy(prefix):
+    source = {prefix + name: values for name, values in float_network().state_dict().items()}
+    model = vispa.binarize(float_network())
+    with pytest.raises(ValueError, match=re.escape(f"name.removeprefix({prefix!r})")):
+        vispa.load_float(model, source)
+    vispa.load_float(model, {name.removeprefix(prefix): values for name, values in source.items()})
+
+
+def test_a_checkpoint_around_the_state_and_a_wrapped_network_are_named_with_their_remedies():
+    model = vispa.binarize(float_network())
+    with pytest.raises(ValueError, match=r"pass source\['state_dict'\]"):
+        vispa.load_float(model, {"epoch": 3, "state_dict": float_network().state_dict()})
+    with pytest.raises(TypeError, match=r"pass source\.module"):
+        vispa.load_float(model, nn.DataParallel(float_network()))
+    with pytest.raises(TypeError, match=r"pass source\._orig_mod"):
+        vispa.load_float(model, torch.compile(float_network(), backend="eager"))
+    with pytest.raises(TypeError, match="no tensor"):
+        vispa.load_float(model, {"epoch": 3})
+
+
+def test_another_head_is_left_alone_on_request():
+    source = float_network()
+    source[4] = nn.Linear(8, 7)
+    model = vispa.binarize(float_network())
+    head = model[4].weight.detach().clone()
+    with pytest.raises(ValueError, match=r"source\['4.weight'\] must have shape \(3, 8\); found \(7, 8\)"):
+        vispa.load_float(model, source)
+    vispa.load_float(model, source, strict=False)
+    assert torch.equal(model[4].weight, head)
+    assert torch.equal(model[0].weight, source[0].weight)
+    assert torch.equal(vispa.harden(model)[2].weight.sign(), source[2].weight.sign())
+    torch.testing.assert_close(vispa.harden(model)[2].bias, source[2].bias)
+    with pytest.raises(ValueError, match="found none, such as 'elsewhere'"):
+        vispa.load_float(model, {"elsewhere": torch.ones(2)}, strict=False)

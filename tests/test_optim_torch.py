@@ -202,3 +202,13 @@ def test_schedules_refuse_what_does_not_fit():
         Staircase(1.5, every=2)
     with pytest.raises(ValueError, match="1 group"):
         OptionSchedule(optimizer, gamma=Linear(0.1, steps=3)).load_state_dict({"steps": 1, "initial": []})
+
+
+def test_a_group_added_after_its_schedule_starts_from_its_own_values():
+    first, second = (torch.ones(3, requires_grad=True) for _ in range(2))
+    optimizer = vispa.Bop([first], gamma=1e-2)
+    schedule = vispa.OptionSchedule(optimizer, gamma=lambda initial, steps: initial / (1 + steps))
+    schedule.step()
+    optimizer.add_param_group({"params": [second], "gamma": 3e-2})
+    schedule.step()
+    assert [group["gamma"] for group in optimizer.param_groups] == pytest.approx([1e-2 / 3, 1e-2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 __version__ = "0.1.0.dev0"
@@ -58,6 +59,9 @@ __all__ = sorted([*_HOME, "__version__"])
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
+        # Packages such as vispa.nn are names too, whether or not something has loaded them.
+        if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}") is not None:
+            return importlib.import_module(f"{__name__}.{name}")
         raise AttributeError(f"module 'vispa' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)
 

@@ -18,6 +18,8 @@ __all__ = ["SignActivation", "plain_sign"]
 class SignActivation(nn.Module):
     """Elementwise ``sgn(x)`` with ``sgn(0) = +1``; the backward scales the gradient by a kernel of x.
 
+    A NaN stays NaN, so that a network that diverged shows it.
+
     Parameters
     ----------
     kernel : str or callable, default "bi-real"
@@ -90,7 +92,10 @@ def plain_sign(activation: SignActivation) -> nn.Module:
     graph = Graph()
     inputs = graph.placeholder("inputs")
     positive = graph.call_method("type_as", (graph.call_method("ge", (inputs, 0)), inputs))
-    output = graph.call_method("sub", (graph.call_method("mul", (positive, 2)), 1))
+    signs = graph.call_method("sub", (graph.call_method("mul", (positive, 2)), 1))
+    # Zero, or NaN where the input is NaN.
+    nothing = graph.call_method("mul", (graph.call_method("clamp", (inputs, -1, 1)), 0))
+    output = graph.call_method("add", (signs, nothing))
     if activation.one_padding:
         output = graph.call_function(pad, (output, activation.widths), {"value": 1.0})
     graph.output(output)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from vispa.nn.calling import Forward, answer_of, inputs_of, moved, split_batch
+
 __all__ = ["Batches", "check_batches", "evaluating", "mean_loss", "pairs", "reestimate_batch_norm"]
 
 Batches: TypeAlias = Iterable[Any]
@@ -44,7 +46,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def mean_loss(network: nn.Module, calibration: Batches, loss: LossFunction) -> float:
+def mean_loss(
+    network: nn.Module, calibration: Batches, loss: LossFunction, forward: Forward | None = None
+) -> float:
     """Return the mean over examples of a loss that averages over a batch of (inputs, targets).
 
     Raises
@@ -55,15 +59,15 @@ def mean_loss(network: nn.Module, calibration: Batches, loss: LossFunction) -> f
     total, count = 0.0, 0
     with evaluating(network):
         for inputs, targets in pairs(calibration, network):
-            size = len(inputs) if isinstance(inputs, Tensor) and inputs.ndim else 1
-            total += size * float(loss(network(inputs), targets))
+            size = len(targets) if isinstance(targets, Tensor) and targets.ndim else 1
+            total += size * float(loss(answer_of(network, inputs, forward), targets))
             count += size
     if count == 0:
         raise ValueError("calibration must hold at least one batch; found none")
     return total / count
 
 
-def reestimate_batch_norm(network: nn.Module, calibration: Batches) -> None:
+def reestimate_batch_norm(network: nn.Module, calibration: Batches, forward: Forward | None = None) -> None:
     """Replace the running statistics of BatchNorm, in place, by averages over the calibration batches.
 
     Everything else, dropout for one, stays in evaluation mode.
@@ -89,7 +93,7 @@ def reestimate_batch_norm(network: nn.Module, calibration: Batches) -> None:
                 norm.momentum = None  # an average over all batches, not a moving one
                 norm.training = True
             for batch in calibration:
-                network(_to(batch[0] if isinstance(batch, (tuple, list)) else batch, device))
+                answer_of(network, moved(inputs_of(batch), device), forward)
                 count += 1
         finally:
             for norm, momentum in zip(norms, momenta, strict=True):
@@ -102,15 +106,8 @@ def pairs(batches: Batches, model: nn.Module, *, name: str = "calibration") -> I
     """Yield (inputs, targets), tensors among them on the model's device; refuse batches that are no pairs."""
     device = _device(model)
     for batch in batches:
-        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-            raise ValueError(
-                f"{name} must hold pairs (inputs, targets); found a batch of type {type(batch).__name__}"
-            )
-        yield _to(batch[0], device), _to(batch[1], device)
-
-
-def _to(values: Any, device: torch.device) -> Any:
-    return values.to(device) if isinstance(values, Tensor) else values
+        inputs, targets = split_batch(batch, name=name)
+        yield moved(inputs, device), moved(targets, device)
 
 
 def _device(network: nn.Module) -> torch.device:

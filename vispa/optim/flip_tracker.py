@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 __all__ = ["FlipTracker", "SignShares"]
 
 _WITH_SIGNS = (nn.Linear, nn.modules.conv._ConvNd)
-_PARAMETRIZED = ".parametrizations.weight.original"
+_PARAMETRIZED = re.compile(r"(^|\.)parametrizations\.(\w+)\.original$")
 
 
 class SignShares(NamedTuple):
@@ -123,20 +123,14 @@ def _shares(first: dict[str, Tensor], second: dict[str, Tensor]) -> SignShares:
 
 
 def _watched(model: nn.Module) -> dict[str, str]:
-    from vispa.nn.weights.binary_weight import BinaryWeight
+    from vispa.nn.conversion.selection import find_binary_layers
 
-    layers = [(name, module) for name, module in model.named_modules() if hasattr(module, "weight")]
-    binary = [
-        name
-        for name, module in layers
-        if parametrize.is_parametrized(module, "weight")
-        and isinstance(module.parametrizations["weight"][0], BinaryWeight)
-    ]
-    chosen = binary or [name for name, module in layers if isinstance(module, _WITH_SIGNS)]
+    binary = [(found.name, found.attribute) for found in find_binary_layers(model)]
+    plain = [(name, "weight") for name, module in model.named_modules() if isinstance(module, _WITH_SIGNS)]
     known = _known(model)
     paths: dict[str, str] = {}
-    for name in chosen:
-        shown = f"{name}.weight".lstrip(".")
+    for name, attribute in binary or plain:
+        shown = f"{name}.{attribute}".lstrip(".")
         # A tied weight is listed under the first of its names only.
         if shown in known and known[shown] not in paths.values():
             paths[shown] = known[shown]
@@ -156,5 +150,5 @@ def _named(model: nn.Module, parameters: Collection[str]) -> dict[str, str]:
 def _known(model: nn.Module) -> dict[str, str]:
     """From every name a parameter goes by to torch's."""
     names = [name for name, values in model.named_parameters() if values.numel() > 0]
-    short = {name.replace(_PARAMETRIZED[1:], "weight"): name for name in names}
+    short = {_PARAMETRIZED.sub(r"\1\2", name): name for name in names}
     return {**short, **{name: name for name in names}}

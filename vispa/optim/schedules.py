@@ -136,7 +136,13 @@ class OptionSchedule:
         self._apply()
 
     def _apply(self) -> None:
-        for group, initial in zip(self.optimizer.param_groups, self.initial, strict=True):
+        groups = self.optimizer.param_groups
+        # A group that was added since starts its schedule from the values that it has now.
+        self.initial += [
+            {name: self._initial_value(group, name) for name in self.schedules}
+            for group in groups[len(self.initial) :]
+        ]
+        for group, initial in zip(groups, self.initial, strict=True):
             for name, schedule in self.schedules.items():
                 group[name] = schedule(initial[name], self.steps)
 

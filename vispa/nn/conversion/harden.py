@@ -15,6 +15,7 @@ from torch.nn.utils import parametrize
 from solvers import checks
 from vispa.nn.activation import SignActivation, plain_sign
 from vispa.nn.calibration import Batches, check_batches, mean_loss, reestimate_batch_norm
+from vispa.nn.calling import Forward
 from vispa.nn.conversion.refusals import refuse_sharded, refuse_wrapped
 from vispa.nn.conversion.selection import BinaryLayer, binary_layers
 from vispa.nn.weights.bias import ScaledBias
@@ -31,6 +32,7 @@ def harden(
     samples: int = 40,
     loss: Callable[[Any, Any], Tensor] = cross_entropy,
     batch_norm: bool = False,
+    forward: Forward | None = None,
 ) -> nn.Module:
     """Return one new network of plain layers, its weights ``alpha * sgn`` and its biases ``alpha * bias``.
 
@@ -50,7 +52,8 @@ def harden(
     calibration : iterable of batches, optional
         Held-out data, never the test set: pairs (inputs, targets), iterable more than once, such as a
         DataLoader. For ``batch_norm`` alone, batches of inputs will do. Tensors are moved to the model's
-        device; the model is called with the inputs as its only argument.
+        device; the model is called with the inputs as its only argument, or as keyword arguments where they
+        are a mapping. A batch may be one mapping with an entry ``labels``.
     samples : int, default 40
         Networks that ``"best_of"`` draws, at least 1; the others ignore it.
     loss : callable, default torch.nn.functional.cross_entropy
@@ -58,6 +61,9 @@ def harden(
     batch_norm : bool, default False
         Whether the running statistics of BatchNorm are estimated anew on ``calibration``, of every network
         drawn before its loss is taken. Those of training are averages over many sampled networks.
+    forward : callable, optional
+        ``forward(model, inputs)`` returns the outputs, for models that are called otherwise. By default they
+        are what the model returns, or its ``logits``.
 
     Returns
     -------
@@ -92,6 +98,7 @@ def harden(
     refuse_wrapped(model, "hardened")
     refuse_sharded(model, "hardened")
     checks.choice("how", how, ("mean", "sample", "best_of"))
+    checks.function("forward", forward)
     if not isinstance(batch_norm, bool):
         raise TypeError(f"batch_norm must be True or False; found {batch_norm!r}")
     _refuse_further_parametrizations(binary_layers(model))
@@ -101,10 +108,10 @@ def harden(
         samples = checks.integer("samples", samples, minimum=1)
         checks.function("loss", loss)
         assert calibration is not None
-        return _best_of(model, calibration, samples, loss, batch_norm)
+        return _best_of(model, calibration, samples, loss, batch_norm, forward)
     plain = _plain_network(model, sample=how == "sample")
     if batch_norm and calibration is not None:
-        reestimate_batch_norm(plain, calibration)
+        reestimate_batch_norm(plain, calibration, forward)
     return plain
 
 
@@ -114,14 +121,15 @@ def _best_of(
     samples: int,
     loss: Callable[[Any, Any], Tensor],
     batch_norm: bool,
+    forward: Forward | None,
 ) -> nn.Module:
     best: nn.Module | None = None
     least = math.inf
     for _ in range(samples):
         candidate = _plain_network(model, sample=True)
         if batch_norm:
-            reestimate_batch_norm(candidate, calibration)
-        value = mean_loss(candidate, calibration, loss)
+            reestimate_batch_norm(candidate, calibration, forward)
+        value = mean_loss(candidate, calibration, loss, forward)
         if value < least:
             best, least = candidate, value
     if best is None:

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from solvers import checks
+from vispa.nn.conversion.float_state import float_state
 from vispa.nn.conversion.harden import harden
 from vispa.nn.conversion.refusals import refuse_sharded, refuse_wrapped
 from vispa.nn.conversion.selection import BinaryLayer, binary_layers
 from vispa.nn.weights.autograd import working_dtype
 from vispa.nn.weights.baselines import BernoulliWeight
 from vispa.nn.weights.bias import ScaledBias
-from vispa.nn.weights.binary_weight import BinaryWeight, LowRankWeight
+from vispa.nn.weights.binary_weight import LowRankWeight
 from vispa.nn.weights.options import published_noise_ratio, start_noise
 
 __all__ = ["load_float"]
@@ -25,7 +26,11 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def load_float(
-    model: ModuleT, source: nn.Module | Mapping[str, Tensor], *, noise_ratio: float | None = None
+    model: ModuleT,
+    source: nn.Module | Mapping[str, Tensor],
+    *,
+    noise_ratio: float | None = None,
+    strict: bool = True,
 ) -> ModuleT:
     """Load trained float weights into a binarized model, in place, and return it.
 
@@ -46,6 +51,9 @@ def load_float(
         ``sgn(mean)`` in a share of about ``arctan(noise_ratio) / pi`` of the signs of normal weights. With
         method ``"bernoulli"`` the means are scaled to have root mean square ``1 / sqrt(1 + noise_ratio^2)``,
         by default 1, before they are clipped; the other methods have no noise and take no ratio.
+    strict : bool, default True
+        Whether names and shapes must be those of the model. If not, what has no counterpart, such as the
+        head of another task, stays as it is.
 
     Returns
     -------
@@ -58,8 +66,9 @@ def load_float(
         If the model is wrapped (compiled, DDP) or sharded, or ``source`` is neither a module nor a mapping to
         floating-point tensors.
     ValueError
-        If the model has no binary layer, ``source`` is binarized itself, names are missing or left over,
-        shapes differ, values are not finite, or a method without noise is given a ratio.
+        If the model has no binary layer, ``source`` is binarized itself, is wrapped or shares memory with the
+        model, names are missing or left over or shapes differ although ``strict``, nothing fits, values are
+        not finite, or a method without noise is given a ratio.
 
     Notes
     -----
@@ -88,9 +97,17 @@ def load_float(
                     f"noise_ratio must be None for layer {found.name!r}, whose method has no noise; "
                     f"found {noise_ratio}"
                 )
-    state = _float_state(source)
-    _check_names_and_shapes(state, harden(model).state_dict())
+    if not isinstance(strict, bool):
+        raise TypeError(f"strict must be True or False; found {strict!r}")
+    expected = harden(model).state_dict()
+    state = float_state(source, expected)
+    if not strict:
+        state = _fitting(state, expected)
+        layers = [found for found in layers if _plain_name(found) in state]
+    else:
+        _check_names_and_shapes(state, expected)
     _check_weights(layers, state)
+    _refuse_shared_memory(model, state)
     real = {name: state.get(name, values) for name, values in model.state_dict().items()}
     model.load_state_dict(real)
     loaded: set[int] = set()
@@ -109,16 +126,34 @@ def _plain_name(found: BinaryLayer, attribute: str | None = None) -> str:
     return f"{found.name}.{attribute}" if found.name else attribute
 
 
-def _float_state(source: object) -> Mapping[str, Any]:
-    if isinstance(source, nn.Module):
-        if any(isinstance(module, BinaryWeight) for module in source.modules()):
-            raise ValueError("source must be a float network; found one that is binarized itself")
-        return source.state_dict()
-    if not isinstance(source, Mapping):
-        raise TypeError(
-            f"source must be a torch.nn.Module or a mapping of names to tensors; found {type(source).__name__}"
+def _fitting(state: Mapping[str, Any], expected: Mapping[str, Any]) -> Mapping[str, Any]:
+    fitting = {
+        name: values
+        for name, values in state.items()
+        if isinstance(values, Tensor)
+        and isinstance(expected.get(name), Tensor)
+        and values.shape == expected[name].shape
+    }
+    if not fitting:
+        raise ValueError(
+            "source must share names and shapes with the network before binarize; found none, such as "
+            f"{', '.join(map(repr, list(state)[:3])) or 'no names at all'}"
         )
-    return source
+    return fitting
+
+
+def _refuse_shared_memory(model: nn.Module, state: Mapping[str, Any]) -> None:
+    own = {_memory(values): name for name, values in model.state_dict().items() if isinstance(values, Tensor)}
+    for name, values in state.items():
+        if isinstance(values, Tensor) and values.numel() and _memory(values) in own:
+            raise ValueError(
+                f"source[{name!r}] is the model's own memory, which binarize has overwritten; copy the float "
+                "network before binarize, with copy.deepcopy(model.state_dict())"
+            )
+
+
+def _memory(values: Tensor) -> tuple[str, int]:
+    return str(values.device), values.untyped_storage().data_ptr()
 
 
 def _check_names_and_shapes(state: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
@@ -177,6 +212,6 @@ def _load_bias(found: BinaryLayer, state: Mapping[str, Tensor]) -> None:
     chains: nn.ModuleDict = found.layer.parametrizations  # type: ignore[assignment]
     for attribute, chain in chains.items():
         scaled = chain[0]  # type: ignore[index]
-        if isinstance(scaled, ScaledBias):
+        if isinstance(scaled, ScaledBias) and _plain_name(found, attribute) in state:
             bias: Tensor = chain.original  # type: ignore[assignment]
             bias.copy_(scaled.stored(state[_plain_name(found, attribute)].to(bias)))

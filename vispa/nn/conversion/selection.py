@@ -13,7 +13,14 @@ from vispa.nn.conversion.layer_kinds import KINDS, Site, find_sites
 from vispa.nn.conversion.refusals import check_site, check_ties
 from vispa.nn.weights.binary_weight import BinaryWeight
 
-__all__ = ["BinaryLayer", "LayerChoice", "binary_layers", "named_patterns", "select_sites"]
+__all__ = [
+    "BinaryLayer",
+    "LayerChoice",
+    "binary_layers",
+    "find_binary_layers",
+    "named_patterns",
+    "select_sites",
+]
 
 LayerChoice: TypeAlias = Callable[[str, nn.Module], bool] | Collection[str] | None
 
@@ -43,13 +50,14 @@ def binary_layers(model: nn.Module) -> list[BinaryLayer]:
     """Return the binary weights of a model in the order of its modules; refuse a model without any."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; found {type(model).__name__}")
-    layers = list(_find_binary_layers(model))
+    layers = list(find_binary_layers(model))
     if not layers:
         raise ValueError("model has no binary layer; call vispa.binarize(model) first")
     return layers
 
 
-def _find_binary_layers(model: nn.Module) -> Iterator[BinaryLayer]:
+def find_binary_layers(model: nn.Module) -> Iterator[BinaryLayer]:
+    """Yield the binary weights of a model in the order of its modules, none where it has none."""
     for name, module in model.named_modules():
         if parametrize.is_parametrized(module):
             for attribute, chain in module.parametrizations.items():

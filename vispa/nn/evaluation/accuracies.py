@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from solvers import checks
 from vispa.nn.calibration import Batches, check_batches, evaluating, pairs
+from vispa.nn.calling import Forward, outputs_of
 from vispa.nn.conversion.selection import binary_layers
 from vispa.nn.weights.binary_weight import BinaryWeight
 from vispa.nn.weights.noise_scope import Noise
@@ -52,7 +53,12 @@ class Accuracies:
 
 
 def accuracies(
-    model: nn.Module, batches: Batches, *, samples: int = 40, validation: Batches | None = None
+    model: nn.Module,
+    batches: Batches,
+    *,
+    samples: int = 40,
+    validation: Batches | None = None,
+    forward: Forward | None = None,
 ) -> Accuracies:
     """Return the accuracies of one binary network, mean or drawn, apart from that of an ensemble.
 
@@ -62,14 +68,18 @@ def accuracies(
     Parameters
     ----------
     model : Module
-        A model with binary layers that returns logits of shape (batch, classes). It is evaluated in
-        evaluation mode, without gradients, and left in the mode it was in.
+        A model with binary layers that returns logits of shape (batch, classes), or an output that has them
+        as its ``logits``. It is evaluated in evaluation mode, without gradients, and left in the mode it was
+        in.
     batches : iterable of pairs
-        (inputs, labels), labels of shape (batch,); moved to the model's device.
+        (inputs, labels), labels of shape (batch,); moved to the model's device. Inputs that are a mapping
+        become keyword arguments; a batch may be one mapping with an entry ``labels``.
     samples : int, default 40
         Networks to draw, at least 1, from torch's default generator.
     validation : iterable of pairs, optional
         Other examples, by which the best of the networks is chosen.
+    forward : callable, optional
+        ``forward(model, inputs)`` returns the logits, for models that are called otherwise.
 
     Returns
     -------
@@ -102,7 +112,8 @@ def accuracies(
     check_batches(batches, needed_by="accuracies", name="batches", repeatable=False)
     if validation is not None:
         check_batches(validation, needed_by="accuracies", name="validation", repeatable=False)
-    return classify(model, batches, samples=samples, validation=validation)
+    checks.function("forward", forward)
+    return classify(model, batches, samples=samples, validation=validation, forward=forward)
 
 
 def classify(
@@ -111,6 +122,7 @@ def classify(
     *,
     samples: int,
     validation: Batches | None = None,
+    forward: Forward | None = None,
     total: Callable[[Tensor], Tensor] = lambda counts: counts,
 ) -> Accuracies:
     """Do the work of `accuracies` for any model, without binary layers too where ``samples`` is 0.
@@ -125,22 +137,26 @@ def classify(
     best = math.nan
     chosen = -1
     if validation is not None and draws:
-        right, _ = _shares(total(_right_answers(model, validation, networks, "validation")), "validation")
+        right, _ = _shares(
+            total(_right_answers(model, validation, networks, "validation", forward)), "validation"
+        )
         chosen = max(range(1, samples + 1), key=lambda number: right[number])
-    right, examples = _shares(total(_right_answers(model, batches, networks, "batches")), "batches")
+    right, examples = _shares(total(_right_answers(model, batches, networks, "batches", forward)), "batches")
     if chosen > 0:
         best = right[chosen]
     drawn = sum(right[1:-1]) / samples if draws else math.nan
     return Accuracies(right[0], best, drawn, right[-1] if draws else math.nan, samples, examples)
 
 
-def _right_answers(model: nn.Module, batches: Batches, networks: list[Draw], name: str) -> Tensor:
+def _right_answers(
+    model: nn.Module, batches: Batches, networks: list[Draw], name: str, forward: Forward | None
+) -> Tensor:
     """Count the right answers of every network, of all but the first together, and the examples."""
     device = next(model.parameters()).device
     counts = torch.zeros(len(networks) + 2, dtype=torch.int64, device=device)
     with evaluating(model):
         for inputs, labels in pairs(batches, model, name=name):
-            logits = [_logits(model, inputs, labels, noises, name) for noises in networks]
+            logits = [_logits(model, inputs, labels, noises, name, forward) for noises in networks]
             together = torch.stack(logits[1:]).mean(0) if len(logits) > 1 else logits[0]
             right = [(each.argmax(1) == labels).sum() for each in (*logits, together)]
             counts += torch.stack([*right, torch.tensor(len(labels), device=device)])
@@ -154,13 +170,13 @@ def _shares(counts: Tensor, name: str) -> tuple[list[float], int]:
     return [count / examples for count in right], examples
 
 
-def _logits(model: nn.Module, inputs: Any, labels: Tensor, noises: Draw, name: str) -> Tensor:
+def _logits(
+    model: nn.Module, inputs: Any, labels: Tensor, noises: Draw, name: str, forward: Forward | None
+) -> Tensor:
     with ExitStack() as stack:
         for weight, noise in noises.items():
             stack.enter_context(weight.hold(noise))
-        logits = model(inputs)
-    if not isinstance(logits, Tensor):
-        raise TypeError(f"model must return one tensor; found {type(logits).__name__}")
+        logits = outputs_of(model, inputs, forward)
     if not isinstance(labels, Tensor):
         raise TypeError(f"{name} must hold labels as tensors; found {type(labels).__name__}")
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from solvers import checks
 from vispa.nn.calibration import evaluating
+from vispa.nn.calling import Forward, outputs_of
 from vispa.nn.conversion.selection import binary_layers
 from vispa.nn.weights.binary_weight import BinaryWeight
 
@@ -52,7 +53,7 @@ def sampling(model: nn.Module) -> Iterator[nn.Module]:
             weight.sample_in_evaluation = state
 
 
-def ensemble(model: nn.Module, inputs: Any, samples: int = 40) -> Tensor:
+def ensemble(model: nn.Module, inputs: Any, samples: int = 40, *, forward: Forward | None = None) -> Tensor:
     """Average the outputs of sampled binary networks: the evaluation of the published code.
 
     This is the accuracy of ``samples`` networks together, not of one binary network; report it apart from
@@ -61,12 +62,14 @@ def ensemble(model: nn.Module, inputs: Any, samples: int = 40) -> Tensor:
     Parameters
     ----------
     model : Module
-        A model with binary layers that returns one tensor. It is evaluated in evaluation mode, without
-        gradients, and left in the mode it was in.
+        A model with binary layers that returns one tensor, or an output whose ``logits`` is one. It is
+        evaluated in evaluation mode, without gradients, and left in the mode it was in.
     inputs : object
-        Passed to the model as its only argument.
+        Passed to the model as its only argument, or as keyword arguments where it is a mapping.
     samples : int, default 40
         L >= 1, the number of networks, drawn from torch's default generator.
+    forward : callable, optional
+        ``forward(model, inputs)`` returns the tensor, for models that are called otherwise.
 
     Returns
     -------
@@ -76,7 +79,7 @@ def ensemble(model: nn.Module, inputs: Any, samples: int = 40) -> Tensor:
     Raises
     ------
     TypeError
-        If the model does not return a tensor.
+        If the model does not return a tensor, or ``forward`` is no function.
     ValueError
         If ``samples`` is below 1 or the model has no binary layer.
 
@@ -88,16 +91,15 @@ def ensemble(model: nn.Module, inputs: Any, samples: int = 40) -> Tensor:
     torch.Size([3, 2])
     """
     samples = checks.integer("samples", samples, minimum=1)
+    checks.function("forward", forward)
     with sampling(model), evaluating(model):
-        return _mean_output(model, inputs, samples)
+        return _mean_output(model, inputs, samples, forward)
 
 
-def _mean_output(model: nn.Module, inputs: Any, samples: int) -> Tensor:
+def _mean_output(model: nn.Module, inputs: Any, samples: int, forward: Forward | None) -> Tensor:
     total: Tensor | None = None
     for _ in range(samples):
-        output = model(inputs)
-        if not isinstance(output, Tensor):
-            raise TypeError(f"model must return one tensor; found {type(output).__name__}")
+        output = outputs_of(model, inputs, forward)
         output = output.to(torch.promote_types(output.dtype, torch.float32))
         total = output if total is None else total + output
     assert total is not None

@@ -38,6 +38,12 @@ def sign(values: Tensor) -> Tensor:
     return torch.copysign(torch.ones((), dtype=values.dtype, device=values.device), values + 0.0)
 
 
+def visible_sign(values: Tensor) -> Tensor:
+    """Return the signs as `sign` does, but NaN where a value is NaN, so that a diverged network shows it."""
+    # A clamp keeps NaN and makes infinities finite, so that nothing else times zero is NaN.
+    return sign(values).add_(values.clamp(-1, 1), alpha=0)
+
+
 def per_channel(values: Tensor, like: Tensor) -> Tensor:
     """View one value an output channel so that it multiplies ``like``, whose first axis is the channel."""
     return values.view(-1, *[1] * (like.ndim - 1))
@@ -170,7 +176,7 @@ class SignWithQuadraticGradient(Function):
     @staticmethod
     def forward(inputs: Tensor) -> Tensor:
         """Compute the value; see the class."""
-        return sign(inputs)
+        return visible_sign(inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -192,7 +198,7 @@ class SignWithKernel(Function):
     @staticmethod
     def forward(inputs: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
         """Compute the value; see the class."""
-        return sign(inputs)
+        return visible_sign(inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Callable[[Tensor], Tensor]], output: Tensor) -> None:
