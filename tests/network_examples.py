@@ -44,10 +44,12 @@ def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def row_error(model: nn.Module) -> float:
-    """Largest distance of a row's squared norm from one."""
+    """Largest relative distance of a squared norm, of a channel's mean one or of a row's, from what is kept."""
     errors = []
     for found in binary_layers(model):
         weight, mean = found.weight, found.mean.detach()
         squares = mean.flatten(1).square() + weight.factor.detach().square().sum(1) / weight.scale
-        errors.append(float((squares - 1).abs().max()))
+        if weight.projection == "channel":
+            squares = squares.mean(1)
+        errors.append(float((squares / weight.radius**2 - 1).abs().max()))
     return max(errors)

@@ -20,7 +20,7 @@ def test_text_goes_to_standard_output_and_status_is_zero(capsys: pytest.CaptureF
 def test_json_is_one_object_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--only", "gauge", "--only", "V2", "--seed", "3", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert list(found["claims"]) == ["G1", "G2", "G3", "G4", "V2"]
+    assert list(found["claims"]) == ["G1", "G2", "G3", "G4", "G5", "V2"]
     assert found["seed"] == 3
 
 

@@ -13,7 +13,7 @@ import vispa
 from vispa.nn import binary_layers
 
 
-@pytest.mark.parametrize("projection", ["paper", "published"])
+@pytest.mark.parametrize("projection", ["channel", "paper", "published"])
 @pytest.mark.parametrize("optimizer_first", [False, True])
 def test_the_whole_posterior_trains_whichever_was_made_first(projection, optimizer_first):
     torch.manual_seed(0)
@@ -117,8 +117,11 @@ def test_optimizer_state_saves_and_loads_after_attach():
     assert len(vispa.attach(late, restored).param_groups[0]["params"]) == len(list(restored.parameters()))
 
 
-def test_paper_projection_holds_at_the_start_and_after_every_step():
-    model = network(rank=5)
+@pytest.mark.parametrize(
+    "options", [{}, {"radius": 0.3}, {"projection": "paper"}, {"projection": "paper", "radius": 2.0}]
+)
+def test_projection_holds_at_the_start_and_after_every_step(options):
+    model = network(rank=5, **options)
     optimizer = vispa.attach(torch.optim.SGD(model.parameters(), lr=5.0, weight_decay=0.01), model)
     assert row_error(model) < 1e-6
     for step in range(4):
@@ -157,14 +160,19 @@ def test_means_are_clipped_after_every_step(method):
     rank=st.integers(1, 4),
     scale=st.sampled_from([0.5, 1.0, 100.0]),
     magnitude=st.sampled_from([1e-12, 1.0, 1e12]),
+    projection=st.sampled_from(["channel", "paper"]),
+    radius=st.sampled_from([None, 1e-3, 5.0]),
     seed=st.integers(0, 2**31),
 )
-def test_projection_and_gauge_leave_the_law_of_the_signs_alone(shape, rank, scale, magnitude, seed):
+def test_projection_and_gauge_leave_the_law_of_the_signs_alone(
+    shape, rank, scale, magnitude, projection, radius, seed
+):
     """Multiplying rows by positive numbers, the projection among them, changes no sign under any noise."""
     generator = torch.Generator().manual_seed(seed)
     kind = {2: nn.Linear, 3: nn.Conv1d, 4: nn.Conv2d}[len(shape)]
     sizes = (shape[1], shape[0]) if kind is nn.Linear else (shape[1], shape[0], shape[2:])
-    layer = vispa.binarize(kind(*sizes, dtype=torch.float64), rank=rank, keep=(), scale=scale)
+    layer = kind(*sizes, dtype=torch.float64)
+    vispa.binarize(layer, rank=rank, keep=(), scale=scale, projection=projection, radius=radius)
     (found,) = binary_layers(layer)
     weight, mean = found.weight, found.mean
     with torch.no_grad():
@@ -183,13 +191,24 @@ def test_projection_and_gauge_leave_the_law_of_the_signs_alone(shape, rank, scal
     assert row_error(layer) < 1e-14
 
 
-def test_a_zero_row_has_no_projection():
-    model = network()
+@pytest.mark.parametrize(
+    ("projection", "zeros", "words"),
+    [
+        ("paper", (0, 0), "layer 'two': a weight has a zero mean and a zero row"),
+        (
+            "channel",
+            (0, slice(None)),
+            "layer 'two': all weights of an output channel have a zero mean and a zero row",
+        ),
+    ],
+)
+def test_what_is_zero_has_no_projection(projection, zeros, words):
+    model = network(projection=projection)
     with torch.no_grad():
-        model.two.parametrizations["weight"].original[0, 0] = 0
-        model.two.parametrizations["weight"][0].factor[0, :, 0] = 0
+        model.two.parametrizations["weight"].original[zeros] = 0
+        model.two.parametrizations["weight"][0].factor[zeros[0], :, zeros[1]] = 0
     before = {name: values.clone() for name, values in model.state_dict().items()}
-    with pytest.raises(ValueError, match="layer 'two': a weight has a zero mean and a zero row"):
+    with pytest.raises(ValueError, match=words):
         vispa.nn.project(model)
     assert all(torch.equal(before[name], values) for name, values in model.state_dict().items())
     optimizer = vispa.attach(torch.optim.SGD(model.parameters(), lr=0.0), model)

@@ -86,7 +86,7 @@ def test_dividing_the_rows_by_their_norms_changes_no_output(shared_data, monkeyp
     model = published_layer(case)
     weight = load(model, case)
     monkeypatch.setattr(weight, "draw", lambda: torch.from_numpy(case["noise"][0]))
-    weight.normalise = True
+    weight.projection, weight.radius = "paper", 1.0
     vispa.nn.project(model)
     error = np.abs(model(torch.from_numpy(case["input"])).detach().numpy() - case["output"]).max()
     assert error <= ROUNDING * np.abs(case["output"]).max()

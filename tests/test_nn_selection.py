@@ -80,14 +80,14 @@ def test_the_published_start():
     )
 
 
-@pytest.mark.parametrize("projection", ["paper", "published"])
+@pytest.mark.parametrize("projection", ["channel", "paper", "published"])
 def test_noise_ratio_is_what_the_latents_show(projection):
     torch.manual_seed(0)
     layer = nn.Linear(300, 200)
     vispa.binarize(layer, rank=8, keep=(), scale=4.0, projection=projection, noise_ratio=0.5)
     (found,) = binary_layers(layer)
     variances, squares = found.weight.factor.detach().square().sum(1) / 4.0, found.mean.detach().square()
-    if projection == "published":
+    if projection != "paper":
         assert float(variances.mean() / squares.mean()) == pytest.approx(0.25, rel=0.03)
     # Row by row the ratio of variance to squared mean survives the projection: 0.25 chi^2_8 / (8 chi^2_1),
     # a quarter of an F variable with 8 and 1 degrees of freedom, whose median is 2.04.
@@ -230,7 +230,9 @@ def test_distributed_tensors_are_refused():
             ValueError,
             "method must be one of 'vispa', 'ste', 'bernoulli', 'bop'; found 'adam'",
         ),
-        ({"projection": "none"}, ValueError, "projection must be one of 'paper', 'published'"),
+        ({"projection": "none"}, ValueError, "projection must be one of 'channel', 'paper', 'published'"),
+        ({"radius": 0.0}, ValueError, "radius must be positive; found 0.0"),
+        ({"radius": 1.0, "projection": "published"}, ValueError, "radius must be None with projection"),
         ({"keep": "first"}, TypeError, "keep must be a collection of names"),
         ({"layers": "first"}, TypeError, "layers must be a collection of names"),
         ({"keep": (3,)}, TypeError, "keep must hold names of modules; found 3"),

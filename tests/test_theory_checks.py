@@ -158,7 +158,7 @@ def test_bounds_and_probabilities_are_checked() -> None:
 
 
 def test_names_select_claims_and_families() -> None:
-    assert [member.identifier for member in select(["v2", "gauge"])] == ["G1", "G2", "G3", "G4", "V2"]
+    assert [member.identifier for member in select(["v2", "gauge"])] == ["G1", "G2", "G3", "G4", "G5", "V2"]
     with pytest.raises(ValueError, match=r"one of G1, .*straight-through.*found 'Q9'"):
         select(["Q9"])
     assert select("r3") == select(["R3"])

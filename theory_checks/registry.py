@@ -12,6 +12,7 @@ from theory_checks import (
     low_rank_estimator,
     optimisers,
     published_layer,
+    radius,
     relaxation,
     rounding_law,
     sigma_points,
@@ -22,7 +23,7 @@ from theory_checks import (
 from theory_checks.claim import Claim
 
 FAMILIES: dict[str, tuple[Claim, ...]] = {
-    "gauge": gauge.CLAIMS,
+    "gauge": (*gauge.CLAIMS, *radius.CLAIMS),
     "relaxation": (*relaxation.CLAIMS, *duality.CLAIMS, *staircase.CLAIMS, *rounding_law.CLAIMS),
     "straight-through": (
         *straight_through.CLAIMS,

@@ -41,6 +41,7 @@ _FORMULAS: dict[str, tuple[str, ...]] = {
         "ScaledSign.backward",
     ),
     "vispa.nn.weights.binary_weight": ("BinaryWeight.scales",),
+    "vispa.nn.weights.projection": ("row_squares", "channel_squares"),
     "vispa.nn.weights.baselines": ("StraightThroughWeight.project",),
     "solvers.problems.binary_form": ("BinaryForm.evaluate",),
     "solvers.problems.problem": (

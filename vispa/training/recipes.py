@@ -76,7 +76,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         checks.choice("method", self.method, METHODS)
-        checks.choice("projection", self.projection, ("paper", "published"))
+        checks.choice("projection", self.projection, ("channel", "paper", "published"))
         checks.scalar("learning_rate", self.learning_rate, positive=True)
         checks.scalar("momentum", self.momentum, minimum=0.0)
         checks.scalar("weight_decay", self.weight_decay, minimum=0.0)

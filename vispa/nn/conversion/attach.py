@@ -103,21 +103,22 @@ def project(model: nn.Module) -> None:
     Parameters
     ----------
     model : Module
-        A model with binary layers. Low-rank layers with ``projection="paper"`` get unit rows, ``ste`` and
-        ``bernoulli`` layers means in [-1, 1]; ``projection="published"`` has nothing to project.
+        A model with binary layers. Low-rank layers get rows on their spheres, channel by channel or, with
+        ``projection="paper"``, row by row; ``projection="published"`` has nothing to project. ``ste`` and
+        ``bernoulli`` layers get means in [-1, 1].
 
     Raises
     ------
     ValueError
-        If a row is zero, mean and factor alike: it has no projection (claim G1 of theory_checks).
-        Nothing is changed then.
+        If a channel, or a row where rows are projected, is zero, mean and factor alike: it has no projection
+        (claim G1 of theory_checks). Nothing is changed then.
     """
     layers = binary_layers(model)
     for found in layers:
-        if found.weight.has_zero_row(found.mean):
+        zeros = found.weight.zeros(found.mean)
+        if zeros is not None:
             raise ValueError(
-                f"layer {found.name!r}: a weight has a zero mean and a zero row in its factor, which has no "
-                "projection; initialise it away from zero"
+                f"layer {found.name!r}: {zeros}, which has no projection; initialise it away from zero"
             )
     for found in layers:
         found.weight.project(found.mean)

@@ -31,7 +31,8 @@ def binarize(
     layers: LayerChoice = None,
     keep: Collection[str] | None = None,
     scale: float = 100.0,
-    projection: str = "paper",
+    projection: str = "channel",
+    radius: float | None = None,
     method: str = "vispa",
     noise_ratio: float | None = None,
     channel_scale: str = "learned",
@@ -56,7 +57,7 @@ def binarize(
     rank : int, default 4
         K >= 1, the number of columns of the factor; at most the number of weights of a layer. Only
         ``method="vispa"`` has a factor: the others ignore ``rank``, ``scale``, ``projection``,
-        ``covariance``, ``residual`` and ``noise_ratio``.
+        ``radius``, ``covariance``, ``residual`` and ``noise_ratio``.
     layers : collection of str, or callable, optional
         What becomes binary: names of modules, each standing for all layers in it, shell patterns of names
         such as ``"features.*"``, or a predicate ``layers(name, module)``. By default all but Embeddings.
@@ -68,10 +69,17 @@ def binarize(
     scale : float, default 100
         S > 0. The noise shared by a layer is ``r ~ N(0, I_K / S)``, and S preconditions the factor: in the
         coordinates ``factor / sqrt(S)`` a step of gradient descent is ``learning_rate / sqrt(S)`` times G.
-    projection : {"paper", "published"}
-        ``"paper"`` projects every row ``(mean_i, factor_i / sqrt(S))`` to the unit sphere, now and after
-        every step of an attached optimizer. ``"published"`` leaves the stored parameters alone, as the
-        published code does.
+    projection : {"channel", "paper", "published"}
+        Where the rows ``(mean_i, factor_i / sqrt(S))`` are kept, now and after every step of an attached
+        optimizer. Multiplying a row by a positive number leaves the law of its sign alone (claim G1 of
+        theory_checks), not the number of steps that turn it. ``"channel"``, ours, keeps the root mean square of
+        a channel's norms at ``radius``: small rows stay the ones that turn easily. ``"paper"`` is Algorithm 1,
+        every row on the unit sphere, where steps of usual length turn hardly any sign. ``"published"`` leaves
+        rows where they are, as the published code does.
+    radius : float, optional
+        Of ``projection="channel"``, a quarter of Xavier's standard deviation by default, and of ``"paper"``,
+        1 by default: multiplying radius and learning rate by one number leaves the path of the signs alone
+        (claim G5), so a smaller radius turns more signs.
     method : {"vispa", "ste", "bernoulli", "bop"}
         ``"vispa"``: latents ``x = mean + r @ factor``, gradients ``grad_mean = G`` and
         ``grad_factor = sqrt(S) r outer G``. ``"ste"``: ``sgn(mean)`` with the identity as its gradient,
@@ -149,7 +157,7 @@ def binarize(
     True
     """
     refuse_wrapped(model, "binarized")
-    options = PosteriorOptions(method, rank, scale, projection, covariance, residual, channel_scale)
+    options = PosteriorOptions(method, rank, scale, projection, radius, covariance, residual, channel_scale)
     if noise_ratio is not None:
         noise_ratio = checks.scalar("noise_ratio", noise_ratio, positive=True)
     sites = select_sites(model, layers, keep)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vispa.nn.weights.autograd import CorrelatedLatent, IndependentLatent, ScaledSign, working_dtype
 from vispa.nn.weights.layout import Layout
 from vispa.nn.weights.noise_scope import Noise, ScopedNoise
-from vispa.nn.weights.projection import project_rows, row_squares
+from vispa.nn.weights.projection import channel_squares, project_channels, project_rows, row_squares
 
 __all__ = ["BinaryWeight", "LowRankWeight"]
 
@@ -77,9 +77,9 @@ class BinaryWeight(ScopedNoise):
     def project(self, mean: Tensor) -> None:
         """Move the posterior, in place, to where the method keeps it after a step."""
 
-    def has_zero_row(self, mean: Tensor) -> bool:
-        """Say whether some weight has no projection: its mean and its row of the factor are all zero."""
-        return False
+    def zeros(self, mean: Tensor) -> str | None:
+        """Return in words what ``project`` would meet that is zero and has no projection, if anything."""
+        return None
 
 
 class LowRankWeight(BinaryWeight):
@@ -95,8 +95,11 @@ class LowRankWeight(BinaryWeight):
         K, the width of the factor, at least 1.
     scale : float
         S: one over the variance of r, and the preconditioner of the factor.
-    normalise : bool
-        Whether ``project`` moves every row ``(mean_i, factor_i / sqrt(scale))`` to the unit sphere.
+    projection : {"channel", "paper", "published"}
+        Where ``project`` keeps the rows ``(mean_i, factor_i / sqrt(scale))``: the root mean square of their
+        norms at ``radius`` in every output channel, every norm at ``radius``, or where they are.
+    radius : float
+        Not read by ``"published"``.
     covariance : {"layer", "channel"}
         Whether one r is drawn for the layer or one for every output channel.
     residual : bool
@@ -122,7 +125,8 @@ class LowRankWeight(BinaryWeight):
         *,
         rank: int,
         scale: float,
-        normalise: bool,
+        projection: str,
+        radius: float,
         covariance: str = "layer",
         residual: bool = False,
         channel_scale: str = "learned",
@@ -136,7 +140,8 @@ class LowRankWeight(BinaryWeight):
             self.root_residual = nn.Parameter(torch.zeros_like(mean), requires_grad=mean.requires_grad)
         self.rank = rank
         self.scale = scale
-        self.normalise = normalise
+        self.projection = projection
+        self.radius = radius
         self.covariance = covariance
 
     def draw(self) -> Noise:
@@ -160,32 +165,39 @@ class LowRankWeight(BinaryWeight):
         return latent
 
     def project(self, mean: Tensor) -> None:
-        """Divide the rows ``(mean_i, factor_i, root_residual_i)``, the latter two over ``sqrt(scale)``, by norms.
+        """Multiply the rows ``(mean_i, factor_i, root_residual_i)`` as the projection asks, in place.
 
-        The division is in place.
+        Positive factors change the law of no sign (claim G1 of theory_checks), only the length of later steps.
         """
-        if not self.normalise:
+        if self.projection == "published":
             return
+        project = project_channels if self.projection == "channel" else project_rows
         with torch.no_grad():
             rows, residual = self._rows(mean)
-            project_rows(rows, self.factor, residual, self.scale)
+            project(rows, self.factor, residual, self.scale, self.radius)
             if self.layout.transposed_groups:
                 mean.copy_(self.layout.weight(rows))
                 if self.root_residual is not None and residual is not None:
                     self.root_residual.copy_(self.layout.weight(residual))
 
-    def has_zero_row(self, mean: Tensor) -> bool:
-        """Say whether ``project`` would meet a row of zeros."""
+    def zeros(self, mean: Tensor) -> str | None:
+        """Return in words what ``project`` would meet that is zero and has no projection, if anything."""
+        if self.projection == "published":
+            return None
+        squares_of = channel_squares if self.projection == "channel" else row_squares
         with torch.no_grad():
             rows, residual = self._rows(mean)
-            squares = row_squares(rows, self.factor, residual, self.scale)
-            return self.normalise and bool((squares == 0).any())
+            if not bool((squares_of(rows, self.factor, residual, self.scale) == 0).any()):
+                return None
+        if self.projection == "channel":
+            return "all weights of an output channel have a zero mean and a zero row in their factor"
+        return "a weight has a zero mean and a zero row in its factor"
 
     def extra_repr(self) -> str:
         """Return the options."""
-        projection = "paper" if self.normalise else "published"
+        radius = "" if self.projection == "published" else f", radius={self.radius:g}"
         return (
-            f"rank={self.rank}, scale={self.scale:g}, projection={projection!r}, "
+            f"rank={self.rank}, scale={self.scale:g}, projection={self.projection!r}{radius}, "
             f"covariance={self.covariance!r}, residual={self.root_residual is not None}, "
             f"channel_scale={self.channel_scale!r}"
         )

@@ -14,12 +14,14 @@ from vispa.nn.weights.baselines import BernoulliWeight, SignWeight, StraightThro
 from vispa.nn.weights.binary_weight import BinaryWeight, LowRankWeight
 from vispa.nn.weights.layout import Layout
 
-__all__ = ["PosteriorOptions", "draw_mean", "published_noise_ratio", "start_noise"]
+__all__ = ["PosteriorOptions", "draw_mean", "latent_scale", "published_noise_ratio", "start_noise"]
 
 METHODS = ("vispa", "ste", "bernoulli", "bop")
-PROJECTIONS = ("paper", "published")
+PROJECTIONS = ("channel", "paper", "published")
 COVARIANCES = ("layer", "channel")
 CHANNEL_SCALES = ("learned", "mean", "none")
+# Radius of projection "channel" over Xavier's standard deviation.
+RADIUS_RATIO = 0.25
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class PosteriorOptions:
     rank: int
     scale: float
     projection: str
+    radius: float | None
     covariance: str
     residual: bool
     channel_scale: str
@@ -37,6 +40,13 @@ class PosteriorOptions:
     def __post_init__(self) -> None:
         checks.choice("method", self.method, METHODS)
         checks.choice("projection", self.projection, PROJECTIONS)
+        if self.radius is not None:
+            checks.scalar("radius", self.radius, positive=True)
+            if self.projection == "published":
+                raise ValueError(
+                    "radius must be None with projection 'published', which moves no row; found "
+                    f"{self.radius}: choose projection 'channel' or 'paper'"
+                )
         checks.choice("covariance", self.covariance, COVARIANCES)
         checks.choice("channel_scale", self.channel_scale, CHANNEL_SCALES)
         checks.scalar("scale", self.scale, positive=True)
@@ -61,20 +71,29 @@ class PosteriorOptions:
             layout,
             rank=self.rank,
             scale=float(self.scale),
-            normalise=self.projection == "paper",
+            projection=self.projection,
+            radius=self._radius(layout),
             covariance=self.covariance,
             residual=self.residual,
             channel_scale=self.channel_scale,
         )
 
+    def _radius(self, layout: Layout) -> float:
+        if self.radius is not None:
+            return float(self.radius)
+        return 1.0 if self.projection == "paper" else RADIUS_RATIO * latent_scale(layout)
+
+
+def latent_scale(layout: Layout) -> float:
+    """Return the standard deviation of Xavier's normal law, by which latent weights are drawn."""
+    receptive_field = layout.fan_in // layout.in_channels
+    return math.sqrt(2.0 / (receptive_field * (layout.in_channels + layout.out_channels)))
+
 
 def draw_mean(weight: BinaryWeight, mean: Tensor) -> None:
     """Draw the mean, in place, from Xavier's normal law."""
-    layout = weight.layout
-    receptive_field = layout.fan_in // layout.in_channels
-    variance = 2.0 / (receptive_field * (layout.in_channels + layout.out_channels))
     with torch.no_grad():
-        nn.init.normal_(mean, std=math.sqrt(variance))
+        nn.init.normal_(mean, std=latent_scale(weight.layout))
 
 
 def published_noise_ratio(weight: LowRankWeight) -> float:

@@ -1,4 +1,8 @@
-"""The projection of rows to the unit sphere, block by block, so that a block is read from memory once."""
+"""The projections of rows to spheres, block by block, so that a block is read from memory once.
+
+Multiplying a row ``(mean_i, factor_i, residual_i)`` by a positive number leaves the law of its sign alone (claim G1
+of theory_checks): where rows are kept is a choice, of how far a step of an optimizer goes.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from torch.autograd.graph import increment_version
 from vispa.nn.weights.autograd import working_dtype
 from vispa.nn.weights.memory import is_plain
 
-__all__ = ["project_rows", "row_squares"]
+__all__ = ["channel_squares", "project_channels", "project_rows", "row_squares"]
 
 # Of the squares of one block and one thread: what a core's second-level cache holds.
 BLOCK_BYTES = 1 << 19
@@ -36,37 +40,87 @@ def row_squares(rows: Tensor, factor: Tensor, residual: Tensor | None, scale: fl
     return squares
 
 
-def project_rows(rows: Tensor, factor: Tensor, residual: Tensor | None, scale: float) -> None:
-    """Divide ``(rows_i, factor_i, residual_i)``, in place, by the root of `row_squares`; zeros stay zeros.
+def project_rows(rows: Tensor, factor: Tensor, residual: Tensor | None, scale: float, radius: float) -> None:
+    """Bring every row to the sphere of a radius, in place; a row of zeros stays one.
+
+    The root of `row_squares` is the radius then.
 
     Parameters
     ----------
     rows : Tensor of shape (out_channels, ...)
     factor : Tensor of shape (out_channels, K, fan_in)
     residual : Tensor of the shape of ``rows``, or None
-    scale : float
+    scale, radius : float
     """
     if _is_for_one_thread(rows, factor) and residual is None and _kernel() is not None:
-        _project_compiled(rows, factor, scale)
+        _project_compiled(rows, factor, scale, radius)
         return
+    _in_blocks(_project_block, rows, factor, residual, scale, radius)
+
+
+def project_channels(
+    rows: Tensor, factor: Tensor, residual: Tensor | None, scale: float, radius: float
+) -> None:
+    """Bring all rows of an output channel together to a sphere, in place; a channel of zeros stays one.
+
+    The root mean square of the rows' norms in a channel is the radius then. Parameters are those of `project_rows`.
+    """
+    _in_blocks(_project_channel_block, rows, factor, residual, scale, radius)
+
+
+def _in_blocks(
+    project: Callable[[Tensor, Tensor, Tensor | None, float, float], None],
+    rows: Tensor,
+    factor: Tensor,
+    residual: Tensor | None,
+    scale: float,
+    radius: float,
+) -> None:
     size = _block_size(factor)
     if size >= factor.shape[0]:
-        _project_block(rows, factor, residual, scale)
+        project(rows, factor, residual, scale, radius)
         return
     for start in range(0, factor.shape[0], size):
         block = slice(start, start + size)
         part = None if residual is None else residual[block]
-        _project_block(rows[block], factor[block], part, scale)
+        project(rows[block], factor[block], part, scale, radius)
 
 
-def _project_block(rows: Tensor, factor: Tensor, residual: Tensor | None, scale: float) -> None:
+def _project_block(
+    rows: Tensor, factor: Tensor, residual: Tensor | None, scale: float, radius: float
+) -> None:
     squares = row_squares(rows, factor, residual, scale)
-    inverse = squares.clamp_min_(torch.finfo(squares.dtype).tiny).rsqrt_()
-    factor.mul_(inverse.unsqueeze(1))
-    inverse = inverse.view(rows.shape)
-    rows.mul_(inverse)
+    ratio = squares.clamp_min_(torch.finfo(squares.dtype).tiny).rsqrt_().mul_(radius)
+    factor.mul_(ratio.unsqueeze(1))
+    ratio = ratio.view(rows.shape)
+    rows.mul_(ratio)
     if residual is not None:
-        residual.mul_(inverse)
+        residual.mul_(ratio)
+
+
+def _project_channel_block(
+    rows: Tensor, factor: Tensor, residual: Tensor | None, scale: float, radius: float
+) -> None:
+    squares = channel_squares(rows, factor, residual, scale)
+    ratio = squares.clamp_min_(torch.finfo(squares.dtype).tiny).rsqrt_().mul_(radius)
+    factor.mul_(ratio.view(-1, 1, 1))
+    ratio = ratio.view(-1, *[1] * (rows.ndim - 1))
+    rows.mul_(ratio)
+    if residual is not None:
+        residual.mul_(ratio)
+
+
+def channel_squares(rows: Tensor, factor: Tensor, residual: Tensor | None, scale: float) -> Tensor:
+    """Return the mean of `row_squares` over every output channel, of shape (out_channels,)."""
+    dtype = working_dtype(rows.dtype)
+
+    def squares(values: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(values, dim=tuple(range(1, values.ndim)), dtype=dtype).square_()
+
+    total = squares(rows).add_(squares(factor), alpha=1.0 / scale)
+    if residual is not None:
+        total.add_(squares(residual), alpha=1.0 / scale)
+    return total.div_(factor.shape[2])
 
 
 def _is_for_one_thread(rows: Tensor, factor: Tensor) -> bool:
@@ -86,19 +140,19 @@ def _is_for_one_thread(rows: Tensor, factor: Tensor) -> bool:
 def _kernel() -> Callable[..., None] | None:
     """Return the kernel that reads and writes every entry once, or None where numba is missing."""
     try:
-        from vispa.nn.weights.kernels import divide_by_norms
+        from vispa.nn.weights.kernels import scale_to_norm
     except ImportError:
         return None
-    kernel: Callable[..., None] = divide_by_norms
+    kernel: Callable[..., None] = scale_to_norm
     return kernel
 
 
-def _project_compiled(rows: Tensor, factor: Tensor, scale: float) -> None:
+def _project_compiled(rows: Tensor, factor: Tensor, scale: float, radius: float) -> None:
     kernel = _kernel()
     assert kernel is not None
     matrix: Any = rows.detach().view(factor.shape[0], factor.shape[2]).numpy()
     kind = matrix.dtype.type
-    kernel(matrix, factor.detach().numpy(), kind(1.0 / scale), np.finfo(matrix.dtype).tiny)
+    kernel(matrix, factor.detach().numpy(), kind(1.0 / scale), np.finfo(matrix.dtype).tiny, kind(radius))
     # Written behind autograd's back, which counts versions of what it saved.
     increment_version((rows, factor))
 
