@@ -161,10 +161,13 @@ def test_gradients_are_those_of_the_estimator(name, covariance):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_rows_are_unit_vectors_after_a_step(name):
+@pytest.mark.parametrize("projection", ["channel", "paper"])
+def test_rows_are_where_they_are_kept_after_a_step(name, projection):
     make, shape = LAYERS[name]
     torch.manual_seed(0)
-    layer = vispa.binarize(make(), rank=2, layers=every_layer, residual=True, scale=4.0, noise_ratio=0.5)
+    layer = vispa.binarize(
+        make(), rank=2, layers=every_layer, residual=True, scale=4.0, noise_ratio=0.5, projection=projection
+    )
     optimizer = vispa.attach(torch.optim.SGD(layer.parameters(), lr=3.0), layer)
     layer(inputs_for(shape)).square().sum().backward()
     optimizer.step()
@@ -174,7 +177,9 @@ def test_rows_are_unit_vectors_after_a_step(name):
         squares = row_of(layer, found.mean.detach(), channel).flatten().square()
         squares = squares + weight.factor.detach()[channel].square().sum(0) / 4.0
         squares = squares + row_of(layer, weight.root_residual.detach(), channel).flatten().square() / 4.0
-        torch.testing.assert_close(squares, torch.ones_like(squares))
+        kept = squares.mean() if projection == "channel" else squares
+        torch.testing.assert_close(kept, torch.full_like(kept, weight.radius**2))
+        assert projection == "channel" or weight.radius == 1.0
 
 
 @pytest.mark.parametrize(
