@@ -94,7 +94,8 @@ def plain_sign(activation: SignActivation) -> nn.Module:
     positive = graph.call_method("type_as", (graph.call_method("ge", (inputs, 0)), inputs))
     signs = graph.call_method("sub", (graph.call_method("mul", (positive, 2)), 1))
     # Zero, or NaN where the input is NaN.
-    nothing = graph.call_method("mul", (graph.call_method("clamp", (inputs, -1, 1)), 0))
+    bounded = graph.call_method("clamp", (graph.call_method("detach", (inputs,)), -1, 1))
+    nothing = graph.call_method("mul", (bounded, 0))
     output = graph.call_method("add", (signs, nothing))
     if activation.one_padding:
         output = graph.call_function(pad, (output, activation.widths), {"value": 1.0})

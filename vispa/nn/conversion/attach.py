@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar, overload
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from vispa.nn.conversion.optimizer_kinds import refuse_new_parameter, stepping_optimizer, takes
+from vispa.nn.conversion.optimizer_state import StateNames, plain_names
 from vispa.nn.conversion.selection import BinaryLayer, binary_layers
 from vispa.nn.weights.baselines import SignWeight
 
@@ -29,38 +31,50 @@ class _ProjectAfterStep:
             found.weight.project(found.mean)
 
 
-def attach(optimizer: OptimizerT, model: nn.Module) -> OptimizerT:
-    """Make an optimizer train the posterior of a binarized model, and return it.
+@overload
+def attach(optimizer: OptimizerT, model: nn.Module) -> OptimizerT: ...
 
-    Factors and alphas that the optimizer does not hold yet join the parameter group of their mean, so they
-    follow its options and its schedule; the projection runs after every step. Call it once, whether the
-    optimizer was made before or after :func:`vispa.binarize`; calling it again changes nothing. A deep copy
-    of an optimizer loses its hooks: attach the copy to the copied model.
+
+@overload
+def attach(optimizer: Sequence[Optimizer], model: nn.Module) -> list[Optimizer]: ...
+
+
+def attach(optimizer: Any, model: nn.Module) -> Any:
+    """Make an optimizer, or several, train the posterior of a binarized model, and return what was given.
+
+    Factors and alphas that no optimizer holds yet join the parameter group of their mean, so they follow its
+    options and its schedule; the projection runs after every step. Call it once, whether the optimizer was
+    made before or after :func:`vispa.binarize`, the parameters are in the same order then; calling it again
+    changes nothing. A deep copy of an optimizer loses its hooks: attach the copy to the copied model.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Holds the means of some or all binary layers; layers whose mean it does not hold are left alone.
+    optimizer : Optimizer, or sequence of Optimizer
+        Holds the means of some or all binary layers; layers whose mean it does not hold are left alone. In a
+        wrapper (sharpness-aware minimisation, accelerate) the optimizer inside is attached. Of several, what
+        one cannot train (Muon trains matrices alone) goes to another.
     model : Module
         A model with binary layers; wrappers (compiled, DDP) are fine.
 
     Returns
     -------
-    Optimizer
-        The same object.
+    Optimizer, or list of Optimizer
+        The same objects.
 
     Raises
     ------
     TypeError
-        If ``optimizer`` is not a torch optimizer.
+        If ``optimizer`` is not a torch optimizer, was never initialised, or steps without ``step()``.
     ValueError
-        If it holds no mean of the model, or the signs of a layer of method ``bop``, or is of a kind that
-        prepares its state when it is built (Adagrad) and lacks a factor: make such an optimizer after
-        ``binarize``.
+        If it holds no mean of the model, or the signs of a layer of method ``bop``, if two of several hold
+        one mean, or if it lacks a factor and is of a kind that cannot take it: Adagrad, which prepares its
+        state when it is built, LBFGS after a step, Muon alone. Nothing is changed then.
 
     Notes
     -----
-    Attach before ``optimizer.load_state_dict``, so that the groups match.
+    Attach before ``optimizer.load_state_dict``, so that the groups match. What ``optimizer.state_dict()``
+    returns holds the names of the parameters too, under ``"parameter_names"``: when it is loaded, each
+    parameter gets its own state whatever the order, and a state of other parameters is refused.
 
     Examples
     --------
@@ -71,30 +85,67 @@ def attach(optimizer: OptimizerT, model: nn.Module) -> OptimizerT:
     >>> len(optimizer.param_groups[0]["params"])  # mean, bias, alpha, factor
     4
     """
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be a torch.optim.Optimizer; found {type(optimizer).__name__}")
-    layers = binary_layers(model)
-    groups = {id(values): group for group in optimizer.param_groups for values in group["params"]}
-    held = [found for found in layers if id(found.mean) in groups]
-    if not held:
+    several = isinstance(optimizer, Sequence)
+    optimizers = [stepping_optimizer(each) for each in (optimizer if several else [optimizer])]
+    held = _held_layers(optimizers, binary_layers(model))
+    names = plain_names(model)
+    joining = _joining(optimizers, held, names)
+    for each, _, values in joining:
+        refuse_new_parameter(each, values, names[id(values)])
+    for _, group, values in joining:
+        _join(group, values, names)
+    for _, group, _ in joining:
+        _sort(group, names)
+    for each, layers in zip(optimizers, held, strict=True):
+        _hook_of(each, model).layers.update({id(found.weight): found for found in layers})
+    return list(optimizer) if several else optimizer
+
+
+def _held_layers(optimizers: list[Optimizer], layers: list[BinaryLayer]) -> list[list[BinaryLayer]]:
+    """Return the layers whose mean each optimizer holds; refuse means that none or two of them hold."""
+    held = []
+    owner: dict[int, int] = {}
+    for number, optimizer in enumerate(optimizers):
+        ids = {id(values) for group in optimizer.param_groups for values in group["params"]}
+        held.append([found for found in layers if id(found.mean) in ids])
+        for found in held[-1]:
+            if owner.setdefault(id(found.mean), number) != number:
+                raise ValueError(
+                    f"layer {found.name!r}: its mean is held by two of the optimizers; give every parameter to one"
+                )
+            if isinstance(found.weight, SignWeight):
+                raise ValueError(
+                    f"layer {found.name!r} has method 'bop': its signs are flipped by vispa.Bop, its other "
+                    "parameters trained by another optimizer; divide them with vispa.split_parameters, and "
+                    "attach nothing"
+                )
+    if not owner:
         raise ValueError(
             "optimizer holds no mean of the model's binary layers; make it from model.parameters(), and "
             "attach a copied optimizer to the model that was copied with it"
         )
-    for found in held:
-        if isinstance(found.weight, SignWeight):
-            raise ValueError(
-                f"layer {found.name!r} has method 'bop': its signs are flipped by vispa.Bop, its other parameters "
-                "trained by another optimizer; divide them with vispa.split_parameters, and attach nothing"
-            )
-    names = {id(values): name for name, values in model.named_parameters()}
-    for found in held:
-        for values in found.weight.parameters():
-            if id(values) not in groups:
-                _join(optimizer, groups[id(found.mean)], values, names[id(values)])
-                groups[id(values)] = groups[id(found.mean)]
-    _hook_of(optimizer).layers.update({id(found.weight): found for found in held})
-    return optimizer
+    return held
+
+
+def _joining(
+    optimizers: list[Optimizer], held: list[list[BinaryLayer]], names: dict[int, str]
+) -> list[tuple[Optimizer, dict[str, Any], Tensor]]:
+    """Return which parameters of the posterior no optimizer holds, with the groups that they join."""
+    groups = {
+        id(values): group for each in optimizers for group in each.param_groups for values in group["params"]
+    }
+    joining: list[tuple[Optimizer, dict[str, Any], Tensor]] = []
+    for optimizer, layers in zip(optimizers, held, strict=True):
+        for found in layers:
+            for values in found.weight.parameters():
+                if id(values) in groups:
+                    continue
+                able = [each for each in (optimizer, *optimizers) if takes(each, values)]
+                home = able[0] if able else optimizer
+                group = groups[id(found.mean)] if home is optimizer else home.param_groups[0]
+                joining.append((home, group, values))
+                groups[id(values)] = group
+    return joining
 
 
 def project(model: nn.Module) -> None:
@@ -124,22 +175,28 @@ def project(model: nn.Module) -> None:
         found.weight.project(found.mean)
 
 
-def _join(optimizer: Optimizer, group: dict[str, Any], values: torch.Tensor, name: str) -> None:
-    if isinstance(optimizer, torch.optim.Adagrad):
-        raise ValueError(
-            f"optimizer is an Adagrad, which prepares its state when it is built, and lacks {name!r}; make "
-            "it after binarize"
-        )
+def _join(group: dict[str, Any], values: Tensor, names: dict[int, str]) -> None:
     group["params"].append(values)
     if "param_names" in group:
-        group["param_names"].append(name)
+        group["param_names"].append(names[id(values)])
 
 
-def _hook_of(optimizer: Optimizer) -> _ProjectAfterStep:
+def _sort(group: dict[str, Any], names: dict[int, str]) -> None:
+    """Put a group in the order of ``model.named_parameters()``, that of an optimizer made after binarize."""
+    order = {key: position for position, key in enumerate(names)}
+    params = group["params"]
+    ranks = sorted(range(len(params)), key=lambda place: order.get(id(params[place]), len(order)))
+    group["params"] = [params[place] for place in ranks]
+    if "param_names" in group:
+        group["param_names"] = [group["param_names"][place] for place in ranks]
+
+
+def _hook_of(optimizer: Optimizer, model: nn.Module) -> _ProjectAfterStep:
     hook = getattr(optimizer, _MARK, None)
     if not isinstance(hook, _ProjectAfterStep):
         hook = _ProjectAfterStep()
         optimizer.register_step_post_hook(hook)
+        StateNames(model).follow(optimizer)
         # Like the hook itself, a plain attribute does not survive a deep copy of the optimizer.
         setattr(optimizer, _MARK, hook)
     return hook
