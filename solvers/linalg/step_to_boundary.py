@@ -34,8 +34,8 @@ def step_to_boundary(
 
     Notes
     -----
-    1 / max(-lambda, 0) for the smallest eigenvalue lambda of L^-1 D L^-T.  The residual's norm is subtracted from its
-    Ritz value, which bounds some eigenvalue from below.  24 products with D and L^-1 at most, O(n^2) each, and
+    1 / max(-lambda, 0) for the smallest eigenvalue lambda of L^-1 D L^-T.  The residual's norm is subtracted from
+    its Ritz value, which bounds some eigenvalue from below.  24 products with D and L^-1 at most, O(n^2) each, and
     orthogonalisation against all vectors so far.
 
     Examples

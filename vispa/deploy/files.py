@@ -2,10 +2,10 @@
 
 Layout, version 1. A binary weight ``name`` is two tensors. ``name.signs`` is uint8 (rows, ceil(K / 8)): a row
 an output channel, K its entries in the order in which torch stores them, the first in the lowest bit, 1 for
-negative, the last byte filled up with zeros. ``name.scale`` is (rows,) in the dtype of the weight. All other entries
-of the state dict are there under their names. The metadata says ``format``, ``version``, ``weights`` (shape and
-transposed groups of each binary weight), ``aliases`` (names of tied tensors that are stored once), ``graph``
-(the module tree, where it is made of known classes) and ``digest``, the SHA-256 of all this.
+negative, the last byte filled up with zeros. ``name.scale`` is (rows,) in the dtype of the weight. All other
+entries of the state dict are there under their names. The metadata says ``format``, ``version``, ``weights``
+(shape and transposed groups of each binary weight), ``aliases`` (names of tied tensors that are stored once),
+``graph`` (the module tree, where it is made of known classes) and ``digest``, the SHA-256 of all this.
 """
 
 from __future__ import annotations
