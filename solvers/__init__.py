@@ -6,7 +6,7 @@ from solvers.heuristics.local_search import one_flip, two_flip
 from solvers.heuristics.result import SearchEnd, SearchMoment, SearchResult
 from solvers.heuristics.rounding import Rounding, round_fixed_mean, round_homogeneous
 from solvers.heuristics.tabu_search import tabu_search
-from solvers.io.readers import read_problem, read_rudy, read_sdpa
+from solvers.io.files import read_problem, read_rudy, read_sdpa, write_problem
 from solvers.low_rank import low_rank
 from solvers.many import Outcome, solve_many
 from solvers.problems.gram import Gram
@@ -39,4 +39,5 @@ __all__ = [
     "symmetrise",
     "tabu_search",
     "two_flip",
+    "write_problem",
 ]

@@ -12,7 +12,7 @@ from numpy.linalg import LinAlgError
 from vispa import __version__
 
 COMMANDS = {
-    "solve": "certify the SDP relaxation of a MaxCut (rudy) or SDPA file, and round it",
+    "solve": "certify the SDP relaxation of a graph, a quadratic form or an SDP in a file, and round it",
     "train": "train binary networks and compare methods over paired seeds",
     "check": "run the theory checks: every claim beside its measured error",
 }
@@ -44,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise  # a ValueError to NumPy, but the fault is ours: the traceback is wanted
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"vispa {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        reason = str(error) or "the system gave no more"
+        print(f"vispa {arguments.command}: not enough memory ({reason})", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"vispa {arguments.command}: interrupted", file=sys.stderr)

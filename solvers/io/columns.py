@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
-import re
-from os import PathLike, fspath
-from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-FilePath = str | PathLike[str]
+from solvers.io.text import Lines, is_integer, refuse, shown
+
+# More digits than any index or count of 64 bits has; Python refuses to convert thousands of them.
+_DIGITS = 30
+
+
+class Field(NamedTuple):
+    """What an integer column holds: its name in messages, and the numbers allowed."""
+
+    label: str
+    low: int
+    high: int
 
 
 class Entries(NamedTuple):
@@ -22,57 +30,93 @@ class Entries(NamedTuple):
     values: NDArray[np.float64]
     numbers: NDArray[np.int64]
 
-
-def read_lines(path: FilePath) -> list[str]:
-    """Return the lines of an ASCII file that is not empty."""
-    if not isinstance(path, (str, PathLike)):
-        raise TypeError(f"path must be a string or a path; found {type(path).__name__}")
-    name = fspath(path)
-    try:
-        text = Path(path).read_bytes().decode("ascii")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name}: not a text file; byte {error.start} is not ASCII") from None
-    if "\0" in text:
-        raise ValueError(f"{name}: not a text file; it holds NUL bytes")
-    lines = text.split("\n")
-    if not text.strip():
-        raise ValueError(f"{name}: the file is empty")
-    return lines
+    def where(self, chosen: NDArray[np.bool_]) -> Entries:
+        """The entries at which ``chosen`` is True."""
+        return Entries(self.integers[:, chosen], self.values[chosen], self.numbers[chosen])
 
 
-def occupied_lines(lines: list[str]) -> list[int]:
-    """Positions of the lines that hold anything; a file that is not empty has some."""
-    return [i for i, line in enumerate(lines) if line.strip()]
+class Layout(NamedTuple):
+    """How data lines read: a word that begins each (none: ""), integer fields, then a real value.
+
+    Where the value is optional, a line without it means 1, and all lines must agree.  An exponent may be marked
+    with D, as Fortran does.  ``separators`` is a table for `str.translate` that turns what else may stand between
+    numbers into blanks.
+    """
+
+    fields: tuple[Field, ...]
+    value_is_optional: bool = False
+    word: str = ""
+    separators: dict[int, str] | None = None
 
 
-def parse_entries(
-    name: str, lines: list[str], rows: list[int], labels: tuple[str, ...], order: int
+def read_entries(
+    lines: Lines, layout: Layout, comments: tuple[str, ...] = (), limit: int | None = None
 ) -> Entries:
-    """Integer columns named by ``labels``, then one real column, from the lines at ``rows``."""
-    width = len(labels) + 1
-    tokens = [lines[i].split() for i in rows]
+    """Parse the lines that are left, or the next ``limit`` of them, in memory of a few numbers a line."""
+    parts: list[Entries] = []
+    width = None
+    count = 0
+    for numbers, texts in lines.blocks(comments):
+        if limit is not None and count + len(texts) > limit:
+            keep = limit - count
+            lines.put_back(numbers[keep:], texts[keep:])
+            numbers, texts = numbers[:keep], texts[:keep]
+        if layout.separators is not None:
+            texts = [text.translate(layout.separators) for text in texts]
+        tokens = [text.split() for text in texts]
+        if tokens:
+            width = _width(tokens[0], layout) if width is None else width
+            parts.append(_parse_block(lines.name, numbers, tokens, layout, width))
+            count += len(tokens)
+        if count == limit:
+            break
+    if not parts:
+        empty = np.zeros((len(layout.fields), 0), dtype=np.int64)
+        return Entries(empty, np.zeros(0), np.zeros(0, dtype=np.int64))
+    return Entries(
+        np.concatenate([part.integers for part in parts], axis=1),
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.numbers for part in parts]),
+    )
+
+
+def _width(first: list[str], layout: Layout) -> int:
+    """Fields that every line must have, as the first one shows."""
+    full = len(layout.fields) + 1 + bool(layout.word)
+    return full - 1 if layout.value_is_optional and len(first) == full - 1 else full
+
+
+def _parse_block(
+    name: str, numbers: list[int], tokens: list[list[str]], layout: Layout, width: int
+) -> Entries:
     if any(len(line) != width for line in tokens):
         bad = next(k for k, line in enumerate(tokens) if len(line) != width)
-        fields = ", ".join(labels)
-        refuse(name, rows[bad], f"expected {width} fields ({fields}, value); found {len(tokens[bad])}")
-    numbers = np.array(rows, dtype=np.int64)
-    columns = list(zip(*tokens, strict=True)) if tokens else [()] * width
-    limits = [_limits(label, order) for label in labels]
+        refuse(name, numbers[bad], _wrong_width(layout, width, len(tokens[bad])))
+    columns = list(zip(*tokens, strict=True))
+    if layout.word:
+        first, *columns = columns
+        for number, word in zip(numbers, first, strict=True):
+            if word != layout.word:
+                refuse(name, number, f"expected a line that begins with {layout.word!r}; found {shown(word)}")
     parsed = [
-        _index_column(name, label, column, rows, bounds)
-        for label, column, bounds in zip(labels, columns, limits, strict=False)
+        _index_column(name, field, column, numbers)
+        for field, column in zip(layout.fields, columns, strict=False)
     ]
-    return Entries(np.array(parsed, dtype=np.int64), _value_column(name, columns[-1], rows), numbers)
+    has_values = len(columns) > len(layout.fields)
+    values = _value_column(name, columns[-1], numbers) if has_values else np.ones(len(tokens))
+    integers = np.array(parsed, dtype=np.int64).reshape(len(layout.fields), len(tokens))
+    return Entries(integers, values, np.array(numbers, dtype=np.int64))
 
 
-def _limits(label: str, order: int) -> tuple[int, int]:
-    return {"matrix": (0, order), "block": (1, 1)}.get(label, (1, order))
+def _wrong_width(layout: Layout, width: int, found: int) -> str:
+    names = ([layout.word] if layout.word else []) + [field.label for field in layout.fields]
+    if width > len(names):
+        names.append("value")
+    return f"expected {width} fields ({', '.join(names)}); found {found}"
 
 
-def _index_column(
-    name: str, label: str, column: tuple[str, ...], rows: list[int], bounds: tuple[int, int]
-) -> list[int]:
-    low, high = bounds
+def _index_column(name: str, field: Field, column: tuple[str, ...], numbers: list[int]) -> list[int]:
+    label, low, high = field
     try:
         values = list(map(int, column))
     except ValueError:
@@ -80,48 +124,82 @@ def _index_column(
     if (
         len(values) == len(column)
         and "_" not in "".join(column)
-        and (not values or (min(values) >= low and max(values) <= high))
+        and min(values) >= low
+        and max(values) <= high
     ):
         return values
-    for row, token in zip(rows, column, strict=True):
+    for number, token in zip(numbers, column, strict=True):
         if not is_integer(token):
-            refuse(name, row, f"{label} must be an integer; found {token!r}")
-        # Python refuses to convert thousands of digits.
-        if len(token) > 30 or not low <= int(token) <= high:
+            refuse(name, number, f"{label} must be an integer; found {shown(token)}")
+        if len(token) > _DIGITS or not low <= int(token) <= high:
             hint = " (indices start at 1)" if low == 1 and token.lstrip("+-").strip("0") == "" else ""
-            refuse(name, row, f"{label} must be from {low} to {high}; found {token}{hint}")
+            found = token if len(token) <= _DIGITS else shown(token)
+            refuse(name, number, f"{label} must be from {low} to {high}; found {found}{hint}")
     raise AssertionError("a column was refused and no entry of it is wrong")
 
 
-def _value_column(name: str, column: tuple[str, ...], rows: list[int]) -> NDArray[np.float64]:
+def _value_column(name: str, column: tuple[str, ...], numbers: list[int]) -> NDArray[np.float64]:
     try:
         values = np.array(list(map(float, column)), dtype=np.float64)
     except ValueError:
         values = None
     if values is not None and np.isfinite(values).all() and "_" not in "".join(column):
         return values
-    for row, token in zip(rows, column, strict=True):
-        _float(name, row, token)
-    raise AssertionError("a column was refused and no entry of it is wrong")
+    return np.array([real(name, n, token) for n, token in zip(numbers, column, strict=True)])
+
+
+def real(name: str, line: int, token: str) -> float:
+    """A finite number, whose exponent may be marked with D."""
+    try:
+        value = float(token.replace("D", "E").replace("d", "e")) if "_" not in token else math.nan
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        refuse(name, line, f"expected a finite number; found {shown(token)}")
+    return value
+
+
+def header(name: str, line: int, tokens: list[str], labels: tuple[str, ...]) -> list[int]:
+    """Parse a line of as many integers as there are labels."""
+    if len(tokens) != len(labels):
+        refuse(name, line, f"expected {' and '.join(labels)}; found {len(tokens)} fields")
+    for token, label in zip(tokens, labels, strict=True):
+        if not is_integer(token) or len(token) > _DIGITS or not abs(int(token)) < 2**63:
+            refuse(name, line, f"{label} must be an integer of 64 bits; found {shown(token)}")
+    return [int(token) for token in tokens]
 
 
 def symmetric_matrix(
-    name: str,
-    entries: Entries,
-    row: NDArray[np.int64],
-    column: NDArray[np.int64],
-    order: int,
-    what: str,
+    name: str, entries: Entries, order: int, what: str, *, mirrored: bool = False, first: int = 1
 ) -> sp.csr_array:
-    """Symmetric matrix from one triangle's entries, each given once, on either side of the diagonal."""
+    """Symmetric matrix from the last two integer columns, each pair given once, on either side of the diagonal.
+
+    With ``mirrored`` an entry and its mirror image may both be given, if they are equal.  Indices count from
+    ``first``.
+    """
+    row, column = entries.integers[-2] - first, entries.integers[-1] - first
+    if mirrored:
+        same = row * order + column
+        refuse_first(name, entries, _repeats(same), f"this {what} was given before")
     keys = np.minimum(row, column) * order + np.maximum(row, column)
-    repeated = np.zeros(keys.shape[0], dtype=bool)
-    repeated[later_duplicates(keys)] = True
-    refuse_first(name, entries, repeated, f"this {what} was given before")
+    _, leader, place = np.unique(keys, return_index=True, return_inverse=True)
+    again = leader[place] != np.arange(keys.shape[0])
+    if mirrored:
+        differs = again & (entries.values != entries.values[leader[place]])
+        refuse_first(name, entries, differs, f"this {what} and its mirror image differ")
+        entries, row, column = entries.where(~again), row[~again], column[~again]
+    else:
+        refuse_first(name, entries, again, f"this {what} was given before")
     off = row != column
     rows, columns = np.concatenate([row, column[off]]), np.concatenate([column, row[off]])
     values = np.concatenate([entries.values, entries.values[off]])
     return sp.csr_array((values, (rows, columns)), shape=(order, order))
+
+
+def _repeats(keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+    repeated = np.zeros(keys.shape[0], dtype=bool)
+    repeated[later_duplicates(keys)] = True
+    return repeated
 
 
 def later_duplicates(keys: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -130,43 +208,7 @@ def later_duplicates(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.setdiff1d(np.arange(keys.shape[0]), first)
 
 
-def is_integer(token: str) -> bool:
-    """Whether a token is a plain decimal integer; Python's int() also takes underscores."""
-    return re.fullmatch(r"[+-]?[0-9]+", token) is not None
-
-
-def integers(name: str, line: int, tokens: list[str], labels: tuple[str, ...]) -> list[int]:
-    """Parse a line of as many integers as there are labels."""
-    if len(tokens) != len(labels):
-        refuse(name, line, f"expected {' and '.join(labels)}; found {len(tokens)} fields")
-    for token, label in zip(tokens, labels, strict=True):
-        if not is_integer(token) or len(token) > 30 or not abs(int(token)) < 2**63:
-            refuse(name, line, f"{label} must be an integer of 64 bits; found {token!r}")
-    return [int(token) for token in tokens]
-
-
-def floats(name: str, line: int, tokens: list[str]) -> NDArray[np.float64]:
-    """Parse finite numbers."""
-    return np.array([_float(name, line, token) for token in tokens], dtype=np.float64)
-
-
-def _float(name: str, line: int, token: str) -> float:
-    try:
-        value = float(token) if "_" not in token else math.nan
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        refuse(name, line, f"expected a finite number; found {token!r}")
-    return value
-
-
 def refuse_first(name: str, entries: Entries, wrong: NDArray[np.bool_], message: str) -> None:
     """Raise for the first entry that is wrong, if any is."""
     if wrong.any():
         refuse(name, int(entries.numbers[np.argmax(wrong)]), message)
-
-
-def refuse(name: str, line: int | None, message: str) -> NoReturn:
-    """Raise for the line at position ``line`` (counted from 0)."""
-    place = name if line is None else f"{name}, line {line + 1}"
-    raise ValueError(f"{place}: {message}")

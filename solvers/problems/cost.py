@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
+from solvers.problems.foreign import as_plain
 from solvers.problems.gram import Gram
 
 # An ndarray, csr_array or LinearOperator, all float64; SciPy carries no types to say it with.
@@ -24,6 +25,7 @@ def as_cost(name: str, values: Any) -> Cost:
         if np.issubdtype(values.dtype, np.complexfloating):
             raise TypeError(f"{name} must hold real numbers; found dtype {values.dtype}")
         return values
+    values = as_plain(name, values)
     if sp.issparse(values):
         return checks.symmetric_sparse(name, values)
     return checks.symmetric_dense(name, values)
@@ -45,6 +47,7 @@ def symmetrise(matrix: Any) -> Any:
     array([[0., 1.],
            [1., 0.]])
     """
+    matrix = as_plain("matrix", matrix)
     if sp.issparse(matrix):
         half = 0.5 * checks.square_sparse("matrix", matrix)
         return sp.csr_array(half + half.T)

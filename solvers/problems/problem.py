@@ -6,9 +6,10 @@ which returns its objective at points of the cube.  Solvers accept any of the th
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,7 +18,9 @@ from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
 from solvers.problems.cost import Cost, apply, as_cost, homogenise, scale_symmetrically, symmetrise
+from solvers.problems.foreign import as_plain, bqm_form, graph_weights
 from solvers.problems.gram import Gram
+from solvers.problems.qubo import binary_from_signs, signs_from_binary, signs_from_ising
 
 __all__ = [
     "BinaryQuadratic",
@@ -45,6 +48,13 @@ class BinaryQuadratic:
         Linear term; zero by default.
     constant : float, optional
         Added to every value.
+    maximised : bool, optional
+        Whether the user's objective is minus this one, so that reports flip the sign.
+
+    Attributes
+    ----------
+    labels : tuple or None
+        Names of the variables, where the problem came with some.
 
     Raises
     ------
@@ -60,11 +70,101 @@ class BinaryQuadratic:
     -3.0
     """
 
-    def __init__(self, A: Any, b: ArrayLike | None = None, constant: float = 0.0) -> None:
+    def __init__(
+        self, A: Any, b: ArrayLike | None = None, constant: float = 0.0, *, maximised: bool = False
+    ) -> None:
         self.A = as_cost("A", A)
         self.n = int(self.A.shape[0])
-        self.b = np.zeros(self.n) if b is None else checks.vector("b", b, length=self.n)
+        self.b = np.zeros(self.n) if b is None else checks.vector("b", as_plain("b", b), length=self.n)
         self.constant = checks.scalar("constant", constant)
+        self.maximised = checks.boolean("maximised", maximised)
+        self.labels: tuple[Hashable, ...] | None = None
+
+    @classmethod
+    def from_qubo(cls, Q: Any, constant: float = 0.0, *, maximise: bool = False) -> BinaryQuadratic:
+        r"""Minimise or maximise :math:`x^T Q x + \text{constant}` over :math:`x \in \{0, 1\}^n`, x = (1 + w)/2.
+
+        Parameters
+        ----------
+        Q : (n, n) array_like or scipy sparse array
+            The linear terms on its diagonal.  It need not be symmetric: only (Q + Q^T)/2 matters, so that a pair
+            given once, on one side of the diagonal, counts once.
+        constant : float, optional
+            Added to every value.
+        maximise : bool, optional
+            Turn the problem into the minimisation of minus the form; reports turn it back.
+
+        Raises
+        ------
+        TypeError
+            If the entries are not real numbers.
+        ValueError
+            If Q is empty, not square or not finite.
+
+        Examples
+        --------
+        >>> problem = BinaryQuadratic.from_qubo([[-1.0, 2.0], [0.0, -1.0]])
+        >>> [float(problem.evaluate(w)) for w in ([-1, -1], [1, -1], [1, 1])]
+        [0.0, -1.0, 0.0]
+        """
+        sign = -1.0 if checks.boolean("maximise", maximise) else 1.0
+        A, b, offset = signs_from_binary(Q)
+        constant = checks.scalar("constant", constant)
+        return cls(sign * A, sign * b, sign * (offset + constant), maximised=maximise)
+
+    @classmethod
+    def from_ising(cls, J: Any, h: ArrayLike | None = None, constant: float = 0.0) -> BinaryQuadratic:
+        r"""Minimise the energy :math:`\sum_{i<j} J_{ij} s_i s_j + h^T s + \text{constant}`, as dimod states it.
+
+        Parameters
+        ----------
+        J : (n, n) array_like or scipy sparse array
+            Triangular, upper or lower: each pair once.
+        h : (n,) array_like, optional
+        constant : float, optional
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for the class, and if J has a diagonal or entries on both sides of it.
+
+        Examples
+        --------
+        >>> float(BinaryQuadratic.from_ising([[0.0, 1.0], [0.0, 0.0]], h=[0.0, 0.5]).evaluate([1, -1]))
+        -1.5
+        """
+        A, b = signs_from_ising(J, h)
+        return cls(A, b, constant)
+
+    @classmethod
+    def from_bqm(cls, bqm: Any) -> BinaryQuadratic:
+        """Minimise a dimod BinaryQuadraticModel, of spins or of bits; `labels` holds its variables in order.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no such model, has no variables, or biases that are not finite.
+        """
+        A, b, constant, labels = bqm_form(bqm)
+        problem = cls(A, b, constant)
+        problem.labels = labels
+        return problem
+
+    def to_qubo(self) -> tuple[Cost, float]:
+        r"""Q and constant with :math:`x^T Q x + \text{constant}` equal to the user's objective at w = 2 x - 1.
+
+        Minus the minimised one where the problem is ``maximised``.
+
+        Raises
+        ------
+        TypeError
+            If A is an operator, whose entries are not at hand.
+        """
+        if isinstance(self.A, LinearOperator):
+            raise TypeError("A must be a dense or sparse matrix to be written as a QUBO; found an operator")
+        sign = -1.0 if self.maximised else 1.0
+        Q, constant = binary_from_signs(self.A, self.b, self.constant)
+        return sign * Q, sign * constant
 
     @classmethod
     def from_factor(cls, X: Any, b: ArrayLike | None = None, constant: float = 0.0) -> BinaryQuadratic:
@@ -167,8 +267,17 @@ class BinaryQuadratic:
     @cached_property
     def _relaxation(self) -> Elliptope:
         if not self.has_linear_term:
-            return Elliptope(self.A, constant=self.constant)
-        return Elliptope(homogenise(self.A, self.b), constant=self.constant, homogenised=True)
+            return Elliptope(self.A, constant=self.constant, maximised=self.maximised)
+        cost = homogenise(self.A, self.b)
+        return Elliptope(cost, constant=self.constant, homogenised=True, maximised=self.maximised)
+
+
+class Cut(NamedTuple):
+    """A cut of a graph: its weight, and the vertices on either side, by label where the graph has labels."""
+
+    weight: float
+    first: tuple[Hashable, ...]
+    second: tuple[Hashable, ...]
 
 
 class MaxCut:
@@ -202,13 +311,56 @@ class MaxCut:
     def __init__(self, graph: Any) -> None:
         if isinstance(graph, LinearOperator):
             raise TypeError("graph must be an array of weights; found a LinearOperator")
+        graph = as_plain("graph", graph)
         weights = sp.csr_array(
             checks.symmetric_sparse("graph", sp.csr_array(_as_two_dimensional("graph", graph)))
         )
-        weights.setdiag(0.0)
-        weights.eliminate_zeros()
+        if weights.diagonal().any():
+            weights.setdiag(0.0)
+            weights.eliminate_zeros()
         self.graph = weights
         self.n = int(weights.shape[0])
+        self.labels: tuple[Hashable, ...] | None = None
+
+    @classmethod
+    def from_networkx(cls, graph: Any, weight: str | None = "weight") -> MaxCut:
+        """MaxCut of an undirected networkx graph, its node labels kept in `labels`.
+
+        Parameters
+        ----------
+        graph : networkx.Graph or MultiGraph
+            Parallel edges add up; self-loops never count.
+        weight : str or None, optional
+            The edge attribute that holds the weights; edges without it, and all edges for None, weigh 1.
+
+        Raises
+        ------
+        TypeError
+            If it is not a networkx graph, if it is directed, or if a weight is not a real number.
+        ValueError
+            If it has no nodes, or weights that are not finite.
+        """
+        weights, labels = graph_weights(graph, weight)
+        problem = cls(weights)
+        problem.labels = labels
+        return problem
+
+    def cut(self, signs: ArrayLike) -> Cut:
+        """The cut of one point (n,): its weight and its two sides, by label where there are labels.
+
+        Examples
+        --------
+        >>> MaxCut([[0, 2], [2, 0]]).cut([1, -1])
+        Cut(weight=2.0, first=(0,), second=(1,))
+        """
+        point = as_points(signs, self.n)
+        if point.ndim != 1:
+            raise ValueError(f"signs must have shape ({self.n},) for one cut; found {point.shape}")
+        labels = tuple(range(self.n)) if self.labels is None else self.labels
+        sides = [
+            tuple(label for label, s in zip(labels, point, strict=True) if s == side) for side in (1, -1)
+        ]
+        return Cut(float(self.evaluate(point)), sides[0], sides[1])
 
     def laplacian(self) -> sp.csr_array:
         """Diag(degree) - weights, in CSR form."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.problems.problem import Problem
+from solvers.problems.problem import Cut, MaxCut, Problem
 
 Certificate = Literal["none", "estimate", "rigorous"]
 
@@ -121,6 +122,23 @@ class Solution:
     def nit(self) -> int:
         """The number of iterations, under SciPy's name."""
         return self.iterations
+
+    @cached_property
+    def cut(self) -> Cut:
+        """The best cut of a MaxCut among 100 roundings of the factor, improved by single flips; same every time.
+
+        Raises
+        ------
+        TypeError
+            If the problem is not a MaxCut.
+        """
+        if not isinstance(self.problem, MaxCut):
+            raise TypeError(
+                f"only a MaxCut has a cut; found {type(self.problem).__name__}: use round_homogeneous"
+            )
+        from solvers.heuristics.rounding import round_homogeneous
+
+        return self.problem.cut(round_homogeneous(self, samples=100, rng=0).signs)
 
     def gram(self) -> NDArray[np.float64]:
         """Y = factor @ factor.T, a dense (N, N) array."""

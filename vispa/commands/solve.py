@@ -14,7 +14,8 @@ from solvers import checks
 from solvers.heuristics.result import SearchResult
 from solvers.heuristics.rounding import Rounding, round_homogeneous
 from solvers.heuristics.tabu_search import tabu_search
-from solvers.io.readers import read_problem
+from solvers.io.files import read_with_format
+from solvers.io.registry import FORMATS
 from solvers.problems.problem import Problem
 from solvers.problems.solution import Iteration, Solution
 
@@ -28,7 +29,15 @@ SEARCH_SECONDS = 1.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument(
-        "file", metavar="FILE", help="MaxCut graph (rudy) or fixed-diagonal SDP (SDPA sparse)"
+        "file",
+        metavar="FILE",
+        help="a graph, a quadratic form or an SDP; bqp50.txt:3 is the third of several",
+    )
+    parser.add_argument(
+        "--format",
+        choices=tuple(FORMATS),
+        metavar="F",
+        help=f"{', '.join(FORMATS)} (default: by suffix and content)",
     )
     parser.add_argument(
         "--tol", type=float, default=1e-6, metavar="T", help="relative gap to reach (default 1e-6)"
@@ -55,11 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Solve and report; 0 when certified, 1 when not."""
     _check(arguments)
-    problem = read_problem(arguments.file)
+    problem, file_format = read_with_format(arguments.file, format=arguments.format)
     solution = _solve(problem, arguments)
     rounding = round_homogeneous(solution, samples=SAMPLES, rng=arguments.seed)
     found = _search(solution, rounding, arguments.seed)
-    report = _report(arguments, solution, found)
+    report = {"format": file_format, **_report(arguments, solution, found)}
     sys.stdout.write(_json(report) if arguments.json else _text(report))
     return 0 if solution.certified else 1
 
@@ -146,6 +155,7 @@ def _json(report: dict[str, Any]) -> str:
 def _text(report: dict[str, Any]) -> str:
     bound = "upper_bound" if "upper_bound" in report else "lower_bound"
     rows = [
+        ("format", report["format"]),
         ("value", f"{report['value']:.12g}"),
         (bound.replace("_", " "), f"{report[bound]:.12g}"),
         ("relative gap", f"{report['gap']:.3g}"),
