@@ -17,6 +17,7 @@ from solvers.burer_monteiro.presolve import Preparation
 from solvers.certificates.rigorous import check_provable, prove
 from solvers.linalg.rank import default_rank
 from solvers.linalg.sphere import normalise, random_rows
+from solvers.problems.components import largest_component
 from solvers.problems.gram import Gram
 from solvers.problems.problem import Elliptope, Problem, as_problem
 from solvers.problems.scaling import probe_operator
@@ -54,7 +55,8 @@ def low_rank(
         door, and the result scaled back.
     rank : int, optional
         Number of columns k to start with, 1 <= k <= N; escapes may add more.  By default about
-        2 log2(N) or 1.5 N^(1/3) + 2, never more than the Barvinok-Pataki rank needs.
+        2 log2(M) or 1.5 M^(1/3) + 2, M the order of the largest connected component, never more than its
+        Barvinok-Pataki rank needs.
     tol : float, optional
         Relative gap at which the result counts as certified, > 0.
     start : (N, k) array_like or object with a method `to_factor`, optional
@@ -276,5 +278,5 @@ def _start_factor(
             raise ValueError(f"start must have shape ({order}, k) with k >= 1; found {rows.shape}")
         return normalise(rows)
     if rank is None:
-        rank = default_rank(order)
+        rank = default_rank(largest_component(relaxation.cost))
     return random_rows(order, checks.integer("rank", rank, minimum=1, maximum=order), generator)

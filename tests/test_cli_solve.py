@@ -116,3 +116,50 @@ def test_real_files_agree_with_the_known_optima(shared_data: Path, name: str, ca
     assert report["value"] == pytest.approx(expected, rel=2e-6)
     assert report["upper_bound"] >= expected * (1 - 1e-6)
     assert report["rounded_value"] <= report["upper_bound"]
+
+
+QUBO = "3 3\n1 2 -1\n2 3 -1\n1 3 2\n"
+
+
+def test_a_form_without_diagonal_is_not_certified_as_a_cut(tmp_path: Path, capsys) -> None:
+    """Its minimum over {0, 1} is -2; as the weights of a graph it has cuts of 1."""
+    path = tmp_path / "form.sparse"
+    path.write_text(QUBO)
+    assert main(["solve", str(path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["format"] == "biqmac"
+    assert report["rounded_value"] == -2.0
+    assert report["lower_bound"] <= -2.0
+    assert main(["solve", str(path), "--format", "rudy", "--json"]) == 0
+    forced = json.loads(capsys.readouterr().out)
+    assert (forced["format"], forced["rounded_value"]) == ("rudy", 1.0)
+
+
+def test_a_maximised_form_is_reported_as_its_file_states_it(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "two.bqp"
+    path.write_text("2\n1 1\n1 1 5\n3 3\n1 1 5\n2 2 3\n1 2 -6\n")
+    assert main(["solve", f"{path}:2", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["rounded_value"] == 5.0
+    assert report["upper_bound"] >= 5.0
+    assert "lower_bound" not in report
+
+
+def test_isolated_vertices_cost_next_to_nothing(tmp_path: Path, capsys) -> None:
+    """Eleven bytes must not ask for gigabytes: rows as wide as the largest component needs."""
+    path = tmp_path / "empty.rud"
+    path.write_text("300000 1\n7 9 3")
+    assert main(["solve", str(path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["rounded_value"], report["rank"]) == (3.0, 2)
+
+
+def test_running_out_of_memory_is_one_clear_line(graph: str, capsys, monkeypatch) -> None:
+    def too_much(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 24.4 GiB")
+
+    monkeypatch.setattr("solvers.low_rank.low_rank", too_much)
+    assert main(["solve", graph]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "vispa solve: not enough memory (Unable to allocate 24.4 GiB)\n"

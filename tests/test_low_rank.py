@@ -221,7 +221,7 @@ GRAPHS = ["G1", "G11", "G14", "G22", "G43", "G51"]
 def test_real_files_agree_with_their_certified_optima(shared_data, name):
     import json
 
-    from solvers.io.readers import read_problem
+    from solvers import read_problem
 
     folder, suffix = ("gset", "") if name in GRAPHS else ("sdplib", ".dat-s")
     problem = read_problem(shared_data / folder / (name + suffix))

@@ -77,6 +77,20 @@ def split_components(cost: Cost) -> list[Part]:
     return [Part(rows, _closed_rows(cost, rows)) for rows in sorted(groups, key=len)]
 
 
+def largest_component(cost: Cost) -> int:
+    """The most rows that depend on one another: no block of an optimal Y needs a factor wider than their optimum's.
+
+    Examples
+    --------
+    >>> largest_component(sp.csr_array((1000, 1000)))
+    1
+    """
+    if not sp.issparse(cost):
+        return int(cost.shape[0])
+    _, labels = connected_components(cost, directed=False)
+    return int(np.bincount(labels).max())
+
+
 def _closed_rows(cost: sp.csr_array, rows: NDArray[np.intp]) -> sp.csr_array:
     """The block of rows that meet only one another: faster than two slices, because no entry is left out."""
     lengths = np.diff(cost.indptr)[rows]

@@ -81,15 +81,17 @@ class BinaryQuadratic:
         self.labels: tuple[Hashable, ...] | None = None
 
     @classmethod
-    def from_qubo(cls, Q: Any, constant: float = 0.0, *, maximise: bool = False) -> BinaryQuadratic:
-        r"""Minimise or maximise :math:`x^T Q x + \text{constant}` over :math:`x \in \{0, 1\}^n`, x = (1 + w)/2.
+    def from_qubo(cls, Q: Any, *, offset: float = 0.0, maximise: bool = False) -> BinaryQuadratic:
+        r"""Minimise or maximise :math:`x^T Q x + \text{offset}` over :math:`x \in \{0, 1\}^n`, x = (1 + w)/2.
+
+        A = Q/4, b = Q 1/2, and the constant is 1^T Q 1/4 + offset; a linear term of x belongs on the diagonal of Q.
 
         Parameters
         ----------
         Q : (n, n) array_like or scipy sparse array
-            The linear terms on its diagonal.  It need not be symmetric: only (Q + Q^T)/2 matters, so that a pair
-            given once, on one side of the diagonal, counts once.
-        constant : float, optional
+            Copied.  It need not be symmetric: an upper triangular one that holds each pair once means the same as
+            (Q + Q^T)/2.
+        offset : float, optional
             Added to every value.
         maximise : bool, optional
             Turn the problem into the minimisation of minus the form; reports turn it back.
@@ -108,9 +110,11 @@ class BinaryQuadratic:
         [0.0, -1.0, 0.0]
         """
         sign = -1.0 if checks.boolean("maximise", maximise) else 1.0
-        A, b, offset = signs_from_binary(Q)
-        constant = checks.scalar("constant", constant)
-        return cls(sign * A, sign * b, sign * (offset + constant), maximised=maximise)
+        if isinstance(Q, LinearOperator):
+            raise TypeError("Q must be an array; found a LinearOperator")
+        A, b, constant = signs_from_binary(Q)
+        total = constant + checks.scalar("offset", offset)
+        return cls(sign * A, sign * b, sign * total, maximised=maximise)
 
     @classmethod
     def from_ising(cls, J: Any, h: ArrayLike | None = None, constant: float = 0.0) -> BinaryQuadratic:
@@ -215,39 +219,6 @@ class BinaryQuadratic:
         gram = Gram(X)
         target = checks.vector("target", target, length=gram.vectors.shape[1])
         return cls(gram, -2.0 * (gram.vectors @ target), float(target @ target))
-
-    @classmethod
-    def from_qubo(cls, Q: Any, *, offset: float = 0.0) -> BinaryQuadratic:
-        r"""Minimise :math:`x^T Q x + \text{offset}` over :math:`x \in \{0, 1\}^n`, by x = (1 + w)/2.
-
-        A = Q/4, b = Q 1/2, and the constant is 1^T Q 1/4 + offset; a linear term of x belongs on the diagonal of Q.
-
-        Parameters
-        ----------
-        Q : (n, n) array_like or scipy sparse array
-            Copied.  It need not be symmetric: an upper triangular one that holds each pair once means the same as
-            (Q + Q^T)/2.
-        offset : float, optional
-            Added to every value.
-
-        Raises
-        ------
-        TypeError
-            If the entries are not real numbers.
-        ValueError
-            If Q is empty, not square or not finite.
-
-        Examples
-        --------
-        >>> problem = BinaryQuadratic.from_qubo([[-1.0, 2.0], [0.0, -1.0]])
-        >>> float(problem.evaluate([1, -1])), float(problem.evaluate([1, 1]))
-        (-1.0, 0.0)
-        """
-        if isinstance(Q, LinearOperator):
-            raise TypeError("Q must be an array; found a LinearOperator")
-        quarter = 0.25 * symmetrise(Q)
-        sums = np.asarray(quarter.sum(axis=1)).ravel()
-        return cls(quarter, 2.0 * sums, float(sums.sum()) + checks.scalar("offset", offset))
 
     @property
     def has_linear_term(self) -> bool:

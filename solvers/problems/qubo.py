@@ -18,9 +18,9 @@ def signs_from_binary(Q: Any) -> tuple[Cost, NDArray[np.float64], float]:
 
     A = Q/4, b = Q 1/2 and the constant 1^T Q 1/4, with Q replaced by (Q + Q^T)/2.
     """
-    form = symmetrise(as_plain("Q", Q))
-    rows = np.asarray(form @ np.ones(form.shape[0]))
-    return 0.25 * form, 0.5 * rows, 0.25 * float(rows.sum())
+    quarter = 0.25 * symmetrise(Q)
+    rows = np.asarray(quarter.sum(axis=1)).ravel()
+    return quarter, 2.0 * rows, float(rows.sum())
 
 
 def binary_from_signs(A: Cost, b: NDArray[np.float64], constant: float) -> tuple[Cost, float]:
