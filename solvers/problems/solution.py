@@ -136,7 +136,7 @@ class Solution:
             raise TypeError(
                 f"only a MaxCut has a cut; found {type(self.problem).__name__}: use round_homogeneous"
             )
-        from solvers.heuristics.rounding import round_homogeneous
+        from solvers import round_homogeneous
 
         return self.problem.cut(round_homogeneous(self, samples=100, rng=0).signs)
 
