@@ -158,7 +158,7 @@ def test_running_out_of_memory_is_one_clear_line(graph: str, capsys, monkeypatch
     def too_much(*_: object, **__: object) -> None:
         raise MemoryError("Unable to allocate 24.4 GiB")
 
-    monkeypatch.setattr("solvers.low_rank.low_rank", too_much)
+    monkeypatch.setattr("vispa.commands.solve._solve", too_much)
     assert main(["solve", graph]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
