@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vispa.estimators.kernels import (
-    EdeKernel,
     bireal_kernel,
+    ede_kernel,
     gaussian_kernel,
     hard_tanh_kernel,
     noise_of,
@@ -60,7 +60,7 @@ def test_swish_sign_to_rounding(x: float) -> None:
 def test_the_ede_kernel_from_a_soft_to_a_hard_sign(x: float, exponent: float) -> None:
     sharpness = 10.0**exponent
     exact = max(sharpness, 1.0) * mpmath.sech(mpmath.mpf(sharpness * x)) ** 2
-    assert abs(EdeKernel(sharpness)(tensor(x)).item() - exact) <= 1e-14 * exact + mpmath.mpf(10) ** -300
+    assert abs(ede_kernel(sharpness)(tensor(x)).item() - exact) <= 1e-14 * exact + mpmath.mpf(10) ** -300
 
 
 MEAN_SIGNS = {

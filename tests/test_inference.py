@@ -6,7 +6,8 @@ import torch
 
 from solvers.exact.brute_force import brute_force
 from solvers.problems.problem import BinaryQuadratic
-from vispa import SignGaussian, minimize
+from vispa import SignGaussian, minimize, minimize_by_sdp
+from vispa.estimators.registry import GradientEstimator, straight_through
 from vispa.gaussian.enumeration import all_signs
 from vispa.inference.result import InferenceStatus
 
@@ -109,13 +110,47 @@ def test_losses_without_gradient_name_the_remedy(loss) -> None:
 
 def test_sdp_route() -> None:
     problem = random_quadratic(4)
-    result = minimize(problem, via="sdp", generator=seeded())
+    result = minimize_by_sdp(problem, rng=0)
     best = brute_force(problem).value
     assert result.lower_bound <= best <= result.value + 1e-9
     assert result.value == pytest.approx(best, abs=1e-9)
     relaxation = problem.relaxation()
     energy = float(np.sum(relaxation.cost * result.posterior.elliptope()))
     assert energy == pytest.approx(result.lower_bound, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("problem", "options", "error", "words"),
+    [
+        (torch.sum, {}, TypeError, r"vispa\.minimize takes any loss"),
+        (FERROMAGNET, {"max_seconds": -1.0}, ValueError, "max_seconds must be positive"),
+        (FERROMAGNET, {"rank": 2}, TypeError, "rank"),
+    ],
+)
+def test_sdp_route_refuses_what_it_cannot_use(problem, options, error, words: str) -> None:
+    with pytest.raises(error, match=words):
+        minimize_by_sdp(problem, **options)
+
+
+def test_an_estimator_of_ones_own_is_taken_like_a_named_one() -> None:
+    """A function that repeats the published estimator gives its result, bit for bit; a wrapped one gets s > 0."""
+    options = {"rank": 1, "max_iterations": 20, "evaluation_samples": 10}
+    seen = []
+
+    def mine(loss, rows, draw):
+        seen.append(rows.shape[1])
+        return straight_through(loss, rows, draw)
+
+    named = minimize(FERROMAGNET, estimator="straight-through", generator=seeded(3), **options)
+    own = minimize(FERROMAGNET, estimator=mine, generator=seeded(3), **options)
+    np.testing.assert_array_equal(own.posterior.factor, named.posterior.factor)
+    assert set(seen) == {2}  # mean and factor: the residual is zero
+    seen.clear()
+    wrapped = GradientEstimator(mine, needs_residual=True, least_samples=3)
+    minimize(FERROMAGNET, estimator=wrapped, generator=seeded(3), **options)
+    assert set(seen) == {3}
+    with pytest.raises(ValueError, match="samples must be at least 3"):
+        minimize(FERROMAGNET, estimator=wrapped, samples=2, generator=seeded(3), **options)
 
 
 def test_same_seed_same_result_and_global_state_untouched() -> None:
@@ -208,12 +243,6 @@ def total(w: torch.Tensor) -> torch.Tensor:
         ((total, 2), {"callback": 3}, TypeError, "callback must be callable or None; found int"),
         ((total, 2), {"start": np.ones(2)}, TypeError, "start must be a SignGaussian"),
         ((total, 2), {"start": SignGaussian([1.0])}, ValueError, "start must have 2 weights and rank 0"),
-        ((total, 2), {"via": "magic"}, ValueError, "via must be one of"),
-        ((total, 2), {"via": "sdp"}, TypeError, "needs a BinaryQuadratic"),
-        ((FERROMAGNET,), {"via": "sdp", "callback": print}, ValueError, "leave callback at None"),
-        ((FERROMAGNET,), {"via": "sdp", "optimizer": "lbfgs"}, ValueError, "optimizer must be one of"),
-        ((FERROMAGNET,), {"via": "sdp", "temperature": 1.0}, ValueError, "needs temperature 0"),
-        ((FERROMAGNET,), {"via": "sdp", "rank": 2}, ValueError, "chooses its own rank"),
         ((lambda w: w.sum(), 2), {}, ValueError, r"losses of shape \(32,\); found shape \(\)"),
         ((lambda w: 1.0, 2), {}, TypeError, "loss must return a tensor; found float"),
         ((lambda w: w.sum(dim=1) / 0, 2), {}, ValueError, "loss must be finite"),

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import vispa
-from vispa.estimators.kernels import EdeKernel, gaussian_kernel, kernel_named
+from vispa.estimators.kernels import as_kernel, ede_kernel, gaussian_kernel
 from vispa.nn.activation import plain_sign
 
 NAMES = ["bi-real", "hard-tanh", "tanh", "gaussian", "identity", "swish-sign"]
@@ -25,14 +25,14 @@ def test_a_nan_stays_visible_and_infinities_are_signs(kernel, dtype):
     torch.testing.assert_close(plain_sign(activation)(inputs), expected, equal_nan=True, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("kernel", [*NAMES, EdeKernel(3.0), gaussian_kernel])
+@pytest.mark.parametrize("kernel", [*NAMES, ede_kernel(3.0), gaussian_kernel])
 def test_gradient_is_scaled_by_the_kernel(kernel):
     inputs = torch.linspace(-2.0, 2.0, 41, dtype=torch.float64, requires_grad=True)
     grad = torch.arange(41.0, dtype=torch.float64)
     outputs = vispa.SignActivation(kernel)(inputs)
     assert torch.equal(outputs, torch.where(inputs >= 0, 1.0, -1.0).double())
     outputs.backward(grad)
-    function = kernel_named(kernel) if isinstance(kernel, str) else kernel
+    function = as_kernel(kernel)
     torch.testing.assert_close(inputs.grad, grad * function(inputs.detach()))
 
 
@@ -87,7 +87,7 @@ def test_the_plain_module_computes_the_same_and_needs_no_vispa(dtype, padding):
 
 def test_the_plain_module_prints_as_a_sign():
     assert str(plain_sign(vispa.SignActivation())).startswith("Sign()")
-    assert str(vispa.SignActivation("tanh", 1)) == "SignActivation(kernel=tanh_kernel, one_padding=(1, 1))"
+    assert str(vispa.SignActivation("tanh", 1)) == "SignActivation(kernel='tanh', one_padding=(1, 1))"
 
 
 @pytest.mark.parametrize(

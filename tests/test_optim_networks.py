@@ -45,7 +45,7 @@ def test_flips_beside_adam_learn_and_the_hard_network_computes_the_same(optimize
     model = network()
     inputs, labels = data()
     binary, real = vispa.split_parameters(model)
-    both = vispa.InStep(optimizer(binary, gamma=0.1, threshold=1e-4), torch.optim.Adam(real, lr=0.01))
+    both = vispa.OptimizerGroup(optimizer(binary, gamma=0.1, threshold=1e-4), torch.optim.Adam(real, lr=0.01))
     tracker = vispa.FlipTracker(model)
     losses, flips = [], 0.0
     for _ in range(60):
@@ -99,7 +99,9 @@ def test_optimizers_in_step_go_on_exactly_from_a_checkpoint():
 
     def made(model):
         binary, real = vispa.split_parameters(model)
-        return vispa.InStep(vispa.Bop(binary, gamma=0.3, threshold=1e-4), torch.optim.Adam(real, lr=0.01))
+        return vispa.OptimizerGroup(
+            vispa.Bop(binary, gamma=0.3, threshold=1e-4), torch.optim.Adam(real, lr=0.01)
+        )
 
     whole, half = network(), network()
     steps(whole, made(whole), 12)
@@ -126,4 +128,4 @@ def test_dividing_a_model_without_signs_is_refused():
     with pytest.raises(ValueError, match='method="bop"'):
         vispa.split_parameters(network("ste"))
     with pytest.raises(ValueError, match="must not be empty"):
-        vispa.InStep()
+        vispa.OptimizerGroup()

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import vispa
-from vispa.optim import Linear, OptionSchedule, Staircase
+from vispa.optim import LinearSchedule, OptionSchedule, StepSchedule
 
 
 def signs_of(*shape, seed=0):
@@ -158,7 +158,9 @@ def test_a_sparse_gradient_is_refused_before_anything_moves():
 def test_schedules_follow_each_group_from_its_own_start():
     groups = [{"params": [signs_of(2)]}, {"params": [signs_of(2)], "threshold": 4.0}]
     optimizer = vispa.Bop(groups, gamma=1e-2, threshold=2.0)
-    schedule = OptionSchedule(optimizer, threshold=Linear(1.0, steps=4), gamma=Staircase(0.1, every=2))
+    schedule = OptionSchedule(
+        optimizer, threshold=LinearSchedule(1.0, steps=4), gamma=StepSchedule(0.1, every=2)
+    )
     seen = []
     for _ in range(5):
         schedule.step()
@@ -170,7 +172,7 @@ def test_schedules_follow_each_group_from_its_own_start():
 def test_a_schedule_goes_on_exactly_after_loading():
     def made():
         optimizer = torch.optim.SGD([signs_of(2)], lr=0.3)
-        return optimizer, OptionSchedule(optimizer, lr=Linear(0.1, steps=7))
+        return optimizer, OptionSchedule(optimizer, lr=LinearSchedule(0.1, steps=7))
 
     whole, expected = made()
     for _ in range(5):
@@ -189,19 +191,21 @@ def test_a_schedule_goes_on_exactly_after_loading():
 def test_schedules_refuse_what_does_not_fit():
     optimizer = vispa.Bop([signs_of(2)])
     with pytest.raises(ValueError, match="'lr'"):
-        OptionSchedule(optimizer, lr=Linear(0.1, steps=3))
+        OptionSchedule(optimizer, lr=LinearSchedule(0.1, steps=3))
     with pytest.raises(ValueError, match="gamma must be positive"):
-        OptionSchedule(optimizer, gamma=Linear(0.0, steps=3))
+        OptionSchedule(optimizer, gamma=LinearSchedule(0.0, steps=3))
     with pytest.raises(TypeError, match="gamma must be a schedule"):
         OptionSchedule(optimizer, gamma=0.5)
     with pytest.raises(ValueError, match="at least one option"):
         OptionSchedule(optimizer)
     with pytest.raises(TypeError, match="optimizer"):
-        OptionSchedule(object(), gamma=Linear(0.1, steps=3))
+        OptionSchedule(object(), gamma=LinearSchedule(0.1, steps=3))
     with pytest.raises(ValueError, match="factor must be at most 1"):
-        Staircase(1.5, every=2)
+        StepSchedule(1.5, every=2)
     with pytest.raises(ValueError, match="1 group"):
-        OptionSchedule(optimizer, gamma=Linear(0.1, steps=3)).load_state_dict({"steps": 1, "initial": []})
+        OptionSchedule(optimizer, gamma=LinearSchedule(0.1, steps=3)).load_state_dict(
+            {"steps": 1, "initial": []}
+        )
 
 
 def test_a_group_added_after_its_schedule_starts_from_its_own_values():
@@ -212,3 +216,17 @@ def test_a_group_added_after_its_schedule_starts_from_its_own_values():
     optimizer.add_param_group({"params": [second], "gamma": 3e-2})
     schedule.step()
     assert [group["gamma"] for group in optimizer.param_groups] == pytest.approx([1e-2 / 3, 1e-2])
+
+
+@pytest.mark.parametrize("optimizer", [vispa.Bop, vispa.Bop2ndOrder])
+def test_an_unknown_option_of_a_group_is_refused_and_nothing_is_added(optimizer):
+    found = optimizer([signs_of(2)])
+    with pytest.raises(
+        ValueError, match=f"{optimizer.__name__} has no option 'gama'; it has threshold, gamma"
+    ):
+        found.add_param_group({"params": [signs_of(3)], "gama": 0.1})
+    assert len(found.param_groups) == 1
+    with pytest.raises(ValueError, match="no option 'sigmoid'"):
+        optimizer([{"params": [signs_of(2)], "sigmoid": 1.0}])
+    with pytest.raises(ValueError, match="no option 'momentum'"):
+        OptionSchedule(found, momentum=LinearSchedule(0.1, steps=3))

@@ -182,7 +182,7 @@ def noise_laws(trial: Trial) -> Iterator[Measurement]:
     mean = trial.rng.uniform(0.15, 0.85, size=SIZE) * trial.rng.choice([-1.0, 1.0], size=SIZE)
     for noise in NOISES:
         law = estimators.noise_of(noise)
-        kernel = estimators.ste_kernel(noise)
+        kernel: Kernel = estimators.ste_kernel(noise)
         error = np.abs(
             _noisy_gradient(loss, law, mean) - _tensor(kernel, mean) * _slope(loss, law, mean)
         ).max()
@@ -218,8 +218,8 @@ def _swish_sign(x: Array) -> Array:
 
 # Name, kernel, and half its integral, by which it exceeds the exact one.
 _OWN_KERNELS: tuple[tuple[str, Kernel, float], ...] = (
-    ("EDE, t = 0.5", estimators.EdeKernel(0.5), 2.0),
-    ("EDE, t = 4", estimators.EdeKernel(4.0), 1.0),
+    ("EDE, t = 0.5", estimators.ede_kernel(0.5), 2.0),
+    ("EDE, t = 4", estimators.ede_kernel(4.0), 1.0),
     ("a user's exp(-|x|)", lambda x: torch.exp(-x.abs()), 1.0),
     ("a user's one-sided exp(x), x < 0", lambda x: torch.where(x < 0, x.clamp_max(0.0).exp(), 0.0), 0.5),
 )

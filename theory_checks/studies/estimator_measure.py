@@ -32,18 +32,16 @@ ESTIMATORS: dict[str, Estimator] = {
     "straight-through": estimators.straight_through,
     "through hard-tanh": heuristics.through_kernel(estimators.hard_tanh_kernel),
     **{
-        f"through EDE, t = {sharpness:g}": heuristics.through_kernel(estimators.EdeKernel(sharpness))
+        f"through EDE, t = {sharpness:g}": heuristics.through_kernel(estimators.ede_kernel(sharpness))
         for sharpness in (1.0, 3.0, 10.0)
     },
     "marginal": heuristics.marginal,
     "at mean": heuristics.at_mean,
-    "gaussian": estimators.gaussian,
-    "rao-blackwell": estimators.rao_blackwell,
-    "local": estimators.local,
-    "score": estimators.score,
-    "conditional": estimators.conditional,
+    **{
+        name: estimators.ESTIMATORS[name]
+        for name in ("gaussian", "rao-blackwell", "local", "score", "conditional")
+    },
 }
-NEEDS_RESIDUAL = {"gaussian", "rao-blackwell", "local", "score"}
 
 
 class CountingLoss:

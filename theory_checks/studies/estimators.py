@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -23,19 +23,25 @@ from theory_checks.studies import record
 from theory_checks.studies.estimator_cases import CORRELATIONS, LOSSES, SIZE, posterior, rows_of
 from theory_checks.studies.estimator_measure import (
     ESTIMATORS,
-    NEEDS_RESIDUAL,
     SIGNIFICANCE,
     Quality,
     measure,
     truth_of,
 )
 from theory_checks.wrong_signs import closed_form_share, simulated_share
+from vispa.estimators.registry import Estimator, GradientEstimator
 
 Array = NDArray[np.float64]
 Cells = dict[tuple[str, float, str], list[Quality]]
 
 
-def run(*, seed: int = 0, repeats: int = 8, draws: int = 8_000) -> dict[str, Any]:
+def run(
+    *,
+    seed: int = 0,
+    repeats: int = 8,
+    draws: int = 8_000,
+    estimators: Mapping[str, Estimator] | None = None,
+) -> dict[str, Any]:
     """Measure every estimator on every loss and correlation.
 
     Parameters
@@ -46,6 +52,9 @@ def run(*, seed: int = 0, repeats: int = 8, draws: int = 8_000) -> dict[str, Any
         Random instances a cell, each with its own law and loss, the same for all estimators.
     draws : int, optional
         Samples an estimator and instance.
+    estimators : mapping of str to callable, optional
+        What is measured, by name; `ESTIMATORS` by default. Yours are called ``estimator(loss, rows, draw)``, a
+        `GradientEstimator` with ``needs_residual`` not where the residual is zero.
 
     Returns
     -------
@@ -57,7 +66,7 @@ def run(*, seed: int = 0, repeats: int = 8, draws: int = 8_000) -> dict[str, Any
     work = [(loss, correlation) for loss in LOSSES for correlation in CORRELATIONS]
     try:
         for loss, correlation in tqdm(work, unit="cell", disable=None):
-            cells.update(_cells(loss, correlation, seed, repeats, draws))
+            cells.update(_cells(loss, correlation, seed, repeats, draws, estimators or ESTIMATORS))
     except KeyboardInterrupt:
         tqdm.write(f"interrupted: {len(cells)} cells are finished", file=sys.stderr)
     return {
@@ -72,7 +81,9 @@ def run(*, seed: int = 0, repeats: int = 8, draws: int = 8_000) -> dict[str, Any
     }
 
 
-def _cells(loss: str, correlation: float, seed: int, repeats: int, draws: int) -> Cells:
+def _cells(
+    loss: str, correlation: float, seed: int, repeats: int, draws: int, estimators: Mapping[str, Estimator]
+) -> Cells:
     """Every estimator on the same instances of one loss at one correlation."""
     cells: Cells = {}
     for repeat in range(repeats):
@@ -82,8 +93,8 @@ def _cells(loss: str, correlation: float, seed: int, repeats: int, draws: int) -
         rows = rows_of(law)
         truth = truth_of(function, law, rows.shape[1])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        for name, estimator in ESTIMATORS.items():
-            if correlation == 1.0 and name in NEEDS_RESIDUAL:
+        for name, estimator in estimators.items():
+            if correlation == 1.0 and isinstance(estimator, GradientEstimator) and estimator.needs_residual:
                 continue
             found = measure(estimator, function, rows, truth, draws, generator)
             cells.setdefault((loss, correlation, name), []).append(found)

@@ -20,13 +20,13 @@ import math
 import torch
 from torch import Tensor
 
-from vispa.estimators.kernels import Kernel, gaussian_kernel, identity_kernel
+from vispa.estimators.kernels import KernelFunction, gaussian_kernel, identity_kernel
 from vispa.estimators.latent import Draw, Estimator, GradientEstimate, carry_to_rows, latent, signs_of
 from vispa.estimators.losses import Loss
 
 
 def deterministic(
-    loss: Loss, rows: Tensor, draw: Draw, *, kernel: Kernel = identity_kernel
+    loss: Loss, rows: Tensor, draw: Draw, *, kernel: KernelFunction = identity_kernel
 ) -> GradientEstimate:
     """Gradient at sgn(mean); the factor and the root residual get none.
 
@@ -44,7 +44,7 @@ def deterministic(
     return GradientEstimate(signs, values, gradient)
 
 
-def through_kernel(kernel: Kernel) -> Estimator:
+def through_kernel(kernel: KernelFunction) -> Estimator:
     """Straight-through estimator of a sample with a kernel of its latent value, to be called like the others."""
 
     def estimator(loss: Loss, rows: Tensor, draw: Draw) -> GradientEstimate:

@@ -26,14 +26,15 @@ conditional         H = 2 phi(mean/sigma)/sigma D(w), w drawn given x_i = 0, for
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vispa.estimators.kernels import (
-    EdeKernel,
     NoiseLaw,
     bireal_kernel,
+    ede_kernel,
     gaussian_kernel,
     hard_tanh_kernel,
     identity_kernel,
@@ -58,16 +59,16 @@ from vispa.estimators.losses import Loss
 
 __all__ = [
     "ESTIMATORS",
-    "NEEDS_RESIDUAL",
     "Draw",
-    "EdeKernel",
     "Estimator",
     "GradientEstimate",
+    "GradientEstimator",
     "NoiseLaw",
     "bireal_kernel",
     "carry_to_rows",
     "conditional",
     "draw_noise",
+    "ede_kernel",
     "edge_differences",
     "gaussian",
     "gaussian_kernel",
@@ -131,13 +132,34 @@ def _through_probabilities(gradients: Tensor, arguments: Tensor, rows: Tensor, d
     return carry_to_rows(latent_gradient, draw.factor, -arguments)
 
 
-ESTIMATORS: dict[str, Estimator] = {
-    "straight-through": straight_through,
-    "gaussian": gaussian,
-    "rao-blackwell": rao_blackwell,
-    "score": score,
-    "local": local,
-    "conditional": conditional,
+@dataclass(frozen=True)
+class GradientEstimator:
+    """An estimator of a gradient, with what it asks for.
+
+    Attributes
+    ----------
+    function : callable
+        ``function(loss, rows, draw)`` returns a `GradientEstimate`.
+    needs_residual : bool
+        Whether it differentiates Phi(u), so that the signs must stay random given g: s > 0.
+    least_samples : int
+        Samples that one estimate needs.
+    """
+
+    function: Estimator
+    needs_residual: bool = False
+    least_samples: int = 1
+
+    def __call__(self, loss: Loss, rows: Tensor, draw: Draw) -> GradientEstimate:
+        """Estimate the gradient at ``rows``."""
+        return self.function(loss, rows, draw)
+
+
+ESTIMATORS: dict[str, GradientEstimator] = {
+    "straight-through": GradientEstimator(straight_through),
+    "gaussian": GradientEstimator(gaussian, needs_residual=True),
+    "rao-blackwell": GradientEstimator(rao_blackwell, needs_residual=True),
+    "score": GradientEstimator(score, needs_residual=True, least_samples=2),
+    "local": GradientEstimator(local, needs_residual=True),
+    "conditional": GradientEstimator(conditional),
 }
-# These differentiate Phi(u), so the signs must stay random given g.
-NEEDS_RESIDUAL = frozenset({"gaussian", "rao-blackwell", "score", "local"})

@@ -6,8 +6,9 @@ import torch
 
 from solvers import checks
 from solvers.problems.problem import BinaryQuadratic
+from vispa.estimators.latent import Estimator
 from vispa.estimators.losses import CallableLoss, Loss, LossFunction, QuadraticLoss
-from vispa.estimators.registry import ESTIMATORS
+from vispa.estimators.registry import ESTIMATORS, GradientEstimator
 from vispa.gaussian.sign_gaussian import SignGaussian
 
 
@@ -30,13 +31,19 @@ def checked_size(loss: LossFunction | BinaryQuadratic, n: int | None) -> int:
     return loss.n
 
 
-def checked_estimator(estimator: str | None, loss: LossFunction | BinaryQuadratic, temperature: float) -> str:
-    """Name of the estimator, chosen where the user named none."""
-    if estimator is not None:
-        return checks.choice("estimator", estimator, tuple(ESTIMATORS))
-    if temperature == 0:
-        return "straight-through"
-    return "rao-blackwell" if isinstance(loss, BinaryQuadratic) else "gaussian"
+def checked_estimator(
+    estimator: str | Estimator | None, loss: LossFunction | BinaryQuadratic, temperature: float
+) -> GradientEstimator:
+    """Estimator by its name or as a function, chosen where the user named none."""
+    if isinstance(estimator, GradientEstimator):
+        return estimator
+    if estimator is None:
+        estimator = "straight-through"
+        if temperature > 0:
+            estimator = "rao-blackwell" if isinstance(loss, BinaryQuadratic) else "gaussian"
+    if callable(estimator):
+        return GradientEstimator(estimator)
+    return ESTIMATORS[checks.choice("estimator", estimator, tuple(ESTIMATORS))]
 
 
 def checked_device(

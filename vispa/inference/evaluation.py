@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from solvers.problems.problem import BinaryQuadratic
-from solvers.problems.solution import Status
 from vispa.estimators.losses import QuadraticLoss
 from vispa.gaussian.entropy import Estimate, sample_log_marginal
 from vispa.gaussian.sign_gaussian import SignGaussian
 from vispa.inference.objective import Objective
-from vispa.inference.result import InferenceResult, InferenceStatus
 
 # H_M tightens with M, and here no gradient has to be stored.
 _MORE_MIXTURES = 8
@@ -70,38 +66,3 @@ def quadratic_bound(
     best = int(values.argmin())
     solution = low_rank(problem, max_seconds=max_seconds, rng=rng)
     return polished[best], float(values[best]), solution.lower_bound
-
-
-def solve_as_sdp(
-    problem: object,
-    *,
-    rank: int,
-    temperature: float,
-    start: SignGaussian | None,
-    max_seconds: float | None,
-    rng: np.random.Generator,
-) -> InferenceResult:
-    """Solve the relaxation of a quadratic, read the Gaussian off it, and round."""
-    from solvers.heuristics.rounding import round_homogeneous
-    from solvers.low_rank import low_rank
-
-    began = time.perf_counter()
-    if not isinstance(problem, BinaryQuadratic):
-        raise TypeError(f'via="sdp" needs a BinaryQuadratic loss; found {type(problem).__name__}')
-    if temperature > 0:
-        raise ValueError(f'via="sdp" needs temperature 0: it has no entropy term; found {temperature}')
-    if rank != 0 or start is not None:
-        raise ValueError('via="sdp" chooses its own rank and start: leave rank at 0 and start at None')
-    solution = low_rank(problem, max_seconds=max_seconds, rng=rng)
-    posterior = SignGaussian.from_solution(solution)
-    rounding = round_homogeneous(solution, rng=rng)
-    status = {
-        Status.TIME_LIMIT: InferenceStatus.TIME_LIMIT,
-        Status.INTERRUPTED: InferenceStatus.INTERRUPTED,
-    }.get(solution.status, InferenceStatus.COMPLETED)
-    values = np.asarray(problem.evaluate(posterior.sample(2000, rng=rng)))
-    energy = Estimate.of_mean(values)
-    return InferenceResult(
-        posterior, rounding.signs, rounding.value, energy.value, energy.standard_error, solution.lower_bound,
-        (), status, time.perf_counter() - began,
-    )  # fmt: skip

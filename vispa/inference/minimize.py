@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from solvers import checks
 from solvers.problems.problem import BinaryQuadratic
+from vispa.estimators.latent import Estimator
 from vispa.estimators.losses import LossFunction
-from vispa.estimators.registry import ESTIMATORS, NEEDS_RESIDUAL
 from vispa.gaussian.sign_gaussian import SignGaussian
 from vispa.inference.arguments import as_loss, checked_device, checked_estimator, checked_size, checked_start
-from vispa.inference.evaluation import free_energy_bound, quadratic_bound, solve_as_sdp
+from vispa.inference.evaluation import free_energy_bound, quadratic_bound
 from vispa.inference.objective import LEAST_ROOT_RESIDUAL, Objective, SphereDescent, start_rows
 from vispa.inference.result import InferenceResult, InferenceStatus, InferenceStep
 
@@ -35,7 +35,7 @@ def minimize(
     *,
     rank: int = 0,
     temperature: float = 0.0,
-    estimator: str | None = None,
+    estimator: str | Estimator | None = None,
     samples: int = 32,
     mixtures: int = 32,
     optimizer: str = "adam",
@@ -43,7 +43,6 @@ def minimize(
     max_iterations: int = 500,
     max_seconds: float | None = None,
     evaluation_samples: int = 2000,
-    via: str = "gaussian",
     start: SignGaussian | None = None,
     callback: Callback | None = None,
     generator: torch.Generator | None = None,
@@ -66,10 +65,12 @@ def minimize(
         K >= 0, the number of factors.
     temperature : float, optional
         T >= 0.  At T = 0 with K > 0 and the straight-through estimator, s = 0: the published VISPA objective.
-    estimator : {"straight-through", "gaussian", "rao-blackwell", "score", "local", "conditional"}, optional
-        Of the gradient of E[L], as `vispa.estimators.registry` describes them.  Losses without a gradient need one
-        of the last three; "rao-blackwell" is for multilinear losses.  By default "straight-through" at T = 0; at T
-        > 0 "rao-blackwell" for a BinaryQuadratic and "gaussian" otherwise.
+    estimator : str or callable, optional
+        Of the gradient of E[L]: a name in `vispa.estimators.registry.ESTIMATORS`, described there, or one of
+        your own, ``estimator(loss, rows, draw)``, wrapped in `GradientEstimator` where it needs s > 0.  Losses
+        without a gradient need "score", "local" or "conditional"; "rao-blackwell" is for multilinear losses.  By
+        default "straight-through" at T = 0; at T > 0 "rao-blackwell" for a BinaryQuadratic and "gaussian"
+        otherwise.
     samples : int, optional
         B, points drawn an iteration.
     mixtures : int, optional
@@ -84,10 +85,6 @@ def minimize(
         Wall-clock limit of the descent, and again of the semidefinite relaxation of a quadratic.
     evaluation_samples : int, optional
         Fresh samples for the final bound, at least 2.
-    via : {"gaussian", "sdp"}, optional
-        "sdp" hands a BinaryQuadratic at T = 0 to `solvers.low_rank`: the posterior is read off its solution and
-        the signs are rounded from it.  The solver chooses its own rank and stops by its certificate; of the
-        other options only max_seconds and generator have a part in it, and a callback is refused.
     start : SignGaussian, optional
         Law to start from, of the same n and rank; random by default.
     callback : callable, optional
@@ -122,6 +119,10 @@ def minimize(
     >>> result = minimize(frustrated, 5, rank=1, max_iterations=50, generator=generator)
     >>> result.value, int(result.signs.sum())
     (-1.0, 1)
+
+    See Also
+    --------
+    minimize_by_sdp : a BinaryQuadratic at temperature 0 by its semidefinite relaxation.
     """
     began = time.perf_counter()
     n = checked_size(loss, n)
@@ -131,27 +132,22 @@ def minimize(
     limit = None if max_seconds is None else checks.scalar("max_seconds", max_seconds, positive=True)
     evaluation_samples = checks.integer("evaluation_samples", evaluation_samples, minimum=2)
     checks.function("callback", callback)
-    name = checked_estimator(estimator, loss, temperature)
-    samples = checks.integer("samples", samples, minimum=2 if name == "score" else 1)
+    chosen = checked_estimator(estimator, loss, temperature)
+    samples = checks.integer("samples", samples, minimum=chosen.least_samples)
     mixtures = checks.integer("mixtures", mixtures, minimum=1)
     optimizer = checks.choice("optimizer", optimizer, ("adam", "momentum"))
     learning_rate = checks.scalar("learning_rate", learning_rate, positive=True)
     device, generator = checked_device(device, generator, dtype)
     rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator, device=device)))
-    if checks.choice("via", via, ("gaussian", "sdp")) == "sdp":
-        if callback is not None:
-            raise ValueError('via="sdp" makes no steps to report: leave callback at None')
-        return solve_as_sdp(loss, rank=rank, temperature=temperature, start=start, max_seconds=limit, rng=rng)
-
     if start is not None:
         checked_start(start, n, rank)
-    divides = temperature > 0 or name in NEEDS_RESIDUAL
+    divides = temperature > 0 or chosen.needs_residual
     has_root_residual = divides or rank == 0 or (start is not None and bool(np.any(start.residual)))
     options = {"dtype": dtype, "device": device}
     energy = as_loss(loss, dtype, device)
     objective = Objective(
         energy,
-        ESTIMATORS[name],
+        chosen,
         rank,
         temperature,
         samples,

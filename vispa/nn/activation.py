@@ -9,7 +9,7 @@ from torch.fx import Graph, GraphModule
 from torch.nn.functional import pad
 
 from solvers import checks
-from vispa.estimators.kernels import Kernel, bireal_kernel, kernel_named
+from vispa.estimators.kernels import Kernel, KernelFunction, as_kernel, bireal_kernel
 from vispa.nn.weights.autograd import SignWithKernel, SignWithQuadraticGradient
 
 __all__ = ["SignActivation", "plain_sign"]
@@ -24,8 +24,8 @@ class SignActivation(nn.Module):
     ----------
     kernel : str or callable, default "bi-real"
         ``"bi-real"``, max(2 - |2 x|, 0); ``"hard-tanh"``, ``"tanh"``, ``"gaussian"``, ``"identity"``,
-        ``"swish-sign"``; or a function from tensors to tensors of the same shape, such as
-        ``vispa.estimators.kernels.EdeKernel``.
+        ``"swish-sign"``; a `Kernel` such as ``vispa.estimators.kernels.ede_kernel(3.0)``; or a function from
+        tensors to tensors of the same shape.
     one_padding : int or sequence of int, default 0
         Entries of +1 to add on both sides of the last axes, one number an axis; an int stands for the last
         two, as in Conv2d. A convolution without padding that follows then sees signs alone, as hardware
@@ -43,9 +43,11 @@ class SignActivation(nn.Module):
     [[[1.0, -1.0, -1.0, 1.0]]]
     """
 
-    def __init__(self, kernel: str | Kernel = "bi-real", one_padding: int | Sequence[int] = 0) -> None:
+    def __init__(
+        self, kernel: str | Kernel | KernelFunction = "bi-real", one_padding: int | Sequence[int] = 0
+    ) -> None:
         super().__init__()
-        self.kernel = _checked_kernel(kernel)
+        self.kernel = as_kernel(kernel)
         self.one_padding = _checked_padding(one_padding)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -80,8 +82,9 @@ class SignActivation(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options."""
-        name = getattr(self.kernel, "__name__", repr(self.kernel))
-        return f"kernel={name}" + (f", one_padding={self.one_padding}" if self.one_padding else "")
+        return f"kernel={self.kernel.name!r}" + (
+            f", one_padding={self.one_padding}" if self.one_padding else ""
+        )
 
 
 def plain_sign(activation: SignActivation) -> nn.Module:
@@ -101,14 +104,6 @@ def plain_sign(activation: SignActivation) -> nn.Module:
         output = graph.call_function(pad, (output, activation.widths), {"value": 1.0})
     graph.output(output)
     return GraphModule(nn.Module(), graph, class_name="Sign")
-
-
-def _checked_kernel(kernel: str | Kernel) -> Kernel:
-    if isinstance(kernel, str):
-        return kernel_named(kernel)
-    if not callable(kernel):
-        raise TypeError(f"kernel must be a name or a function; found {type(kernel).__name__}")
-    return kernel
 
 
 def _checked_padding(sizes: int | Sequence[int]) -> tuple[int, ...]:

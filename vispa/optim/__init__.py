@@ -2,17 +2,17 @@
 
 from vispa.optim.bop import Bop, Bop2ndOrder
 from vispa.optim.flip_law import flip_rate, sign_agreement
-from vispa.optim.groups import InStep, split_parameters
-from vispa.optim.schedules import Linear, OptionSchedule, Staircase
+from vispa.optim.groups import OptimizerGroup, split_parameters
+from vispa.optim.schedules import LinearSchedule, OptionSchedule, StepSchedule
 from vispa.optim.update import bop_update, flipped, second_order_update
 
 __all__ = [
     "Bop",
     "Bop2ndOrder",
-    "InStep",
-    "Linear",
+    "LinearSchedule",
+    "OptimizerGroup",
     "OptionSchedule",
-    "Staircase",
+    "StepSchedule",
     "bop_update",
     "flip_rate",
     "flipped",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,30 +17,42 @@ __all__ = ["Bop", "Bop2ndOrder"]
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
-_RATES = ("gamma", "sigma")
-# torch adds options of its own to the defaults of an optimizer that was copied or loaded.
-_OPTIONS = frozenset({"threshold", "eps", "form", *_RATES})
+Check = Callable[[Any], Any]
+# What a parameter group holds beside its options.
+_NOT_OPTIONS = frozenset({"params", "param_names"})
 
 
-def checked_option(name: str, value: Any) -> Any:
-    """Return an option's value, or say why it is out of range."""
-    if name == "form":
-        return checks.choice("form", value, FORMS)
-    if name == "threshold":
-        return checks.scalar("threshold", value, minimum=0.0)
-    value = checks.scalar(name, value, positive=True)
-    if name in _RATES and value > 1:
-        raise ValueError(f"{name} must be at most 1, the rate of a running mean; found {value}")
-    return value
+def rate(name: str) -> Check:
+    """Return the check of a running mean's rate, in (0, 1]."""
+
+    def check(value: Any) -> float:
+        value = checks.scalar(name, value, positive=True)
+        if value > 1:
+            raise ValueError(f"{name} must be at most 1, the rate of a running mean; found {value}")
+        return value
+
+    return check
 
 
 class SignOptimizer(Optimizer):
-    """What the optimizers here share: parameters of +1 and -1, checked options, one update a parameter."""
+    """What the optimizers here share: parameters of +1 and -1, checked options, one update a parameter.
+
+    A subclass declares ``option_checks``: for every option a function that returns its value or raises.
+    """
+
+    option_checks: ClassVar[Mapping[str, Check]] = {}
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         for name, value in defaults.items():
-            checked_option(name, value)
+            self.checked_option(name, value)
         super().__init__(params, defaults)
+
+    @classmethod
+    def checked_option(cls, name: str, value: Any) -> Any:
+        """Return an option's value, or say why it is out of range; refuse an option that there is not."""
+        if name not in cls.option_checks:
+            raise ValueError(f"{cls.__name__} has no option {name!r}; it has {', '.join(cls.option_checks)}")
+        return cls.option_checks[name](value)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with options of their own, refusing what does not fit before anything changes.
@@ -49,13 +62,17 @@ class SignOptimizer(Optimizer):
         TypeError
             If a parameter is complex or of half precision, or an option is no number.
         ValueError
-            If a parameter has entries other than +1 and -1, or an option is out of range.
+            If a parameter has entries other than +1 and -1, an option is out of range, or there is no such
+            option.
         """
+        # torch adds options of its own to the defaults of an optimizer that was copied or loaded.
+        for name in set(param_group) - _NOT_OPTIONS - set(self.defaults):
+            self.checked_option(name, param_group[name])
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         try:
-            for name in _OPTIONS & set(self.defaults):
-                group[name] = checked_option(name, group[name])
+            for name in self.option_checks:
+                group[name] = self.checked_option(name, group[name])
             for values in group["params"]:
                 _check_signs(values)
         except (TypeError, ValueError):
@@ -66,7 +83,7 @@ class SignOptimizer(Optimizer):
         """Restore a checkpoint; options that it does not know take their defaults."""
         super().__setstate__(state)
         for group in self.param_groups:
-            for name in _OPTIONS & set(self.defaults):
+            for name in self.option_checks:
                 group.setdefault(name, self.defaults[name])
 
     @torch.no_grad()
@@ -159,6 +176,11 @@ class Bop(SignOptimizer):
     [-1.0, -1.0, 1.0]
     """
 
+    option_checks: ClassVar[Mapping[str, Check]] = {
+        "threshold": partial(checks.scalar, "threshold", minimum=0.0),
+        "gamma": rate("gamma"),
+    }
+
     def __init__(self, params: Parameters, *, threshold: float = 1e-8, gamma: float = 1e-4) -> None:
         super().__init__(params, {"threshold": threshold, "gamma": gamma})
 
@@ -219,6 +241,13 @@ class Bop2ndOrder(SignOptimizer):
     >>> signs.tolist()
     [-1.0, -1.0]
     """
+
+    option_checks: ClassVar[Mapping[str, Check]] = {
+        **Bop.option_checks,
+        "sigma": rate("sigma"),
+        "eps": partial(checks.scalar, "eps", positive=True),
+        "form": partial(checks.choice, "form", allowed=FORMS),
+    }
 
     def __init__(
         self,

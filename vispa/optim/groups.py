@@ -9,7 +9,7 @@ from torch import nn
 from vispa.nn.conversion.selection import binary_layers
 from vispa.nn.weights.baselines import SignWeight
 
-__all__ = ["InStep", "SplitParameters", "split_parameters"]
+__all__ = ["OptimizerGroup", "SplitParameters", "split_parameters"]
 
 
 class SplitParameters(NamedTuple):
@@ -38,7 +38,7 @@ def split_parameters(model: nn.Module) -> SplitParameters:
     >>> import torch, vispa
     >>> model = torch.nn.Sequential(*(torch.nn.Linear(8, 8) for _ in range(3)))
     >>> binary, real = split_parameters(vispa.binarize(model, method="bop"))
-    >>> optimizers = InStep(vispa.Bop(binary), torch.optim.Adam(real))
+    >>> optimizers = OptimizerGroup(vispa.Bop(binary), torch.optim.Adam(real))
     >>> len(binary), len(real)
     (1, 6)
     """
@@ -67,14 +67,14 @@ class Stepping(Protocol):
         """Go on where `state_dict` was taken."""
 
 
-class InStep:
+class OptimizerGroup:
     """Several optimizers, or several schedules, that step, save and load as one.
 
     Examples
     --------
     >>> import torch
     >>> first, second = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)
-    >>> both = InStep(torch.optim.SGD([first], lr=0.1), torch.optim.Adam([second], lr=0.1))
+    >>> both = OptimizerGroup(torch.optim.SGD([first], lr=0.1), torch.optim.Adam([second], lr=0.1))
     >>> (first + second).backward()
     >>> both.step()
     >>> round(first.item(), 3), round(second.item(), 3)

@@ -9,20 +9,20 @@ from typing import Any
 from torch.optim import Optimizer
 
 from solvers import checks
-from vispa.optim.bop import SignOptimizer, checked_option
+from vispa.optim.bop import SignOptimizer
 
-__all__ = ["Linear", "OptionSchedule", "Staircase"]
+__all__ = ["LinearSchedule", "OptionSchedule", "StepSchedule"]
 
 Schedule = Callable[[float, int], float]
 
 
 @dataclass(frozen=True)
-class Staircase:
+class StepSchedule:
     """Multiply by ``factor``, in (0, 1], after every ``every`` steps.
 
     Examples
     --------
-    >>> [Staircase(0.5, every=2)(8.0, step) for step in range(5)]
+    >>> [StepSchedule(0.5, every=2)(8.0, step) for step in range(5)]
     [8.0, 8.0, 4.0, 4.0, 2.0]
     """
 
@@ -40,12 +40,12 @@ class Staircase:
 
 
 @dataclass(frozen=True)
-class Linear:
+class LinearSchedule:
     """Go straight from the initial value to ``end`` in ``steps`` steps, and stay there.
 
     Examples
     --------
-    >>> [Linear(2.0, steps=4)(10.0, step) for step in range(6)]
+    >>> [LinearSchedule(2.0, steps=4)(10.0, step) for step in range(6)]
     [10.0, 8.0, 6.0, 4.0, 2.0, 2.0]
     """
 
@@ -72,7 +72,7 @@ class OptionSchedule:
         Any torch optimizer.
     **schedules : callable
         From the option's name to a function of its initial value and the number of steps done, such as
-        `Staircase` and `Linear`.  The initial values are those that the groups have now.
+        `StepSchedule` and `LinearSchedule`.  The initial values are those that the groups have now.
 
     Raises
     ------
@@ -90,7 +90,8 @@ class OptionSchedule:
     --------
     >>> import torch, vispa
     >>> optimizer = vispa.Bop([torch.ones(3, requires_grad=True)], gamma=1e-2)
-    >>> schedule = OptionSchedule(optimizer, gamma=Staircase(0.1, every=1), threshold=Linear(0.0, steps=10))
+    >>> falling = LinearSchedule(0.0, steps=10)
+    >>> schedule = OptionSchedule(optimizer, gamma=StepSchedule(0.1, every=1), threshold=falling)
     >>> schedule.step()
     >>> round(optimizer.param_groups[0]["gamma"], 12)
     0.001
@@ -149,11 +150,15 @@ class OptionSchedule:
     def _initial_value(self, group: dict[str, Any], name: str) -> float:
         schedule = self.schedules[name]
         if not callable(schedule):
-            raise TypeError(f"{name} must be a schedule, such as Linear; found {type(schedule).__name__}")
+            raise TypeError(
+                f"{name} must be a schedule, such as LinearSchedule; found {type(schedule).__name__}"
+            )
+        if isinstance(self.optimizer, SignOptimizer) and name not in self.optimizer.option_checks:
+            self.optimizer.checked_option(name, None)
         if not isinstance(group.get(name), (int, float)) or isinstance(group[name], bool):
             raise ValueError(
                 f"optimizer must have a number as its option {name!r}; found {group.get(name)!r}"
             )
-        if isinstance(self.optimizer, SignOptimizer) and isinstance(schedule, Linear):
-            checked_option(name, schedule.end)
+        if isinstance(self.optimizer, SignOptimizer) and isinstance(schedule, LinearSchedule):
+            self.optimizer.checked_option(name, schedule.end)
         return float(group[name])

@@ -16,8 +16,8 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from vispa.optim import Bop, Bop2ndOrder, Linear, OptionSchedule
-from vispa.optim.groups import InStep, split_parameters
+from vispa.optim import Bop, Bop2ndOrder, LinearSchedule, OptionSchedule
+from vispa.optim.groups import OptimizerGroup, split_parameters
 from vispa.training import generators
 from vispa.training.data.batches import Batch, batches
 from vispa.training.data.split import Split
@@ -57,8 +57,8 @@ class TrainingState:
     """All that a run carries from one epoch to the next, the default generators' states included."""
 
     model: nn.Module
-    optimizer: Optimizer | InStep
-    scheduler: LambdaLR | InStep
+    optimizer: Optimizer | OptimizerGroup
+    scheduler: LambdaLR | OptimizerGroup
     history: list[Epoch] = field(default_factory=list)
     best: Epoch | None = None
     best_model: dict[str, Tensor] = field(default_factory=dict)
@@ -110,7 +110,7 @@ def _merit(epoch: Epoch) -> tuple[float, float]:
 
 def make_optimizer(
     model: nn.Module, settings: Recipe, training_images: int
-) -> tuple[Optimizer | InStep, LambdaLR | InStep]:
+) -> tuple[Optimizer | OptimizerGroup, LambdaLR | OptimizerGroup]:
     """SGD with momentum, or flips beside Adam; the rate warms up linearly and falls to zero along a cosine."""
     steps = math.ceil(training_images / settings.batch_size)
     total, warmup = steps * settings.epochs, steps * settings.warmup_epochs
@@ -135,7 +135,7 @@ def make_optimizer(
 
 def _make_flipping(
     model: nn.Module, settings: Recipe, rate: Callable[[int], float], total: int
-) -> tuple[InStep, InStep]:
+) -> tuple[OptimizerGroup, OptimizerGroup]:
     binary, real = split_parameters(model)
     flipping: Optimizer
     if settings.method == "bop":
@@ -145,8 +145,8 @@ def _make_flipping(
             binary, threshold=settings.threshold, gamma=settings.gamma, sigma=settings.sigma
         )
     adam = Adam(real, lr=settings.learning_rate)
-    slower = OptionSchedule(flipping, gamma=Linear(0.01 * settings.gamma, steps=total))
-    return InStep(flipping, adam), InStep(slower, LambdaLR(adam, rate))
+    slower = OptionSchedule(flipping, gamma=LinearSchedule(0.01 * settings.gamma, steps=total))
+    return OptimizerGroup(flipping, adam), OptimizerGroup(slower, LambdaLR(adam, rate))
 
 
 def fit(
