@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -11,25 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
-from solvers.burer_monteiro.component_solver import PartSolver
-from solvers.burer_monteiro.monitor import Run, Stop
-from solvers.burer_monteiro.presolve import Preparation
-from solvers.certificates.rigorous import check_provable, prove
+from solvers.burer_monteiro.finish import finish
+from solvers.burer_monteiro.solver import solve
+from solvers.certificates.rigorous import check_provable
 from solvers.linalg.rank import default_rank
 from solvers.linalg.sphere import normalise, random_rows
 from solvers.problems.components import largest_component
 from solvers.problems.gram import Gram
 from solvers.problems.problem import Elliptope, Problem, as_problem
 from solvers.problems.scaling import probe_operator
-from solvers.problems.solution import Iteration, Solution, Status, relative_gap
+from solvers.problems.solution import Iteration, Solution
 
-MAX_PASSES = 3
 # A proof loses a little to rounding and to the shift that lets it through: the estimate goes further by this share.
 PROOF_SHARE = 0.7
-# Of the gap: what the estimate of the smallest eigenvalue may have missed.
-DOUBT = 0.01
-# Of the relative gap.
-ROUNDING = 1e-12
 
 
 def low_rank(
@@ -65,7 +58,7 @@ def low_rank(
     certificate : {"estimate", "rigorous"}, optional
         Whether the final bound rests on a floating-point eigenvalue or is proved with error bounds.
     max_iterations : int, optional
-        Sweeps, or products with the cost in second-order steps and for an operator, over all parts; a
+        Sweeps, or products with the cost in second-order steps and for an operator, over all components; a
         second-order step under way is finished.
     max_seconds : float, optional
         Wall-clock limit.
@@ -74,8 +67,8 @@ def low_rank(
     rng : numpy Generator or seed, optional
         For the start point and the Lanczos vectors.
     workers : int, optional
-        Threads for a sparse part of 50,000 rows or more; the result does not depend on their number.  They call the
-        linear algebra library, whose own threads are then better limited to one (``OPENBLAS_NUM_THREADS=1``).
+        Threads for a sparse component of 50,000 rows or more; the result does not depend on their number.  They
+        call the linear algebra library, whose own threads are then better limited to one (``OPENBLAS_NUM_THREADS=1``).
     device : str or torch.device, optional
         Solve on torch tensors there, such as "cuda" or "cpu", by the methods of
         `solvers.torch_backend`; operators are refused.  By default NumPy and compiled loops on the processor.
@@ -93,7 +86,7 @@ def low_rank(
 
     Notes
     -----
-    Coordinate sweeps with over-relaxation run until the decrease foretells the wanted gap; then
+    Coordinate sweeps with over-relaxation run until the decrease predicts the wanted gap; then
     y_i = <(C V)_i, v_i> and the smallest eigenvalue of C - Diag(y) decide.  Where that eigenvalue is negative
     at a critical point, V gains a column along its eigenvector, which lowers the objective (Boumal 2015).
     Almost every cost has no spurious second-order points once k(k+1)/2 > N (Boumal, Voroninski and Bandeira
@@ -138,9 +131,18 @@ def low_rank(
             max_seconds=max_seconds,
             callback=callback,
         )
-    solve = _Solve(relaxation, factor, tol, generator, fresh=start is None, workers=workers)
-    status = solve.run(max_iterations, max_seconds, callback, target=target)
-    return solve.solution(problem, status, rigorous=rigorous)
+    found = solve(
+        relaxation,
+        factor,
+        generator,
+        target=target,
+        from_random_start=start is None,
+        workers=workers,
+        max_iterations=max_iterations,
+        max_seconds=max_seconds,
+        callback=callback,
+    )
+    return finish(problem, found, tol=tol, rigorous=rigorous)
 
 
 class FactorSource(Protocol):
@@ -148,115 +150,6 @@ class FactorSource(Protocol):
 
     def to_factor(self, *, homogenised: bool, width: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """About ``width`` columns; with a row 0 for the constant 1 where the problem is homogenised."""
-
-
-class _Solve:
-    """One problem on its way: prepared, and a solver for each of its parts."""
-
-    def __init__(
-        self,
-        relaxation: Elliptope,
-        factor: NDArray[np.float64],
-        tol: float,
-        generator: np.random.Generator,
-        *,
-        fresh: bool,
-        workers: int,
-    ) -> None:
-        self.relaxation = relaxation
-        self.tol = tol
-        self.generator = generator
-        self.prepared = Preparation(relaxation.unit().cost)
-        self.factor = factor
-        self.solvers = [
-            PartSolver(part.cost, factor[part.rows], generator, fresh=fresh, workers=workers)
-            for part in self.prepared.parts
-        ]
-        self.run_state: Run | None = None
-
-    def run(
-        self,
-        max_iterations: int,
-        max_seconds: float | None,
-        callback: Callable[[Iteration], None] | None,
-        *,
-        target: float,
-    ) -> Status:
-        state = Run(
-            [solver.value for solver in self.solvers],
-            [solver.bound for solver in self.solvers],
-            shift=self.prepared.fixed_value,
-            constant=self.relaxation.constant,
-            exponent=self.prepared.exponent,
-            frobenius=self.prepared.frobenius,
-            max_iterations=max_iterations,
-            max_seconds=max_seconds,
-            callback=callback,
-        )
-        self.run_state = state
-        order = sum(solver.order for solver in self.solvers)
-        try:
-            # the scale of the gap is known only when every part is solved: a part that stopped too soon goes on
-            for _ in range(MAX_PASSES):
-                for number, solver in enumerate(self.solvers):
-                    solver.solve(number, state, target * solver.order / order)
-                if state.gap <= target:
-                    break
-        except (Stop, KeyboardInterrupt) as stop:
-            for number, solver in enumerate(self.solvers):
-                solver.settle(number, state)
-            reason = stop.status if isinstance(stop, Stop) else Status.INTERRUPTED
-            return Status.CERTIFIED if state.gap <= self.tol else reason
-        return Status.CERTIFIED if state.gap <= self.tol else Status.STALLED
-
-    def solution(self, problem: Problem, status: Status, *, rigorous: bool) -> Solution:
-        assert self.run_state is not None
-        factor, dual = self._assemble()
-        fixed = self.relaxation.diagonal
-        if np.any(fixed != 1.0):
-            factor *= np.sqrt(fixed)[:, None]
-        value = self.run_state.value
-        bound = self._proved_bound(dual) if rigorous else self.run_state.bound
-        constant = self.relaxation.constant
-        gap = relative_gap(value, bound, self.prepared.frobenius)
-        # by rounding the bound may pass the value a little; by more than that, something is wrong
-        gap = max(gap, 0.0) if gap > -ROUNDING else np.nan
-        if status is Status.CERTIFIED and not gap <= self.tol:
-            status = Status.STALLED if np.isnan(gap) else Status.NOT_CERTIFIED
-        lower_bound = math.ldexp(bound, self.prepared.exponent) + constant
-        return Solution(
-            problem=problem,
-            factor=factor,
-            value=math.ldexp(value, self.prepared.exponent) + constant,
-            lower_bound=math.nextafter(lower_bound, -math.inf) if rigorous else lower_bound,
-            gap=gap,
-            dual=np.ldexp(dual, self.prepared.exponent) / fixed,
-            certificate="rigorous" if rigorous else "estimate",
-            status=status,
-            iterations=self.run_state.iterations,
-            seconds=self.run_state.seconds,
-            history=tuple(self.run_state.history),
-        )
-
-    def _proved_bound(self, dual: NDArray[np.float64]) -> float:
-        """A proof about the cost and the diagonal as they were given: scaling them to unit diagonal rounds."""
-        assert self.run_state is not None
-        # the multipliers are lowered already, as far as the estimate is right
-        gap = max(self.run_state.value - self.run_state.bound, 0.0)
-        return prove(self.relaxation, dual, self.prepared.exponent, -DOUBT * gap / self.relaxation.size)
-
-    def _assemble(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Rows and multipliers of the whole problem in its order; escapes may have widened some parts."""
-        width = max([self.factor.shape[1]] + [solver.rank for solver in self.solvers])
-        factor = np.zeros((self.factor.shape[0], width))
-        factor[:, : self.factor.shape[1]] = self.factor
-        dual = np.zeros(self.factor.shape[0])
-        for part, solver in zip(self.prepared.parts, self.solvers, strict=True):
-            factor[part.rows] = 0.0
-            factor[part.rows, : solver.rank] = solver.point
-            dual[part.rows] = solver.feasible_dual
-        self.prepared.complete(factor, dual)
-        return factor, dual
 
 
 def _start_factor(

@@ -54,6 +54,7 @@ COMPILED = ("solvers/kernels", "triton_kernels", "vispa/nn/weights/kernels", "vi
 SOURCES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
 # The rooms of `solvers`, the lowest first: each may import from those above it in this list, and from itself.
 FLOORS = (
+    "stop",
     "checks",
     "kernels",
     "problems",

@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 
 import solvers.burer_monteiro.presolve
 from solvers import Elliptope, exact, low_rank
-from solvers.burer_monteiro.presolve import Preparation
+from solvers.burer_monteiro.presolve import Presolve
 from solvers.certificates.dual_bound import dense_slack
 
 
@@ -56,16 +56,16 @@ def test_parts_hold_the_core_and_nothing_else(order, edges, seed, exponent, smal
     cost = sparse_cost(order, edges, seed, scale=2.0**exponent)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(solvers.burer_monteiro.presolve, "SMALL_COMPONENT", small)
-        prepared = Preparation(cost)
+        prepared = Presolve(cost)
     core = core_of(cost)
-    rows = np.concatenate([part.rows for part in prepared.parts] + [np.empty(0, int)])
+    rows = np.concatenate([part.rows for part in prepared.components] + [np.empty(0, int)])
     np.testing.assert_array_equal(np.sort(rows), core)
-    sizes = [part.order for part in prepared.parts]
+    sizes = [part.order for part in prepared.components]
     assert sizes == sorted(sizes)
     hollow = cost.toarray() * 2.0**-prepared.exponent
     np.fill_diagonal(hollow, 0.0)
     expected = hollow[np.ix_(core, core)].copy()
-    for part in prepared.parts:
+    for part in prepared.components:
         np.testing.assert_array_equal(part.cost.toarray(), hollow[np.ix_(part.rows, part.rows)])
         assert np.all(np.diff(part.rows) > 0)
         places = np.searchsorted(core, part.rows)
@@ -138,12 +138,12 @@ def test_what_scipy_says_of_a_large_graph_is_what_compiled_code_says(diagonal, m
     found = []
     for large in (500, 10_000):
         monkeypatch.setattr(solvers.burer_monteiro.presolve, "LARGE", large)
-        found.append(Preparation(cost))
+        found.append(Presolve(cost))
     by_scipy, compiled = found
     assert by_scipy.fixed_value == compiled.fixed_value
-    assert len(by_scipy.parts) == len(compiled.parts) == 1
-    np.testing.assert_array_equal(by_scipy.parts[0].rows, compiled.parts[0].rows)
-    assert abs(by_scipy.parts[0].cost - compiled.parts[0].cost).max() == 0.0
+    assert len(by_scipy.components) == len(compiled.components) == 1
+    np.testing.assert_array_equal(by_scipy.components[0].rows, compiled.components[0].rows)
+    assert abs(by_scipy.components[0].cost - compiled.components[0].cost).max() == 0.0
 
 
 @pytest.mark.parametrize("kind", ["leaf", "two", "alone"])
@@ -155,6 +155,6 @@ def test_a_large_graph_in_pieces_is_taken_apart(kind):
         cost = sp.block_diag([ring, sp.csr_array((1, 1))], format="csr").tolil()
         if kind == "leaf":
             cost[0, 600] = cost[600, 0] = 2.0
-    prepared = Preparation(sp.csr_array(cost))
-    assert [part.order for part in prepared.parts] == [600] * (2 if kind == "two" else 1)
+    prepared = Presolve(sp.csr_array(cost))
+    assert [part.order for part in prepared.components] == [600] * (2 if kind == "two" else 1)
     assert prepared.fixed_value == (-4.0 if kind == "leaf" else 0.0) * 2.0**-prepared.exponent

@@ -1,63 +1,63 @@
-"""Solve one part of a problem: advance, certify, escape, until its share of the gap is reached."""
+"""Solve one component: iterate, evaluate, certify, escape, switch method, until its share of the gap is reached."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
-import scipy.linalg as la
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from solvers.burer_monteiro.monitor import Run
+from solvers.burer_monteiro.escape import escape
+from solvers.burer_monteiro.monitor import Monitor
 from solvers.burer_monteiro.progress import Progress
-from solvers.certificates.component import SHARP, PartCertificate, Verdict
+from solvers.burer_monteiro.settings import COMPONENT
+from solvers.certificates.component import SHARP, ComponentCertificate, Eigenvalue
 from solvers.linalg.matvec import Products
-from solvers.linalg.sphere import Factor, normalise, normalise_in_place
-from solvers.methods.base import Method
-from solvers.methods.coloured_relaxation import PARALLEL_ORDER, ColouredRelaxation, few_colours
-from solvers.methods.conjugate_gradient import ConjugateGradient
-from solvers.methods.gram_relaxation import FactoredSweep
-from solvers.methods.over_relaxation import OverRelaxation
-from solvers.methods.trust_region import TrustRegion
+from solvers.linalg.sphere import Factor, normalise_in_place
+from solvers.methods.choice import begins_in_single_precision, first_method, is_second_order, next_method
+from solvers.methods.coloured_relaxation import PARALLEL_ORDER
 from solvers.problems.cost import Cost
-from solvers.problems.gram import Gram
-
-# Iterations between looks at the decrease; the time limit is checked there too.
-BLOCK = 10
-# A look costs some iterations: the first once the foretold error is this share of what is allowed, the next once it
-# has fallen by as much again at least.  It falls faster than the implied gap: by this power of what that lacks, but
-# no further than by the last share at a time.
-LOOK = 0.5
-LACKING = 1.5
-FARTHEST = 0.05
-# Sweeps that leave rows on their spheres but for some units of rounding.
-STEADY = 100
-# Blocks between looks at sweeps that take long.
-LOOK_BLOCKS = 10
-# The slack matrix is nearly as negative as it is on the range of V: a certificate is worth its price once the gap
-# that this implies is within this share of what is allowed.
-PROMISING = 0.75
-# Of what is allowed: so much less is asked of a certificate, that rounding cannot make it useless.
-SLACK = 0.01
-# After a limit, a gap of this share of the value is sharp enough.
-SETTLED = 1e-6
-# Of the value: an escape that lowers it by less has only found rounding.
-ROUNDING = 1e-13
-# A failed certificate is followed by this many times the iterations so far before the next.
-PATIENCE = 1.25
-# Converged: the foretold error is this small a part of what is allowed, so only an escape can help.
-CONVERGED = 1e-3
-# An eigenvalue this many times as negative as the curvature on the range of V belongs to a direction outside it.
-OUTSIDE = 2.0
-# First-order iterations that every problem gets; the smaller it is, the sooner second-order ones pay.
-SWEEPS_PER_ROW = 10
-MIN_SWEEPS = 200
-MAX_SWEEPS = 4000
-# Sweeps go on while they are projected to arrive within this many times their number so far.
-FAR = 8.0
 
 
-class PartSolver:
-    """One part with its factor, multipliers and bound, all valid at any moment.
+@dataclass
+class Pace:
+    """What was seen of a method since it began at its present start, and when more than iterations is due.
+
+    Attributes
+    ----------
+    progress : Progress
+    error : float
+        What the last decrease predicts is still to come.
+    evaluate_below : float
+        The error at which the next evaluation is due.
+    certify_from : int
+        The number of iterations before which a certificate is not worth its price.
+    blocks : int
+        Blocks of iterations since the last evaluation.
+    """
+
+    progress: Progress = field(default_factory=Progress)
+    error: float = np.inf
+    evaluate_below: float = np.inf
+    certify_from: int = 0
+    blocks: int = 0
+
+    def advanced(self, error: float) -> None:
+        """Note a block of iterations, and the error that its last decrease predicts."""
+        self.error = error
+        self.progress.note(error)
+        self.blocks += 1
+
+    def evaluated(self, gap: float, allowed: float) -> None:
+        """Note an evaluation that estimates this gap, and set the error at which the next is due."""
+        reached = COMPONENT.promising * allowed / gap if gap > 0.0 else 1.0
+        share = min(COMPONENT.first_evaluation, reached**COMPONENT.evaluation_power)
+        self.evaluate_below = max(share, COMPONENT.farthest_evaluation) * self.error
+        self.blocks = 0
+
+
+class ComponentSolver:
+    """One component with its factor, multipliers and bound, all valid at any moment.
 
     Parameters
     ----------
@@ -67,37 +67,49 @@ class PartSolver:
         Unit rows to start from.
     generator : numpy Generator
         For Lanczos start vectors.
-    fresh : bool
+    from_random_start : bool
         Whether the factor is random: descent then grows its axes along every negative curvature, and axes that
         are left over at its end are evidence that none remains.  One that was given, or has escaped, may have
         directions that it has hardly tried.
     workers : int
-        Threads for sweeps and products, if the part is large enough for several.
+        Threads for sweeps and products, if the component is large enough for several.
+
+    Attributes
+    ----------
+    value, bound : float
+        Of the component's objective at the present factor; the bound never falls.
+    dual : (n,) ndarray
+        The multipliers behind the bound.
+    rank : int
+        Columns of the factor, but for those that only fill registers.
     """
 
     def __init__(
-        self, cost: Cost, factor: Factor, generator: np.random.Generator, *, fresh: bool, workers: int
+        self,
+        cost: Cost,
+        factor: Factor,
+        generator: np.random.Generator,
+        *,
+        from_random_start: bool,
+        workers: int,
     ) -> None:
         self.cost = cost
         self.order = int(cost.shape[0])
         self._products = Products(cost, workers if self.order >= PARALLEL_ORDER else 1)
-        self._method = _first_method(cost, self._products)
+        self._method = first_method(cost, self._products)
         self.rank = factor.shape[1]
         self.factor = self._products.arrange(factor)
         self.value = self._objective()
-        self._certificate = PartCertificate(cost, self._products, generator, fresh=fresh)
+        self._certificate = ComponentCertificate(
+            cost, self._products, generator, from_random_start=from_random_start
+        )
         self.dual, self.bound = self._certificate.first_bound()
         self._gradient_norm = np.nan
+        self._moved = False
         self._exhausted = False
-        if fresh and isinstance(self._method, ColouredRelaxation):
-            # half the memory traffic; single precision sees enough until the first look
+        if from_random_start and begins_in_single_precision(self._method):
+            # it sees enough until the first evaluation
             self.factor = self.factor.astype(np.float32)
-
-    def _objective(self) -> float:
-        def share(rows: slice) -> tuple[NDArray[np.float64]]:
-            return (np.asarray(np.vdot(self._products.rows(self.factor, rows), self.factor[rows])),)
-
-        return float(self._products.pieces(self.factor.shape[1]).total(share)[0])
 
     @property
     def point(self) -> Factor:
@@ -110,131 +122,144 @@ class PartSolver:
         excess = float(self.dual.sum()) - self.bound
         return self.dual - excess / self.order if np.isfinite(excess) else self.dual
 
-    def solve(self, number: int, run: Run, share: float) -> None:
-        """Iterate until value - bound <= share * run.scale, a limit, or the end of what float64 can do.
+    def solve(self, monitor: Monitor, target: float) -> None:
+        """Iterate until value - bound <= target * monitor.scale, a limit, or the end of what float64 can do.
 
         Raises
         ------
         Stop
-            From ``run``, at a limit.
+            From ``monitor``, at a limit.
         """
-        progress, next_look, next_check = Progress(), np.inf, 0
-        blocks = 0
-        while not self._exhausted and self.value - self.bound > 0.9 * share * run.scale:
-            allowed = 0.9 * share * run.scale
-            foretold = self._advance(number, run)
-            progress.note(foretold)
-            converged = foretold <= max(CONVERGED * allowed, 1e-15 * abs(self.value))
-            blocks += 1
-            due = foretold <= min(next_look, LOOK * allowed) or converged or self._second_order()
-            if not due and not (self._sweeps_had_their_chance() and blocks >= LOOK_BLOCKS):
+        pace = Pace()
+        while not self._exhausted:
+            allowed = COMPONENT.safety * target * monitor.scale
+            if self.value - self.bound <= allowed:
+                break
+            self._advance(monitor, pace)
+            converged = self._has_converged(pace, allowed)
+            if not (converged or self._evaluation_is_due(pace, allowed)):
                 continue
-            implied = self._look(allowed, thorough=converged)
-            reached = PROMISING * allowed / implied if implied > 0.0 else 1.0
-            next_look, blocks = max(min(LOOK, reached**LACKING), FARTHEST) * foretold, 0
-            iterations = self._method.iterations
-            if (implied <= PROMISING * allowed or converged) and iterations >= next_check:
-                verdict = self._certify(number, run, allowed, measured=converged)
-                next_check = int(PATIENCE * iterations) if self._sweeps_had_their_chance() else iterations + 1
-                # negative curvature that the range of V does not show: no step within it can help
-                outside = verdict.value < OUTSIDE * min(self._certificate.evidence.curvature, 0.0)
-                if converged and outside and self._escape(allowed):
-                    progress, next_look, next_check = Progress(), np.inf, 0
+            gap = self._evaluate(allowed, thorough=converged)
+            pace.evaluated(gap, allowed)
+            if self._certificate_is_due(pace, gap, allowed, converged):
+                smallest = self._certify(allowed, measured=converged)
+                pace.certify_from = self._next_certificate()
+                if converged and self._points_outside(smallest) and self._escape(allowed):
+                    pace = Pace()
                     continue
-            slow = self._sweeps_had_their_chance() and progress.projected(implied, PROMISING * allowed) > FAR
-            if slow or progress.stalled(implied, foretold):
-                self._change_method()
-                progress, next_look, next_check = Progress(), np.inf, 0
+            if self._crawls(pace, gap, allowed):
+                self._switch_method()
+                pace = Pace()
+        self._renew_value()
 
-    def _advance(self, number: int, run: Run) -> float:
-        """Run a block of iterations; return the error that the last decrease foretells."""
-        count = max(1, min(BLOCK, run.remaining_iterations))
+    def finalise_bound(self) -> None:
+        """Compute the bound at the present point, as after a limit, no more sharply than the point deserves."""
+        gap = self._evaluate(0.0, thorough=True)
+        self._certify(max(2.0 * gap, COMPONENT.final_sharpness * abs(self.value)), measured=True)
+
+    def _advance(self, monitor: Monitor, pace: Pace) -> None:
+        """Run a block of iterations."""
+        count = max(1, min(COMPONENT.block, monitor.remaining_iterations))
         before = self._method.iterations
+        self._moved = True
         self.factor, last, decrease = self._method.advance(self.factor, count)
         self.value -= decrease
-        run.iterations += self._method.iterations - before
-        run.advance(number, self.value, self._gradient_norm, self.rank)
-        self._gradient_norm = np.nan
-        return 0.5 * last * self._method.iterations
+        pace.advanced(0.5 * last * self._method.iterations)
+        gradient_norm, self._gradient_norm = self._gradient_norm, np.nan
+        monitor.record(self._method.iterations - before, gradient_norm, self.rank)
 
-    def _look(self, allowed: float, *, thorough: bool = True) -> float:
-        """Find the best multipliers at the present point; return the gap that is to be expected of them."""
-        rounded = self.factor.dtype != np.float64
-        if rounded:
-            self.factor = self._products.arrange(self.factor)
-        if rounded or self._method.iterations > STEADY:
-            pieces = self._products.pieces(self.factor.shape[1])
-            pieces.map(lambda rows: normalise_in_place(self.factor[rows]))
-        found = self._certificate.look(self.factor, self.rank, allowed, thorough=thorough)
-        self.value, self._gradient_norm = found.value, found.gradient_norm
-        return self._certificate.evidence.implied
+    def _evaluate(self, allowed: float, *, thorough: bool) -> float:
+        """Find the value and the best multipliers at the present point; return the gap that these let expect."""
+        self._return_to_spheres()
+        found = self._certificate.evaluate(self.factor, self.rank, allowed, thorough=thorough)
+        self.value, self._gradient_norm, self._moved = found.value, found.gradient_norm, False
+        return self._certificate.evidence.gap
 
-    def settle(self, number: int, run: Run) -> None:
-        """Compute the bound at the present point, as after a limit, no more sharply than the point deserves."""
-        implied = self._look(0.0)
-        self._certify(number, run, max(2.0 * implied, SETTLED * abs(self.value)), measured=True)
+    def _certify(self, allowed: float, *, measured: bool) -> Eigenvalue:
+        """Bound the objective by the multipliers of the last evaluation; return their slack matrix's eigenvalue.
 
-    def _certify(self, number: int, run: Run, allowed: float, *, measured: bool) -> Verdict:
-        """Bound the objective with the multipliers of the last look; a measured eigenvalue is never left out."""
+        Where ``measured``, that is never left out.
+        """
         dual = self._certificate.evidence.dual
         total = float(dual.sum())
         # a little less than all, for rounding; below zero even where the shift has cost more than is allowed
-        left = (1.0 - SLACK) * allowed - (self.value - total)
-        threshold = -max(left, SHARP * allowed) / self.order
-        verdict = self._certificate.smallest(threshold, measured=measured)
-        bound = total + self.order * min(verdict.value - verdict.error, 0.0)
+        left = (1.0 - COMPONENT.certificate_margin) * allowed - (self.value - total)
+        smallest = self._certificate.smallest(-max(left, SHARP * allowed) / self.order, measured=measured)
+        bound = total + self.order * min(smallest.value - smallest.error, 0.0)
         if bound > self.bound:
             self.dual, self.bound = dual, bound
-        run.values[number], run.bounds[number] = self.value, self.bound
-        return verdict
-
-    def _sweeps_had_their_chance(self) -> bool:
-        chance = min(max(SWEEPS_PER_ROW * self.order, MIN_SWEEPS), MAX_SWEEPS)
-        return self._method.iterations >= chance and not self._second_order()
-
-    def _second_order(self) -> bool:
-        return isinstance(self._method, TrustRegion)
-
-    def _change_method(self) -> None:
-        """Turn to second-order steps; where they crawl too, nothing is left to try."""
-        self._exhausted = self._second_order()
-        self._method = TrustRegion(self._products)
+        return smallest
 
     def _escape(self, allowed: float) -> bool:
-        """Give V a new direction along the certificate's eigenvector; False where nothing decreases."""
-        vector = self._certificate.smallest_vector(-allowed / self.order)
-        direction = vector * np.sqrt(self.order)
-        compressed = _principal_columns(self.point)
-        best_value, best = self.value - ROUNDING * abs(self.value), None
-        for step in (1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4):
-            trial = normalise(np.column_stack([compressed, step * direction]))
-            value = float(np.vdot(self._products @ trial, trial))
-            if value < best_value:
-                best_value, best = value, trial
-        if best is None:
+        """Leave a critical point that is not optimal; False where nothing decreases."""
+        direction = self._certificate.smallest_vector(-allowed / self.order)
+        found = escape(self._products, self.point, self.value, direction)
+        if found is None:
             return False
-        self.rank = best.shape[1]
-        self._certificate.fresh = False
-        self.factor = self._products.arrange(best)
-        self.value = best_value
+        self.rank = found.factor.shape[1]
+        self.factor, self.value = self._products.arrange(found.factor), found.value
+        self._certificate.from_random_start = False
         self._method.restart()
         return True
 
+    def _switch_method(self) -> None:
+        """Turn to the next method, if one is left to try."""
+        method = next_method(self._method, self._products)
+        self._exhausted = method is None
+        self._method = method or self._method
 
-def _first_method(cost: Cost, products: Products) -> Method:
-    if isinstance(cost, Gram):
-        return FactoredSweep(cost)
-    if products.arguments is None:
-        return ConjugateGradient(cost)
-    # whatever the number of threads, so that they do not change the result
-    colours = few_colours(products) if sp.issparse(cost) and cost.shape[0] >= PARALLEL_ORDER else None
-    if colours is None:
-        return OverRelaxation(products)
-    return ColouredRelaxation(products, colours)
+    def _has_converged(self, pace: Pace, allowed: float) -> bool:
+        """Whether only an escape can help."""
+        return pace.error <= max(COMPONENT.converged * allowed, COMPONENT.lost_in_rounding * abs(self.value))
 
+    def _evaluation_is_due(self, pace: Pace, allowed: float) -> bool:
+        small = pace.error <= min(pace.evaluate_below, COMPONENT.first_evaluation * allowed)
+        late = self._sweeps_had_their_chance() and pace.blocks >= COMPONENT.evaluation_blocks
+        return small or late or is_second_order(self._method)
 
-def _principal_columns(factor: Factor) -> Factor:
-    """Rotate the columns to principal axes and drop those that are zero to rounding; V V^T stays."""
-    left, singular, _ = la.svd(factor, full_matrices=False)
-    kept = singular > 1e-8 * singular[0]
-    return normalise(left[:, kept] * singular[kept])
+    def _certificate_is_due(self, pace: Pace, gap: float, allowed: float, converged: bool) -> bool:
+        """Whether a certificate may succeed, or is needed for an escape, and enough has happened since the last."""
+        promising = gap <= COMPONENT.promising * allowed
+        return (promising or converged) and self._method.iterations >= pace.certify_from
+
+    def _next_certificate(self) -> int:
+        iterations = self._method.iterations
+        patient = self._sweeps_had_their_chance()
+        return int(COMPONENT.certificate_patience * iterations) if patient else iterations + 1
+
+    def _points_outside(self, smallest: Eigenvalue) -> bool:
+        """Whether there is negative curvature that the range of V does not show: no step within it can help."""
+        return smallest.value < COMPONENT.outside * min(self._certificate.evidence.curvature, 0.0)
+
+    def _crawls(self, pace: Pace, gap: float, allowed: float) -> bool:
+        wanted = COMPONENT.promising * allowed
+        too_far = (
+            self._sweeps_had_their_chance() and pace.progress.projected(gap, wanted) > COMPONENT.farthest_goal
+        )
+        return too_far or pace.progress.stalled(gap, pace.error)
+
+    def _sweeps_had_their_chance(self) -> bool:
+        wanted = max(COMPONENT.sweeps_a_row * self.order, COMPONENT.least_sweeps)
+        return self._method.iterations >= min(wanted, COMPONENT.most_sweeps) and not is_second_order(
+            self._method
+        )
+
+    def _renew_value(self) -> None:
+        """Compute the value of a factor that has moved since it was last evaluated: decreases only add up to it."""
+        if self._moved:
+            self._return_to_spheres()
+            self.value, self._moved = self._objective(), False
+
+    def _return_to_spheres(self) -> None:
+        rounded = self.factor.dtype != np.float64
+        if rounded:
+            self.factor = self._products.arrange(self.factor)
+        if rounded or self._method.iterations > COMPONENT.steady_sweeps:
+            pieces = self._products.pieces(self.factor.shape[1])
+            pieces.map(lambda rows: normalise_in_place(self.factor[rows]))
+
+    def _objective(self) -> float:
+        def share(rows: slice) -> tuple[NDArray[np.float64]]:
+            return (np.asarray(np.vdot(self._products.rows(self.factor, rows), self.factor[rows])),)
+
+        return float(self._products.pieces(self.factor.shape[1]).total(share)[0])

@@ -1,31 +1,32 @@
-"""The state of one solve: totals over its parts, limits, callback and history."""
+"""What is known of a solve at any moment: totals over its components, limits, callback and history."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from solvers.problems.solution import Iteration, Status, relative_gap
+from solvers.stop import Stop, tell
 
 Callback = Callable[[Iteration], None]
 
 
-class Stop(Exception):  # a request, as StopIteration is, not an error
-    """Raised inside a solve to end it with the best point so far."""
+class Bracketed(Protocol):
+    """A component on its way: its objective at the present point, and a lower bound on it."""
 
-    def __init__(self, status: Status) -> None:
-        super().__init__(status.name)
-        self.status = status
+    value: float
+    bound: float
 
 
-class Run:
+class Monitor:
     """Totals of value and bound, and the reasons to stop.
 
     Parameters
     ----------
-    values, bounds : sequence of float
-        Objective and lower bound of each part at the start point.
+    components : sequence of Bracketed
+        Their values and bounds are looked up whenever a total is asked for, so that none is ever out of date.
     shift : float
         The fixed diagonal's share of the value, without the constant.
     constant : float
@@ -38,8 +39,7 @@ class Run:
 
     def __init__(
         self,
-        values: Sequence[float],
-        bounds: Sequence[float],
+        components: Sequence[Bracketed],
         *,
         shift: float,
         constant: float,
@@ -49,10 +49,9 @@ class Run:
         max_seconds: float | None,
         callback: Callback | None,
     ) -> None:
-        self.values = list(values)
-        self.bounds = list(bounds)
         self.iterations = 0
         self.history: list[Iteration] = []
+        self._components = components
         self._shift = shift
         self._constant = constant
         self._exponent = exponent
@@ -70,12 +69,12 @@ class Run:
     @property
     def value(self) -> float:
         """Objective of the whole problem, without the constant."""
-        return sum(self.values) + self._shift
+        return sum(component.value for component in self._components) + self._shift
 
     @property
     def bound(self) -> float:
         """Lower bound on the whole problem, without the constant."""
-        return sum(self.bounds) + self._shift
+        return sum(component.bound for component in self._components) + self._shift
 
     @property
     def gap(self) -> float:
@@ -97,15 +96,15 @@ class Run:
         """How much time the limit still allows."""
         return float("inf") if self._max_seconds is None else self._max_seconds - self.seconds
 
-    def advance(self, part: int, value: float, gradient_norm: float, rank: int) -> None:
-        """Note progress of a part, tell the callback, and stop where a limit is reached.
+    def record(self, iterations: int, gradient_norm: float, rank: int) -> None:
+        """Count the iterations that a component has run, tell the callback, and stop where a limit is reached.
 
         Raises
         ------
         Stop
             At a limit, or where the callback raises StopIteration.
         """
-        self.values[part] = value
+        self.iterations += iterations
         moment = Iteration(
             self.iterations,
             math.ldexp(self.value, self._exponent) + self._constant,
@@ -115,11 +114,7 @@ class Run:
             self.seconds,
         )
         self.history.append(moment)
-        if self._callback is not None:
-            try:
-                self._callback(moment)
-            except StopIteration:
-                raise Stop(Status.INTERRUPTED) from None
+        tell(self._callback, moment, Status.INTERRUPTED)
         if self.remaining_iterations <= 0:
             raise Stop(Status.ITERATION_LIMIT)
         if self.remaining_seconds <= 0:

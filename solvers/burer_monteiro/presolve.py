@@ -19,7 +19,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from solvers.linalg.sphere import Factor
 from solvers.problems.binary_form import frobenius_norm
-from solvers.problems.components import SMALL_COMPONENT, Part, split_diagonal
+from solvers.problems.components import SMALL_COMPONENT, Component, split_diagonal
 from solvers.problems.cost import Cost
 from solvers.problems.gram import Gram
 from solvers.problems.scaling import binary_exponent, scale_by_power
@@ -33,8 +33,8 @@ MEASURED_OPERATOR = 4096
 LARGE = 500
 
 
-class Preparation:
-    """A cost of unit diagonal, ready to be solved part by part.
+class Presolve:
+    """A cost of unit diagonal, ready to be solved component by component.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Preparation:
         Norm of the cost, 0 where it was not measured.
     fixed_value : float
         What diagonal and leaves contribute to the objective, and to every bound on it.
-    parts : list of Part
+    components : list of Component
         In ascending order of size; what is in none of them is alone, or a leaf.
 
     Notes
@@ -71,7 +71,7 @@ class Preparation:
             if sp.issparse(cost):
                 self._split(cost, cost.data)
             else:
-                self.parts = [Part(np.arange(cost.shape[0]), cost)]
+                self.components = [Component(np.arange(cost.shape[0]), cost)]
         self.fixed_value = float(self._diagonal.sum()) - 2.0 * float(np.abs(self._weights).sum())
 
     def _split(self, cost: sp.csr_array, values: Vector) -> None:
@@ -80,7 +80,7 @@ class Preparation:
             scaled = sp.csr_array((values, cost.indices, cost.indptr), shape=cost.shape)
             hollow, diagonal = split_diagonal(scaled)
             self._diagonal += diagonal
-            self.parts = [Part(np.arange(rows), hollow)]
+            self.components = [Component(np.arange(rows), hollow)]
             return
         from solvers.kernels.graph import group, survey
 
@@ -92,7 +92,7 @@ class Preparation:
         )
         self._diagonal += diagonal
         self._leaves, self._neighbours, self._weights = leaves[:fallen], neighbours[:fallen], weights[:fallen]
-        part_of, totals = _gathered(sizes[:components])
+        number_of, totals = _gathered(sizes[:components])
         first = np.concatenate([[0], np.cumsum(totals)])
         order = np.empty(first[-1], dtype=np.int64)
         entries = int(degree.sum())
@@ -100,8 +100,8 @@ class Preparation:
         kind: type[np.signedinteger] = np.int32 if max(entries, rows) <= np.iinfo(np.int32).max else np.int64
         blocks = np.empty(entries), np.empty(entries, kind)
         starts = np.empty(first[-1] + totals.size, kind)
-        group(*csr, degree, labels, part_of, first, first.copy(), waiting, order, *blocks, starts)
-        self.parts = _parts(totals, order, *blocks, starts)
+        group(*csr, degree, labels, number_of, first, first.copy(), waiting, order, *blocks, starts)
+        self.components = _components(totals, order, *blocks, starts)
 
     def complete(self, factor: Factor, dual: Vector) -> None:
         """Add the diagonal to the multipliers, and the leaves to both, in place."""
@@ -127,36 +127,36 @@ def _is_whole(cost: sp.csr_array) -> bool:
     return breadth_first_order(cost, 0, return_predecessors=False).size == cost.shape[0]
 
 
-def _parts(
+def _components(
     totals: NDArray[np.int64],
     order: NDArray[np.int64],
     values: Vector,
     columns: NDArray[np.integer],
     starts: NDArray[np.integer],
-) -> list[Part]:
-    """Views of the parts that lie one after the other."""
-    parts = []
+) -> list[Component]:
+    """Views of the components that lie one after the other."""
+    components = []
     first = entry = 0
     for number, size in enumerate(totals.tolist()):
         pointers = starts[first + number : first + number + size + 1]
         last = entry + int(pointers[-1])
         block = sp.csr_array((values[entry:last], columns[entry:last], pointers), shape=(size, size))
-        parts.append(Part(order[first : first + size], block))
+        components.append(Component(order[first : first + size], block))
         first, entry = first + size, last
-    return parts
+    return components
 
 
 def _gathered(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The part of each component, small ones together in one, and the rows of each part in ascending order."""
+    """The number of each component, small ones together in one, and the rows of each in ascending order."""
     if sizes.size == 1:
         return np.zeros(1, np.int64), sizes
     alone = sizes > SMALL_COMPONENT
-    part_of = np.where(alone, np.cumsum(alone) - 1, np.count_nonzero(alone))
-    totals = np.bincount(part_of, weights=sizes).astype(np.int64)
+    number_of = np.where(alone, np.cumsum(alone) - 1, np.count_nonzero(alone))
+    totals = np.bincount(number_of, weights=sizes).astype(np.int64)
     ascending = np.argsort(totals, kind="stable")
     place = np.empty_like(ascending)
     place[ascending] = np.arange(totals.size)
-    return place[part_of], totals[ascending]
+    return place[number_of], totals[ascending]
 
 
 def _frobenius(cost: Cost) -> float:

@@ -4,42 +4,39 @@ from __future__ import annotations
 
 import numpy as np
 
-# A method that halves neither the implied gap nor the error within this share of its blocks so far, and within this
-# many of them, is crawling.
-CRAWLING_SHARE = 0.75
-MIN_BLOCKS = 20
+from solvers.burer_monteiro.settings import PROGRESS
 
 
 class Progress:
-    """Notices when neither the implied gap nor the foretold error is halved any more, or when both crawl."""
+    """Notices when neither the estimated gap nor the predicted error is halved any more, or when both crawl."""
 
     def __init__(self) -> None:
-        self._implied = np.inf
-        self._foretold = np.inf
+        self._gap = np.inf
+        self._error = np.inf
         self._record: list[float] = []
         self._halved_at = 0
 
-    def note(self, foretold: float) -> None:
-        """Record the error foretold after a block of iterations."""
-        self._record.append(foretold)
+    def note(self, error: float) -> None:
+        """Record the error predicted after a block of iterations."""
+        self._record.append(error)
 
-    def projected(self, implied: float, target: float) -> float:
+    def projected(self, gap: float, target: float) -> float:
         """How many times the iterations so far it takes to a gap, if that falls by the power law of the error."""
         # medians, because the decreases of over-relaxed sweeps flicker
         middle = len(self._record) // 2
         now = float(np.median(self._record[-5:]))
         before = float(np.median(self._record[max(middle - 5, 0) : middle + 1]))
-        if implied <= target:
+        if gap <= target:
             return 1.0
         if not 0.0 < now < before:
             return np.inf
-        return float(2.0 ** (np.log(implied / target) / np.log(before / now)))
+        return float(2.0 ** (np.log(gap / target) / np.log(before / now)))
 
-    def stalled(self, implied: float, foretold: float) -> bool:
+    def stalled(self, gap: float, error: float) -> bool:
         """Whether nothing was halved for too many blocks."""
         blocks = len(self._record)
-        if implied < 0.5 * self._implied or foretold < 0.5 * self._foretold:
-            self._implied = min(implied, self._implied)
-            self._foretold = min(foretold, self._foretold)
+        if gap < 0.5 * self._gap or error < 0.5 * self._error:
+            self._gap = min(gap, self._gap)
+            self._error = min(error, self._error)
             self._halved_at = blocks
-        return blocks - self._halved_at > max(MIN_BLOCKS, CRAWLING_SHARE * blocks)
+        return blocks - self._halved_at > max(PROGRESS.least_blocks, PROGRESS.crawling_share * blocks)

@@ -1,4 +1,4 @@
-"""What proves or refutes that one part is solved: multipliers, and how negative their slack matrix is."""
+"""What proves or refutes that one component is solved: multipliers, and how negative their slack matrix is."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ DOUBTFUL = 3.0
 EPSILON = float(np.finfo(np.float64).eps)
 
 
-class Look(NamedTuple):
+class Evaluation(NamedTuple):
     """Objective and norm of the gradient at a point."""
 
     value: float
     gradient_norm: float
 
 
-class Verdict(NamedTuple):
+class Eigenvalue(NamedTuple):
     """A smallest eigenvalue, or what is known of it, and what may be missing from that."""
 
     value: float
@@ -44,7 +44,7 @@ class Verdict(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """Multipliers y, the smallest Ritz value of C - Diag(y) seen, its vector, and the gap that it implies.
+    """Multipliers y, the smallest Ritz value of C - Diag(y) seen, its vector, and the gap that these let expect.
 
     ``deficient``: the factor had axes to spare, so other negative curvature is unlikely.
     """
@@ -52,12 +52,12 @@ class Evidence(NamedTuple):
     dual: NDArray[np.float64]
     curvature: float
     vector: NDArray[np.float64] | None
-    implied: float
+    gap: float
     deficient: bool
 
 
-class PartCertificate:
-    """The evidence about one part, renewed by each look at a point.
+class ComponentCertificate:
+    """The evidence about one component, renewed by each evaluation of a point.
 
     Parameters
     ----------
@@ -67,22 +67,22 @@ class PartCertificate:
         With that cost.
     generator : numpy Generator
         For Lanczos start vectors.
-    fresh : bool
+    from_random_start : bool
         Whether points come from a random factor by descent alone.
 
     Attributes
     ----------
     evidence : Evidence
-        Of the last look.
-    fresh : bool
+        Of the last evaluation.
+    from_random_start : bool
     """
 
     def __init__(
-        self, cost: Cost, products: Products, generator: np.random.Generator, *, fresh: bool
+        self, cost: Cost, products: Products, generator: np.random.Generator, *, from_random_start: bool
     ) -> None:
         self.cost = cost
         self.order = int(cost.shape[0])
-        self.fresh = fresh
+        self.from_random_start = from_random_start
         self.evidence = Evidence(np.zeros(self.order), -np.inf, None, np.inf, deficient=False)
         self._products = products
         self._generator = generator
@@ -98,50 +98,50 @@ class PartCertificate:
         absolute = _absolute_row_sums(self.cost)
         return -absolute, -float(absolute.sum())
 
-    def look(self, factor: Factor, rank: int, allowed: float, *, thorough: bool) -> Look:
+    def evaluate(self, factor: Factor, rank: int, allowed: float, *, thorough: bool) -> Evaluation:
         """Find the best multipliers at a point, of the given rank but for columns that fill registers.
 
-        Where asking Cholesky costs less than foretelling its answer, and not ``thorough``, the best is hoped for.
+        Where asking Cholesky costs less than predicting its answer, and not ``thorough``, the best is hoped for.
         """
         here = FactorRange(self._products, factor, rank)
         dual = here.dual
-        seen = Look(float(dual.sum()), here.gradient_norm)
+        seen = Evaluation(float(dual.sum()), here.gradient_norm)
         if not thorough and self._definiteness.is_quick:
             dual = here.corrected_dual()
-            implied = max(seen.value - float(dual.sum()), 0.0)
-            self.evidence = Evidence(dual, 0.0, None, implied, here.deficient)
+            gap = max(seen.value - float(dual.sum()), 0.0)
+            self.evidence = Evidence(dual, 0.0, None, gap, here.deficient)
             return seen
         plain = here.plain()
-        implied = self.order * max(-plain.curvature, 0.0)
-        self.evidence = Evidence(dual, plain.curvature, plain.vector, implied, here.deficient)
-        if implied > SHARP * allowed:
+        gap = self.order * max(-plain.curvature, 0.0)
+        self.evidence = Evidence(dual, plain.curvature, plain.vector, gap, here.deficient)
+        if gap > SHARP * allowed:
             found = here.corrected()
             loss = max(seen.value - float(found.dual.sum()), 0.0)
             expected = loss + HIDDEN * self.order * max(-found.curvature, 0.0)
-            if expected < implied:
+            if expected < gap:
                 self.evidence = Evidence(found.dual, found.curvature, found.vector, expected, here.deficient)
         return seen
 
-    def smallest(self, threshold: float, *, measured: bool) -> Verdict:
-        """The smallest eigenvalue at the multipliers of the last look, as far as a threshold needs it."""
+    def smallest(self, threshold: float, *, measured: bool) -> Eigenvalue:
+        """The smallest eigenvalue at the multipliers of the last evaluation, as far as a threshold needs it."""
         dual = self.evidence.dual
         ask = self._definiteness.is_affordable()
         if ask:
             if self._definiteness.exceeds(dual, threshold):
-                return Verdict(threshold)
+                return Eigenvalue(threshold)
             if not measured:
-                return Verdict(-np.inf)
+                return Eigenvalue(-np.inf)
         if self._is_small():
             slack = dense_slack(self.cost, dual)
-            return Verdict(float(np.linalg.eigvalsh(slack)[0]), EPSILON * float(np.linalg.norm(slack)))
+            return Eigenvalue(float(np.linalg.eigvalsh(slack)[0]), EPSILON * float(np.linalg.norm(slack)))
         pair, _ = self._recurrence(threshold, measured=measured)
         value = min(pair.value, self.evidence.curvature)
         if ask:
-            return Verdict(self._definiteness.bound_below(dual, value - pair.error))
+            return Eigenvalue(self._definiteness.bound_below(dual, value - pair.error))
         if pair.value - pair.error >= threshold:
             # no more than this was asked, and a recurrence that stops early has seen no more
-            return Verdict(threshold)
-        return Verdict(value, pair.error)
+            return Eigenvalue(threshold)
+        return Eigenvalue(value, pair.error)
 
     def smallest_vector(self, threshold: float) -> NDArray[np.float64]:
         """Its unit eigenvector."""
@@ -159,7 +159,7 @@ class PartCertificate:
         """Lanczos, as far as the threshold needs it."""
         known = self.evidence
         # a start near one eigenvector sees that one first: where others may be negative, every direction is due
-        likely = known.deficient and self.fresh
+        likely = known.deficient and self.from_random_start
         guess, confirmation = (known.vector, LIKELY) if likely else (None, DOUBTFUL)
         start = start_vector(self.order, self._generator, guess)
         krylov = Krylov(self.cost, known.dual, start, self._products.workers)

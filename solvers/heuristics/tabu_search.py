@@ -18,6 +18,7 @@ from solvers.heuristics.tabu_walk import Walk
 from solvers.problems.binary_form import BinaryForm, binary_form, frobenius_norm
 from solvers.problems.problem import Elliptope, Problem, as_points, as_problem
 from solvers.problems.solution import Certificate, Solution, relative_gap
+from solvers.stop import Stop, tell
 
 # Entries of A that one compiled call may touch, about: a few hundredths of a second between looks at the clock.
 _CHUNK = 5_000_000
@@ -101,12 +102,6 @@ def tabu_search(
     return search.result(problem, status)
 
 
-class _Stop(Exception):  # a request, not an error
-    def __init__(self, status: SearchEnd) -> None:
-        super().__init__(status.name)
-        self.status = status
-
-
 class _Search:
     """One search on its way: the pool, the walk, and the limits."""
 
@@ -151,7 +146,7 @@ class _Search:
                         value = min(self.elite.best_value, self.walk.best_value)
                         self._check(value, max_seconds, max_iterations, callback)
                 self.elite.add(self.elite.refine(self.walk.best))
-        except _Stop as stop:
+        except Stop as stop:
             status = stop.status
         except KeyboardInterrupt:
             status = SearchEnd.INTERRUPTED
@@ -197,17 +192,13 @@ class _Search:
         callback: Callable[[SearchMoment], None] | None,
     ) -> None:
         seconds = time.perf_counter() - self.started
-        if callback is not None:
-            try:
-                callback(SearchMoment(self.walk.steps, value, self.walks, seconds))
-            except StopIteration:
-                raise _Stop(SearchEnd.INTERRUPTED) from None
+        tell(callback, SearchMoment(self.walk.steps, value, self.walks, seconds), SearchEnd.INTERRUPTED)
         if value < self.target:
-            raise _Stop(SearchEnd.BOUND_MET)
+            raise Stop(SearchEnd.BOUND_MET)
         if max_iterations is not None and self.walk.steps >= max_iterations:
-            raise _Stop(SearchEnd.ITERATION_LIMIT)
+            raise Stop(SearchEnd.ITERATION_LIMIT)
         if seconds >= max_seconds:
-            raise _Stop(SearchEnd.TIME_LIMIT)
+            raise Stop(SearchEnd.TIME_LIMIT)
 
 
 def _target(form: BinaryForm, solution: Solution) -> float:

@@ -1,7 +1,7 @@
-"""Independent parts of a problem: connected components, each with its own method.
+"""Independent components of a problem, each with its own method.
 
-The cost matrix is block diagonal over the components of its graph, so factor and dual vector can be found part
-by part: rows of different parts never meet in the objective, and their bounds add up.
+The cost matrix is block diagonal over the components of its graph, so factor and dual vector can be found component
+by component: rows of different ones never meet in the objective, and their bounds add up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SPARSE_SHARE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Component:
     """Some rows of the problem, and the cost among them without its diagonal (an operator keeps it)."""
 
     rows: NDArray[np.intp]
@@ -58,23 +58,23 @@ def _without_diagonal(cost: sp.csr_array) -> sp.csr_array:
     return sp.csr_array((cost.data[keep], cost.indices[keep], starts), shape=cost.shape)
 
 
-def split_components(cost: Cost) -> list[Part]:
-    """Parts in ascending order of size; rows that meet no other row are left out.
+def split_components(cost: Cost) -> list[Component]:
+    """Components in ascending order of size; rows that meet no other row are left out.
 
-    Small components share one part; a dense matrix and an operator are one part.
+    Small ones are gathered in one; a dense matrix and an operator are one.
     """
     everything = np.arange(cost.shape[0])
     if not sp.issparse(cost):
-        return [Part(everything, cost)]
+        return [Component(everything, cost)]
     count, labels = connected_components(cost, directed=False)
     if count == 1:
-        return [Part(everything, cost)] if cost.nnz else []
+        return [Component(everything, cost)] if cost.nnz else []
     sizes = np.bincount(labels, minlength=count)
     groups = [np.flatnonzero(labels == label) for label in np.flatnonzero(sizes > SMALL_COMPONENT)]
     small = np.flatnonzero((sizes[labels] > 1) & (sizes[labels] <= SMALL_COMPONENT))
     if small.size:
         groups.append(small)
-    return [Part(rows, _closed_rows(cost, rows)) for rows in sorted(groups, key=len)]
+    return [Component(rows, _closed_rows(cost, rows)) for rows in sorted(groups, key=len)]
 
 
 def largest_component(cost: Cost) -> int:

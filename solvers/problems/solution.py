@@ -36,6 +36,10 @@ class Status(enum.Enum):
         return self.value
 
 
+# Where many problems are solved at once, a status is its place here.
+STATUSES = tuple(Status)
+
+
 class Iteration(NamedTuple):
     """One recorded moment of a run, for callbacks and plots; the gradient norm is nan where it was not needed."""
 

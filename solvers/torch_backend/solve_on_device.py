@@ -12,18 +12,17 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
+from solvers.burer_monteiro.finish import Found, finish
 from solvers.certificates.dual_bound import dense_cost
-from solvers.certificates.rigorous import prove
 from solvers.linalg.sphere import normalise
 from solvers.problems.problem import Problem
 from solvers.problems.scaling import binary_exponent, scale_by_power
-from solvers.problems.solution import Iteration, Solution, Status, relative_gap
+from solvers.problems.solution import Iteration, Solution
 from solvers.torch_backend.common.checks import checked_device
 from solvers.torch_backend.common.run_state import BatchMoment
-from solvers.torch_backend.dense.solution import BatchSolution
 from solvers.torch_backend.dense.solve_batch import solve_batch
 from solvers.torch_backend.sparse.cost import sparse_cost
-from solvers.torch_backend.sparse.solve_sparse import FINEST, solve_sparse
+from solvers.torch_backend.sparse.solve_sparse import FINEST, SLIP, solve_sparse
 
 # Sparse costs up to this order are solved as dense ones, larger ones by coloured sweeps.
 DENSE_ORDER = 2048
@@ -84,50 +83,27 @@ def solve_on_device(
         if callback is not None:
             callback(history[-1])
 
-    solved = solve_batch(
+    whole = solve_batch(
         torch.from_numpy(scaled)[None].to(place),
         start=torch.from_numpy(factor)[None].to(place),
         tol=target,
         max_iterations=max_iterations,
         max_seconds=max_seconds,
         callback=note,
-    )
-    return _solution(problem, solved, exponent, tol, rigorous, tuple(history))
-
-
-def _solution(
-    problem: Problem,
-    solved: BatchSolution,
-    exponent: int,
-    tol: float,
-    rigorous: bool,
-    history: tuple[Iteration, ...],
-) -> Solution:
-    """The same result in the problem's own terms: its scale, its constant, its diagonal, and a proof if asked."""
-    relaxation = problem.relaxation()
-    whole = solved.solution(0)
-    value, bound = whole.value, whole.lower_bound
-    if rigorous:
-        estimate = min((bound - float(whole.dual.sum())) / relaxation.size, 0.0)
-        bound = prove(relaxation, whole.dual, exponent, estimate)
-    gap = relative_gap(value, bound, float(np.linalg.norm(whole.problem.relaxation().cost)))
-    status = Status.CERTIFIED if gap <= tol else whole.status
-    if status is Status.CERTIFIED and not gap <= tol:
-        status = Status.NOT_CERTIFIED
-    lower_bound = math.ldexp(bound, exponent) + relaxation.constant
-    return Solution(
-        problem=problem,
-        factor=whole.factor * np.sqrt(relaxation.diagonal)[:, None],
-        value=math.ldexp(value, exponent) + relaxation.constant,
-        lower_bound=math.nextafter(lower_bound, -math.inf) if rigorous else lower_bound,
-        gap=gap,
-        dual=np.ldexp(whole.dual, exponent) / relaxation.diagonal,
-        certificate="rigorous" if rigorous else "estimate",
-        status=status,
+    ).solution(0)
+    found = Found(
+        factor=whole.factor,
+        dual=whole.dual,
+        value=whole.value,
+        bound=whole.lower_bound,
+        frobenius=float(np.linalg.norm(scaled)),
+        exponent=exponent,
+        reason=whole.status,
         iterations=whole.iterations,
         seconds=whole.seconds,
-        history=history,
+        history=tuple(history),
     )
+    return finish(problem, found, tol=tol, rigorous=rigorous)
 
 
 def _solve_sparse(
@@ -155,7 +131,8 @@ def _solve_sparse(
     unit = relaxation.unit().cost
     exponent = binary_exponent(unit)
     dtype = torch.float32 if target >= SINGLE_PRECISION else torch.float64
-    cost = sparse_cost(scale_by_power(unit, -exponent), device=device, dtype=dtype)
+    scaled = scale_by_power(unit, -exponent)
+    cost = sparse_cost(scaled, device=device, dtype=dtype)
     history: list[Iteration] = []
 
     def note(moment: Iteration) -> None:
@@ -176,46 +153,21 @@ def _solve_sparse(
         callback=note,
         generator=torch.Generator(device).manual_seed(0),
     )
-    return _in_the_problems_terms(problem, solved, unit, exponent, tol, rigorous, tuple(history))
-
-
-def _in_the_problems_terms(
-    problem: Problem,
-    solved: Solution,
-    unit: sp.csr_array,
-    exponent: int,
-    tol: float,
-    rigorous: bool,
-    history: tuple[Iteration, ...],
-) -> Solution:
-    """NumPy arrays, the problem's scale, constant and diagonal, and a proof if asked."""
-    relaxation = problem.relaxation()
-    factor = normalise(_numpy(solved.factor))
-    dual = _numpy(solved.dual)
-    value, bound = solved.value, solved.lower_bound
-    if rigorous:
-        estimate = min((bound - float(dual.sum())) / relaxation.size, 0.0)
-        bound = prove(relaxation, dual, exponent, estimate)
-    gap = max(relative_gap(value, bound, math.ldexp(float(np.linalg.norm(unit.data)), -exponent)), 0.0)
-    status = solved.status
-    if gap <= tol:
-        status = Status.CERTIFIED
-    elif status is Status.CERTIFIED:
-        status = Status.NOT_CERTIFIED
-    lower_bound = math.ldexp(bound, exponent) + relaxation.constant
-    return Solution(
-        problem=problem,
-        factor=factor * np.sqrt(relaxation.diagonal)[:, None],
-        value=math.ldexp(value, exponent) + relaxation.constant,
-        lower_bound=math.nextafter(lower_bound, -math.inf) if rigorous else lower_bound,
-        gap=gap,
-        dual=np.ldexp(dual, exponent) / relaxation.diagonal,
-        certificate="rigorous" if rigorous else "estimate",
-        status=status,
+    rows = normalise(_numpy(solved.factor))
+    found = Found(
+        factor=rows,
+        dual=_numpy(solved.dual),
+        # of these rows, which are of length one in float64
+        value=float(np.vdot(scaled @ rows, rows)),
+        bound=solved.lower_bound,
+        frobenius=float(np.linalg.norm(scaled.data)),
+        exponent=exponent,
+        reason=solved.status,
         iterations=solved.iterations,
         seconds=solved.seconds,
-        history=history,
+        history=tuple(history),
     )
+    return finish(problem, found, tol=tol, rigorous=rigorous, slip=SLIP[dtype])
 
 
 def _numpy(tensor: object) -> NDArray[np.float64]:

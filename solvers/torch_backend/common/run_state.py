@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from solvers.problems.solution import Status
-
-STATUSES = tuple(Status)
+from solvers.burer_monteiro.finish import judged_gap, judged_status
+from solvers.problems.solution import STATUSES, Status
+from solvers.stop import Stop, tell
 
 
 class BatchMoment(NamedTuple):
@@ -38,14 +38,6 @@ class Limits:
     max_iterations: int
     max_seconds: float | None
     callback: Callable[[BatchMoment], None] | None
-
-
-class Stop(Exception):  # a request, as StopIteration is, not an error
-    """Raised inside a run to end it with the best points so far."""
-
-    def __init__(self, status: Status) -> None:
-        super().__init__(status.name)
-        self.status = status
 
 
 class RunState:
@@ -124,6 +116,17 @@ class RunState:
         places = torch.where(done, STATUSES.index(Status.CERTIFIED), STATUSES.index(otherwise))
         self.status[which] = places.to(self.status.dtype)
 
+    def judged(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Bounds of the scaled problems, relative gaps and statuses, (B,) each, as every solve is judged."""
+        value, bound, scale = (tensor.cpu().numpy() for tensor in (self.value, self.bound, self.scale))
+        gaps = judged_gap(value, bound, scale)
+        status = judged_status(self.status.cpu().numpy(), gaps, self.limits.tol)
+        gap = torch.from_numpy(gaps).to(self.value.device)
+        # rounding may have lifted a bound above its value; what contradicts it is left to be seen
+        least = torch.where(gap.isnan(), self.bound, torch.minimum(self.bound, self.value))
+        failed = self.status == STATUSES.index(Status.FAILED)
+        return least.masked_fill(failed, -torch.inf), gap, torch.from_numpy(status).to(self.status)
+
     def heed_limits(self, sweeps: int) -> None:
         """Tell the callback.
 
@@ -135,11 +138,7 @@ class RunState:
         if self.limits.callback is not None:
             finished = int((self.status >= 0).sum())
             numbers = (self.value * self._unit, self.bound * self._unit)
-            try:
-                self.limits.callback(
-                    BatchMoment(sweeps, finished, self.status.shape[0], self.seconds, *numbers)
-                )
-            except StopIteration:
-                raise Stop(Status.INTERRUPTED) from None
+            moment = BatchMoment(sweeps, finished, self.status.shape[0], self.seconds, *numbers)
+            tell(self.limits.callback, moment, Status.INTERRUPTED)
         if self.expired:
             raise Stop(Status.TIME_LIMIT)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from solvers.problems.solution import Status
-from solvers.torch_backend.common.run_state import STATUSES, Limits, RunState, Stop
+from solvers.problems.solution import STATUSES, Status
+from solvers.stop import Stop
+from solvers.torch_backend.common.run_state import Limits, RunState
 from solvers.torch_backend.dense import certificate
 from solvers.torch_backend.dense.active_set import Group
 from solvers.torch_backend.dense.backends import Sweeper

@@ -12,8 +12,7 @@ from torch import Tensor
 from solvers import checks
 from solvers.linalg.sphere import normalise
 from solvers.problems.problem import BinaryQuadratic
-from solvers.problems.solution import Solution, Status
-from solvers.torch_backend.common.run_state import STATUSES
+from solvers.problems.solution import STATUSES, Solution, Status
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from solvers import checks
-from solvers.problems.solution import Status
 from solvers.torch_backend.common.checks import checked_generator, checked_width, companion, real_tensor
 from solvers.torch_backend.common.memory import working_on
-from solvers.torch_backend.common.run_state import STATUSES, BatchMoment, Limits
+from solvers.torch_backend.common.run_state import BatchMoment, Limits
 from solvers.torch_backend.dense.backends import choose_sweeper
 from solvers.torch_backend.dense.batch_solver import BatchRun
 from solvers.torch_backend.dense.costs import BatchCosts
@@ -118,17 +117,14 @@ def solve_batch(
 
 def _solution(run: BatchRun, costs: Tensor, linear: Tensor | None) -> BatchSolution:
     scale = run.costs.scale
-    failed = run.status == STATUSES.index(Status.FAILED)
-    value, bound = run.value, torch.minimum(run.bound, run.value)
-    relative = run.scale
-    gap = torch.where(relative > 0.0, (value - bound) / relative, 0.0)
+    bound, gap, status = run.judged()
     with torch.enable_grad():
-        result = differentiable_value(value * scale, run.factors, costs, linear)
+        value = differentiable_value(run.value * scale, run.factors, costs, linear)
     return BatchSolution(
-        value=result,
-        lower_bound=bound.masked_fill(failed, -torch.inf) * scale,
-        gap=gap.masked_fill(failed, torch.nan),
-        status=run.status,
+        value=value,
+        lower_bound=bound * scale,
+        gap=gap,
+        status=status,
         factor=run.factors,
         dual=run.dual * scale[:, None],
         iterations=run.iterations,

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from solvers.methods.over_relaxation import DELAY
 from solvers.problems.solution import Status
-from solvers.torch_backend.common.run_state import Limits, RunState, Stop
+from solvers.stop import Stop
+from solvers.torch_backend.common.run_state import Limits, RunState
 from solvers.torch_backend.dense import certificate as batch_certificate
 from solvers.torch_backend.dense.active_set import IDLE_SHARE
 from solvers.torch_backend.dense.batch_solver import BLOCK, CONVERGED

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from solvers import checks
-from solvers.problems.solution import Status
+from solvers.problems.solution import STATUSES, Status
 from solvers.torch_backend.common.checks import checked_generator, checked_width, companion, real_tensor
 from solvers.torch_backend.common.memory import working_on
-from solvers.torch_backend.common.run_state import STATUSES, BatchMoment, Limits
+from solvers.torch_backend.common.run_state import BatchMoment, Limits
 from solvers.torch_backend.shared.certificate import PIECE_ENTRIES
 from solvers.torch_backend.shared.costs import SharedCosts
 from solvers.torch_backend.shared.shared_solver import SharedRun
@@ -148,14 +148,13 @@ def solve_shared(
 
 
 def _solution(run: SharedRun) -> SharedSolution:
-    failed = run.status == STATUSES.index(Status.FAILED)
-    bound = torch.minimum(run.bound, run.value)
-    gap = torch.where(run.scale > 0.0, (run.value - bound) / run.scale, 0.0)
+    bound, gap, status = run.judged()
+    failed = status == STATUSES.index(Status.FAILED)
     return SharedSolution(
         value=run.value.masked_fill(failed, torch.nan) * run.costs.scale,
-        lower_bound=bound.masked_fill(failed, -torch.inf) * run.costs.scale,
-        gap=gap.masked_fill(failed, torch.nan),
-        status=run.status,
+        lower_bound=bound * run.costs.scale,
+        gap=gap,
+        status=status,
         factor=run.factors.transpose(0, 1),
         dual=run.dual * run.costs.scale,
         iterations=run.iterations,

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from solvers import checks
-from solvers.burer_monteiro.monitor import Run, Stop
+from solvers.burer_monteiro.finish import judged_gap, judged_status
+from solvers.burer_monteiro.monitor import Monitor
 from solvers.linalg.rank import start_rank, widest_rank
-from solvers.problems.solution import Iteration, Solution, Status, relative_gap
+from solvers.problems.solution import STATUSES, Iteration, Solution, Status
+from solvers.stop import Stop
 from solvers.torch_backend.common.checks import checked_generator, companion
 from solvers.torch_backend.common.memory import working_on
 from solvers.torch_backend.sparse.colouring import coloured
@@ -102,9 +104,7 @@ def solve_sparse(
     check_room(needed, cost.device)
     advice = "lower rank, or use float32 values and 32-bit pointers"
     with torch.no_grad(), working_on(needed, cost.device, advice):
-        solve = _Solve(cost, rank, start, tol, generator)
-        status = solve.run(max_iterations, max_seconds, callback)
-        return solve.solution(status)
+        return _Solve(cost, rank, start, tol, generator).solve(max_iterations, max_seconds, callback)
 
 
 class _Solve:
@@ -128,14 +128,13 @@ class _Solve:
         widest = max(rank, widest_rank(active))
         self.solver = SparseSolver(self.layout, factor, generator, widest)
 
-    def run(
+    def solve(
         self, max_iterations: int, max_seconds: float | None, callback: Callable[[Iteration], None] | None
-    ) -> Status:
+    ) -> Solution:
         # colouring has had its share of the time already
         remaining = None if max_seconds is None else max(max_seconds - self.seconds, 0.0)
-        self.state = Run(
-            [self.solver.value],
-            [self.solver.bound],
+        monitor = Monitor(
+            [self.solver],
             shift=self.shift,
             constant=self.cost.constant,
             exponent=self.layout.exponent,
@@ -144,27 +143,23 @@ class _Solve:
             max_seconds=remaining,
             callback=callback,
         )
+        reason = Status.STALLED
         try:
-            self.solver.solve(self.state, self.tol)
+            self.solver.solve(monitor, self.tol)
         except (Stop, KeyboardInterrupt) as stop:
-            self.solver.settle(self.state)
+            self.solver.finalise_bound()
             reason = stop.status if isinstance(stop, Stop) else Status.INTERRUPTED
-            return Status.CERTIFIED if self.gap() <= self.tol else reason
-        return Status.CERTIFIED if self.gap() <= self.tol else Status.STALLED
+        return self._solution(monitor, reason)
 
     @property
     def seconds(self) -> float:
         """Wall-clock time since the start."""
         return time.perf_counter() - self.started
 
-    def gap(self) -> float:
-        """Relative gap of the whole problem; NaN where the bound passes the value by more than rounding."""
-        value, bound = self.solver.value + self.shift, self.solver.bound + self.shift
-        gap = relative_gap(value, bound, self.frobenius)
-        return max(gap, 0.0) if gap > -SLIP[self.cost.dtype] else math.nan
-
-    def solution(self, status: Status) -> Solution:
+    def _solution(self, monitor: Monitor, reason: Status) -> Solution:
         rows, active, exponent = self.layout.rows, self.layout.order, self.layout.exponent
+        gap = float(judged_gap(monitor.value, monitor.bound, monitor.scale, SLIP[self.cost.dtype]))
+        status = judged_status(STATUSES.index(Status.CERTIFIED if gap <= self.tol else reason), gap, self.tol)
         dual = torch.zeros(self.cost.order, dtype=torch.float64, device=self.cost.device)
         dual[rows[:active]] = self.solver.dual.double()
         dual.mul_(2.0**exponent)
@@ -177,14 +172,14 @@ class _Solve:
         }
         return Solution(
             **tensors,
-            value=math.ldexp(self.solver.value + self.shift, exponent) + self.cost.constant,
-            lower_bound=math.ldexp(self.solver.bound + self.shift, exponent) + self.cost.constant,
-            gap=self.gap(),
+            value=math.ldexp(monitor.value, exponent) + self.cost.constant,
+            lower_bound=math.ldexp(monitor.bound, exponent) + self.cost.constant,
+            gap=gap,
             certificate="estimate",
-            status=status,
-            iterations=self.state.iterations,
+            status=STATUSES[int(status)],
+            iterations=monitor.iterations,
             seconds=self.seconds,
-            history=tuple(self.state.history),
+            history=tuple(monitor.history),
         )
 
 
