@@ -68,7 +68,8 @@ def low_rank(
         For the start point and the Lanczos vectors.
     workers : int, optional
         Threads for a sparse component of 50,000 rows or more; the result does not depend on their number.  They
-        call the linear algebra library, whose own threads are then better limited to one (``OPENBLAS_NUM_THREADS=1``).
+        call the linear algebra library, whose own threads are then better limited to one
+        (``OPENBLAS_NUM_THREADS=1``).
     device : str or torch.device, optional
         Solve on torch tensors there, such as "cuda" or "cpu", by the methods of
         `solvers.torch_backend`; operators are refused.  By default NumPy and compiled loops on the processor.

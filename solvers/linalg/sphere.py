@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 Factor = NDArray[np.float64]
 
+# Rows longer than this, and shorter than its inverse, have squares that float64 holds to all its digits.
+SAFE = 1e-120
+
 
 def random_rows(rows: int, rank: int, rng: np.random.Generator) -> Factor:
     """Unit rows drawn uniformly from the sphere, shape (rows, rank)."""
@@ -21,7 +24,7 @@ def random_rows(rows: int, rank: int, rng: np.random.Generator) -> Factor:
 
 
 def normalise(rows: Factor) -> Factor:
-    """Divide each row by its length; a zero row has no projection.
+    """Each row divided by its length, whatever that is; a zero row has no projection.
 
     Raises
     ------
@@ -30,12 +33,19 @@ def normalise(rows: Factor) -> Factor:
 
     Examples
     --------
-    >>> normalise(np.array([[3.0, 4.0]]))
-    array([[0.6, 0.8]])
+    >>> normalise(np.array([[3.0, 4.0], [3e-200, 4e-200]]))
+    array([[0.6, 0.8],
+           [0.6, 0.8]])
     """
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    if not np.all(lengths > 0):
-        raise ValueError(f"rows must not be zero; row {int(np.argmin(lengths))} is")
+    with np.errstate(over="ignore"):
+        lengths = np.sqrt(row_products(rows, rows))
+    if not np.all((lengths > SAFE) & (lengths < 1.0 / SAFE)):
+        # squares may have left the range of float64: entries near one first, by powers of two, which round nothing
+        largest = np.abs(rows).max(axis=1, initial=0.0)
+        if not np.all(largest > 0):
+            raise ValueError(f"rows must not be zero; row {int(np.argmin(largest))} is")
+        rows = np.ldexp(rows, -np.frexp(largest)[1][:, None])
+        lengths = np.sqrt(row_products(rows, rows))
     return rows / lengths[:, None]
 
 

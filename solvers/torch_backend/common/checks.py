@@ -61,6 +61,27 @@ def companion(name: str, values: Any, shape: tuple[int, ...], other: Tensor, oth
     return tensor
 
 
+def unit_rows(name: str, rows: Tensor) -> Tensor:
+    """Rows along the last dimension divided by their lengths, however large or small those are.
+
+    Raises
+    ------
+    ValueError
+        If a row is zero, or not finite.
+
+    Examples
+    --------
+    >>> unit_rows("start", torch.tensor([[3e-30, 4e-30]]))
+    tensor([[0.6000, 0.8000]])
+    """
+    largest = rows.abs().amax(dim=-1, keepdim=True)
+    if not bool(((largest > 0) & torch.isfinite(largest)).all()):
+        raise ValueError(f"{name} must hold finite rows, none of them zero")
+    # the squares of entries near one neither overflow nor vanish
+    near_one = rows / largest
+    return near_one / torch.linalg.vector_norm(near_one, dim=-1, keepdim=True)
+
+
 def checked_device(name: str, device: Any) -> torch.device:
     """Return the device, if torch can use it here.
 

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from solvers import checks
-from solvers.torch_backend.common.checks import checked_generator, checked_width, companion, real_tensor
+from solvers.torch_backend.common.checks import (
+    checked_generator,
+    checked_width,
+    companion,
+    real_tensor,
+    unit_rows,
+)
 from solvers.torch_backend.common.memory import working_on
 from solvers.torch_backend.common.run_state import BatchMoment, Limits
 from solvers.torch_backend.dense.backends import choose_sweeper
@@ -152,12 +158,8 @@ def _start_factors(
     generator = checked_generator("generator", generator, costs.device)
     if start is None:
         rows = torch.randn(shape, dtype=costs.dtype, device=costs.device, generator=generator)
-    else:
-        rows = companion("start", start, shape, costs, "costs").detach()
-    lengths = torch.linalg.vector_norm(rows, dim=2, keepdim=True)
-    if not bool(((lengths > 0) & torch.isfinite(lengths)).all()):
-        raise ValueError("start must hold finite rows, none of them zero")
-    return rows / lengths
+        return rows / torch.linalg.vector_norm(rows, dim=2, keepdim=True)
+    return unit_rows("start", companion("start", start, shape, costs, "costs").detach())
 
 
 def _piece_bytes(kernel: str, count: int, order: int) -> float:

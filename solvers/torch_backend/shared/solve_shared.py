@@ -11,7 +11,13 @@ from torch import Tensor
 
 from solvers import checks
 from solvers.problems.solution import STATUSES, Status
-from solvers.torch_backend.common.checks import checked_generator, checked_width, companion, real_tensor
+from solvers.torch_backend.common.checks import (
+    checked_generator,
+    checked_width,
+    companion,
+    real_tensor,
+    unit_rows,
+)
 from solvers.torch_backend.common.memory import working_on
 from solvers.torch_backend.common.run_state import BatchMoment, Limits
 from solvers.torch_backend.shared.certificate import PIECE_ENTRIES
@@ -187,17 +193,12 @@ def _start_factors(
     count, order, width = shape
     if start is None:
         rows = torch.randn(order, count, width, device=linear.device, generator=generator)
-    else:
-        if tuple(start.shape) != shape or start.device != linear.device:
-            raise ValueError(
-                f"start must have shape {shape} on {linear.device}; "
-                f"found {tuple(start.shape)} on {start.device}"
-            )
-        rows = start.detach().float().transpose(0, 1).contiguous()
-    lengths = torch.linalg.vector_norm(rows, dim=2, keepdim=True)
-    if not bool(((lengths > 0) & torch.isfinite(lengths)).all()):
-        raise ValueError("start must hold finite rows, none of them zero")
-    return rows / lengths
+        return rows / torch.linalg.vector_norm(rows, dim=2, keepdim=True)
+    if tuple(start.shape) != shape or start.device != linear.device:
+        raise ValueError(
+            f"start must have shape {shape} on {linear.device}; found {tuple(start.shape)} on {start.device}"
+        )
+    return unit_rows("start", start.detach()).float().transpose(0, 1).contiguous()
 
 
 def _early_dtype(device: torch.device) -> torch.dtype | None:

@@ -16,11 +16,11 @@ from solvers.burer_monteiro.monitor import Monitor
 from solvers.linalg.rank import start_rank, widest_rank
 from solvers.problems.solution import STATUSES, Iteration, Solution, Status
 from solvers.stop import Stop
-from solvers.torch_backend.common.checks import checked_generator, companion
+from solvers.torch_backend.common.checks import checked_generator, companion, unit_rows
 from solvers.torch_backend.common.memory import working_on
 from solvers.torch_backend.sparse.colouring import coloured
 from solvers.torch_backend.sparse.cost import SparseCost
-from solvers.torch_backend.sparse.factor import in_original_order, normalise_, random_factor
+from solvers.torch_backend.sparse.factor import in_original_order, random_factor
 from solvers.torch_backend.sparse.memory import bytes_needed, check_room
 from solvers.torch_backend.sparse.sparse_solver import SparseSolver
 
@@ -123,8 +123,7 @@ class _Solve:
         if start is None:
             factor = random_factor(active, rank, dtype=cost.dtype, device=cost.device, generator=generator)
         else:
-            factor = start.detach()[self.layout.rows[:active]].contiguous()
-            normalise_(factor)
+            factor = unit_rows("start", start.detach()[self.layout.rows[:active]])
         widest = max(rank, widest_rank(active))
         self.solver = SparseSolver(self.layout, factor, generator, widest)
 
