@@ -1,0 +1,77 @@
+"""Signs of floats as bits, 32 channels a word, channels last; borders, and pools of bits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from solvers.kernels.compile import kernel
+from vispa.deploy.kernels.finish import negative_bits
+
+
+@kernel()
+def pack_channels_last(values, bits):
+    """Fill bits (rows, words) from values (rows, channels): bit 1 for what is not >= 0, zeros after the last."""
+    rows, channels = values.shape
+    whole = channels // 32
+    flat = values.reshape(-1)
+    for row in range(rows):
+        for word in range(whole):
+            bits[row, word] = negative_bits(flat, row * channels + 32 * word)
+        if whole < bits.shape[1]:
+            last = np.uint32(0)
+            for channel in range(32 * whole, channels):
+                if not values[row, channel] >= 0.0:
+                    last |= np.uint32(1) << np.uint32(channel - 32 * whole)
+            bits[row, whole] = last
+
+
+@kernel()
+def pack_channels_first(values, bits):
+    """Fill bits (images, pixels, words) from values (images, channels, pixels)."""
+    images, channels, pixels = values.shape
+    line = np.empty(pixels, np.uint32)
+    for image in range(images):
+        for word in range(bits.shape[2]):
+            line[:] = np.uint32(0)
+            for channel in range(32 * word, min(32 * word + 32, channels)):
+                bit = np.uint32(1) << np.uint32(channel - 32 * word)
+                own = values[image, channel]
+                for pixel in range(pixels):
+                    line[pixel] |= np.uint32(0) if own[pixel] >= 0.0 else bit
+            for pixel in range(pixels):
+                bits[image, pixel, word] = line[pixel]
+
+
+@kernel()
+def surround(bits, above, left, padded):
+    """Copy bits (images, height, width, words) into the middle of padded, whose border is 0: signs of +1."""
+    images, height, width, words = bits.shape
+    for image in range(images):
+        for y in range(padded.shape[1]):
+            row = padded[image, y].reshape(-1)
+            if y < above or y >= above + height:
+                row[:] = 0
+                continue
+            row[: left * words] = 0
+            row[left * words : (left + width) * words] = bits[image, y - above].reshape(-1)
+            row[(left + width) * words :] = 0
+
+
+@kernel()
+def pool(bits, size, stride, before, flips, pooled):
+    """Fill pooled (images, height, width, words) with maxima of signs: negative where all in a window are.
+
+    size, stride and before (padding, which is no sign) are pairs. Channels in flips are negated before and after.
+    """
+    images, height, width, words = bits.shape
+    for image in range(images):
+        for y in range(pooled.shape[1]):
+            top = y * stride[0] - before[0]
+            for x in range(pooled.shape[2]):
+                left = x * stride[1] - before[1]
+                for word in range(words):
+                    found = np.uint32(0xFFFFFFFF)
+                    for row in range(max(top, 0), min(top + size[0], height)):
+                        for column in range(max(left, 0), min(left + size[1], width)):
+                            found &= bits[image, row, column, word] ^ flips[word]
+                    pooled[image, y, x, word] = found ^ flips[word]

@@ -1,0 +1,343 @@
+"""Packed layers: plain torch modules for evaluation, whose weights take one bit each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vispa.deploy import operators as _operators  # noqa: F401  defines torch.ops.vispa
+from vispa.deploy.epilogue import Epilogue
+from vispa.deploy.geometry import Window
+from vispa.deploy.layout import NIBBLES, checked_kernel, signs_of, table_of, words_of
+from vispa.deploy.signs import split_rows
+from vispa.deploy.thresholds import limits_of, turning_sums
+from vispa.nn.weights.layout import Layout
+
+__all__ = ["PackSigns", "PackedConv1d", "PackedConv2d", "PackedLinear", "PoolBits"]
+
+OUTPUTS = ("floats", "bits", "both")
+
+
+class PackSigns(nn.Module):
+    """The signs of a float tensor as bits: int32 (images, height, width, words), or (rows, words); 1 is negative.
+
+    Zero and -0.0 are +1. A NaN, for which a bit has no room, is -1.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the bits."""
+        bits: Tensor = torch.ops.vispa.pack_signs(inputs)
+        return bits
+
+
+class PoolBits(nn.Module):
+    """Maxima of signs that are bits, as `torch.nn.MaxPool2d` takes them of floats."""
+
+    def __init__(self, pool: nn.MaxPool2d, flips: Tensor) -> None:
+        super().__init__()
+        stride = pool.kernel_size if pool.stride is None else pool.stride
+        self.window = [*_pair(pool.kernel_size), *_pair(stride), *_pair(pool.padding)]
+        self.ceil_mode = pool.ceil_mode
+        self.register_buffer("flips", flips)
+
+    def forward(self, bits: Tensor) -> Tensor:
+        """Return the pooled bits."""
+        pooled: Tensor = torch.ops.vispa.pool_bits(bits, self.flips, self.window, self.ceil_mode)
+        return pooled
+
+
+class _Packed(nn.Module):
+    """Signs, window and epilogue of a layer; the public classes say what their inputs look like."""
+
+    words: Tensor
+    bases: Tensor
+    numbers: Tensor
+
+    def __init__(
+        self,
+        negative: NDArray[np.bool_],
+        window: Window,
+        epilogue: Epilogue,
+        *,
+        outputs: str = "floats",
+        kernel: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.channels, self.taps, self.inputs = negative.shape
+        self.window, self.outputs, self.kernel = window, outputs, checked_kernel(kernel)
+        if window.groups > 1 and (self.inputs % 32 or self.channels // window.groups % 32):
+            raise ValueError(
+                "groups must have multiples of 32 input and output channels to be packed; found "
+                f"{self.inputs} and {self.channels // window.groups}"
+            )
+        words = words_of(negative, window.groups)
+        self.register_buffer("words", table_of(words) if self.kernel == "table" else words)
+        bases = _bases(negative, window, words.shape[0] * 32)
+        numbers, self.steps = epilogue.numbers()
+        if outputs == "bits":
+            turn = turning_sums(epilogue, self.taps * self.inputs)
+            if turn is None or epilogue.residual:
+                raise ValueError(
+                    "outputs must be 'floats' or 'both': a sign here has no threshold of the sum"
+                )
+            limits, flips = limits_of(turn, bases)
+            self.register_buffer("limits", torch.from_numpy(limits))
+            self.register_buffer("flips", torch.from_numpy(flips.view(np.int32)))
+        else:
+            self.register_buffer("bases", torch.from_numpy(bases))
+            self.register_buffer("numbers", torch.from_numpy(numbers))
+        self._epilogue = epilogue
+        self.eval()
+
+    def signs(self) -> Tensor:
+        """The weight as floats of +1 and -1, (channels, inputs of a group, taps)."""
+        words = (
+            self.words
+            if self.kernel != "table"
+            else _words_of_table(self.words, self.taps * -(-self.inputs // 32))
+        )
+        negative = signs_of(words, self.channels, self.taps, self.inputs)
+        return torch.from_numpy(np.ascontiguousarray(1.0 - 2.0 * negative.transpose(0, 2, 1))).float()
+
+    def sums(self, bits: Tensor) -> Tensor:
+        """The numbers of differing signs of every output, int32, before anything else happens to them."""
+        counted: Tensor = torch.ops.vispa.packed_sums(
+            bits, self.words, self.channels, self.window.flat(), self.kernel
+        )
+        return counted
+
+    def _run(self, bits: Tensor, residual: Tensor | None) -> Any:
+        window = self.window.flat()
+        if self.outputs == "bits":
+            return torch.ops.vispa.packed_to_bits(
+                bits, self.words, self.limits, self.flips, window, self.kernel
+            )
+        operator = (
+            torch.ops.vispa.packed_to_both if self.outputs == "both" else torch.ops.vispa.packed_to_floats
+        )
+        return operator(
+            bits,
+            self.words,
+            self.bases,
+            self.numbers,
+            self.steps,
+            residual,
+            self.channels,
+            window,
+            self.kernel,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        window = self.window
+        return (
+            f"{self.inputs * window.groups}, {self.channels}, kernel_size={window.kernel}, stride={window.stride}, "
+            f"groups={window.groups}, outputs={self.outputs}, kernel={self.kernel}"
+        )
+
+
+class PackedConv2d(_Packed):
+    """A convolution of signs by signs, and what follows it, in packed bits.
+
+    Equal to ``activation(norm(alpha * conv(sgn x, sgn w) + bias) + residual)`` as torch computes it in float32, bit
+    for bit: the sums are integers, and the operations after them are torch's own, in torch's order.
+
+    Parameters
+    ----------
+    layer : Conv2d
+        Every output channel of its weight has one absolute value.
+    one_padding : sequence of int, default ()
+        Entries of +1 around the image, before the layer's own padding by zeros.
+    norm, activation : Module, optional
+        BatchNorm2d by running statistics; Hardtanh, ReLU, ReLU6 or PReLU.
+    residual : bool, default False
+        Whether :meth:`forward` adds a second tensor before the activation.
+    outputs : {"floats", "bits", "both"}
+        What comes out: floats (images, channels, height, width), their signs as bits, or the pair.
+    kernel : {"auto", "vector", "table", "portable"}
+        Compiled loop: see :func:`vispa.pack`.
+
+    Raises
+    ------
+    ValueError
+        If the weight is not binary, not float32, or padded otherwise than by zeros; if a group has channels in
+        other numbers than multiples of 32; or if bits are wanted where a sign has no threshold.
+
+    Examples
+    --------
+    >>> import torch, vispa
+    >>> layer = vispa.harden(vispa.binarize(torch.nn.Conv2d(8, 4, 3, padding=1), keep=()))
+    >>> packed, inputs = PackedConv2d(layer), torch.randn(2, 8, 5, 5).sign()
+    >>> torch.allclose(packed(inputs), layer(inputs), atol=1e-5)
+    True
+    """
+
+    def __init__(
+        self,
+        layer: nn.Conv2d,
+        *,
+        one_padding: tuple[int, ...] = (),
+        norm: nn.Module | None = None,
+        residual: bool = False,
+        activation: nn.Module | None = None,
+        outputs: str = "floats",
+        kernel: str = "auto",
+    ) -> None:
+        negative, scale = _binary(layer)
+        window = Window(
+            _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.dilation), _zeros(layer),
+            _ones(one_padding, 2), layer.groups,
+        )  # fmt: skip
+        epilogue = Epilogue(scale, _detached(layer.bias), norm, residual, activation)
+        super().__init__(negative, window, epilogue, outputs=outputs, kernel=kernel)
+
+    def forward(self, inputs: Tensor, residual: Tensor | None = None) -> Any:
+        """Return the outputs of floats, whose signs are taken, or of bits."""
+        bits = torch.ops.vispa.pack_signs(inputs) if inputs.is_floating_point() else inputs
+        return self._run(bits, residual)
+
+    def reference(self, inputs: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Return what torch makes of floats in the same layer: the twin that tests compare with."""
+        weight = self.signs().unflatten(2, self.window.kernel)
+        above, below, left, right = self.window.ones
+        signs = functional.pad(_sign(inputs), (left, right, above, below), value=1.0)
+        above, below, left, right = self.window.zeros
+        signs = functional.pad(signs, (left, right, above, below))
+        window = self.window
+        sums = functional.conv2d(signs, weight, None, window.stride, 0, window.dilation, window.groups)
+        return self._epilogue(sums, residual)
+
+
+class PackedConv1d(_Packed):
+    """A convolution over one axis, as :class:`PackedConv2d` over two."""
+
+    def __init__(self, layer: nn.Conv1d, *, one_padding: tuple[int, ...] = (), **options: Any) -> None:
+        negative, scale = _binary(layer)
+        window = Window(
+            (1, layer.kernel_size[0]), (1, layer.stride[0]), (1, layer.dilation[0]), _zeros(layer),
+            _ones(one_padding, 1), layer.groups,
+        )  # fmt: skip
+        norm, activation = options.pop("norm", None), options.pop("activation", None)
+        epilogue = Epilogue(scale, _detached(layer.bias), norm, False, activation)
+        super().__init__(negative, window, epilogue, **options)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return floats (images, channels, length) of floats, whose signs are taken."""
+        outputs: Tensor = self._run(torch.ops.vispa.pack_signs(inputs.unsqueeze(2)), None)
+        return outputs.squeeze(2)
+
+    def reference(self, inputs: Tensor) -> Tensor:
+        """Return what torch makes of floats in the same layer."""
+        window = self.window
+        signs = functional.pad(_sign(inputs), window.ones[2:], value=1.0)
+        signs = functional.pad(signs, window.zeros[2:])
+        sums = functional.conv1d(
+            signs, self.signs(), None, window.stride[1], 0, window.dilation[1], window.groups
+        )
+        return self._epilogue(sums)
+
+
+class PackedLinear(_Packed):
+    """A linear layer of signs by signs, and what follows it: rows of floats or bits to rows of floats or bits."""
+
+    def __init__(
+        self,
+        layer: nn.Linear,
+        *,
+        norm: nn.Module | None = None,
+        activation: nn.Module | None = None,
+        outputs: str = "floats",
+        kernel: str = "auto",
+    ) -> None:
+        negative, scale = _binary(layer)
+        epilogue = Epilogue(scale, _detached(layer.bias), norm, False, activation)
+        # tables are shared by eight rows, of which there is often one
+        words = "portable" if checked_kernel(kernel) == "table" else kernel
+        super().__init__(negative, Window(), epilogue, outputs=outputs, kernel=words)
+
+    def forward(self, inputs: Tensor) -> Any:
+        """Return floats (..., channels) of floats, whose signs are taken; rows of bits of rows."""
+        shape = inputs.shape[:-1]
+        if inputs.is_floating_point():
+            inputs = torch.ops.vispa.pack_signs(inputs.reshape(-1, inputs.shape[-1]))
+        found = self._run(inputs[None, None], None)
+        if self.outputs == "bits":
+            return found[0, 0]
+        if self.outputs == "both":
+            return self._rows(found[0], shape), found[1][0, 0]
+        return self._rows(found, shape)
+
+    def _rows(self, image: Tensor, shape: torch.Size) -> Tensor:
+        return image.permute(0, 2, 3, 1).reshape(*shape, self.channels)
+
+    def reference(self, inputs: Tensor) -> Tensor:
+        """Return what torch makes of floats in the same layer."""
+        sums = functional.linear(_sign(inputs), self.signs()[:, :, 0])
+        return self._epilogue(sums.reshape(-1, self.channels)).reshape(sums.shape)
+
+
+def _sign(inputs: Tensor) -> Tensor:
+    return (inputs >= 0).to(inputs.dtype) * 2 - 1
+
+
+def _binary(layer: nn.Linear | nn.Conv1d | nn.Conv2d) -> tuple[NDArray[np.bool_], Tensor]:
+    """Signs (channels, taps, inputs) and scales of a layer that can be packed."""
+    rows = split_rows(layer.weight, Layout(tuple(layer.weight.shape)))
+    if rows is None:
+        raise ValueError(
+            "layer must have one absolute value in every output channel to be packed; pass a binarized or "
+            "hardened model"
+        )
+    if layer.weight.dtype != torch.float32:
+        raise ValueError(f"layer must be float32 to be packed; found {layer.weight.dtype}")
+    if getattr(layer, "padding_mode", "zeros") != "zeros":
+        raise ValueError(f"padding_mode must be 'zeros' to be packed; found {layer.padding_mode!r}")
+    shaped = rows.negative.reshape(len(rows.scale), layer.weight.shape[1], -1)
+    return shaped.transpose(1, 2).contiguous().numpy(), rows.scale
+
+
+def _bases(negative: NDArray[np.bool_], window: Window, channels: int) -> NDArray[np.int32]:
+    """Sums of all products where no sign differs, less those of taps on zeros: (classes, filled up channels)."""
+    of_taps = negative.shape[2] - 2 * negative.sum(axis=2, dtype=np.int64)
+    outside = ~window.inside()
+    bases = np.zeros((len(outside), channels), dtype=np.int32)
+    bases[:, : len(of_taps)] = negative[0].size - outside.astype(np.int64) @ of_taps.T
+    return bases
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[-1]))
+
+
+def _zeros(layer: nn.Conv1d | nn.Conv2d) -> tuple[int, int, int, int]:
+    """Padding above, below, left and right, which torch keeps from the last axis on, "same" included."""
+    sizes = [0, 0, 0, 0]
+    found = list(layer._reversed_padding_repeated_twice)
+    sizes[4 - len(found) :] = found[2:] + found[:2]
+    return tuple(sizes)  # type: ignore[return-value]
+
+
+def _ones(padding: tuple[int, ...], axes: int) -> tuple[int, int, int, int]:
+    """One-padding of the last axes, as SignActivation has it, on both sides of two axes."""
+    if len(padding) > axes:
+        raise ValueError(f"one_padding must be of the {axes} axes of an image; found {padding}")
+    down, across = (0, 0, *padding)[-2:]
+    return down, down, across, across
+
+
+def _detached(values: Tensor | None) -> Tensor | None:
+    return None if values is None else values.detach()
+
+
+def _words_of_table(table: Tensor, count: int) -> Tensor:
+    """The words (blocks, words, 32) that `layout.table_of` made nibbles of."""
+    nibbles = table.numpy()[:, : 8 * count].astype(np.uint32)
+    words = np.zeros((len(nibbles), count, 32), dtype=np.uint32)
+    for place, shift in enumerate(NIBBLES):
+        words |= nibbles[:, place::8] << np.uint32(shift)
+    return torch.from_numpy(words.view(np.int32))
