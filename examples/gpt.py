@@ -21,6 +21,7 @@ class Block(nn.Module):
         self.down = nn.Linear(4 * width, width)
 
     def forward(self, stream: Tensor) -> Tensor:
+        """The stream after both."""
         batch, length, width = stream.shape
         projected = self.query_key_value(self.attention_norm(stream))
         query, key, value = (
@@ -53,6 +54,7 @@ class GPT(nn.Module):
                 nn.init.normal_(last.weight, std=0.02 / (2 * depth) ** 0.5)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Logits at every place, each from the characters up to it."""
         places = torch.arange(tokens.shape[1], device=tokens.device)
         stream = self.embedding(tokens) + self.position(places)
         return self.head(self.norm(self.blocks(stream)))
