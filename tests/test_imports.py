@@ -50,7 +50,13 @@ LAZY = {
     },
 }
 # What is compiled when it is imported, and therefore imported where it is used.
-COMPILED = ("solvers/kernels", "triton_kernels", "vispa/nn/weights/kernels", "vispa/deploy/kernels")
+COMPILED = (
+    "solvers/kernels",
+    "triton_kernels",
+    "vispa/nn/weights/kernels",
+    "vispa/deploy/kernels",
+    "vispa/quantization/kernels",
+)
 SOURCES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
 # The rooms of `solvers`, the lowest first: each may import from those above it in this list, and from itself.
 FLOORS = (

@@ -34,6 +34,7 @@ _HOME = {
     "load_packed": "vispa.deploy.files",
     "save_packed": "vispa.deploy.files",
     "minimize_by_sdp": "vispa.inference.by_sdp",
+    "binary_layer": "vispa.quantization.binary_layer",
     "SignActivation": "vispa.nn",
     "accuracies": "vispa.nn",
     "attach": "vispa.nn",

@@ -1,0 +1,104 @@
+"""The semidefinite relaxation of a layer's row: signs rounded from it, and bounds on what any signs can reach.
+
+At fixed scales D the error of signs s is s^T D A D s - 2 (D a)^T s + E, a quadratic whose relaxation bounds it at
+these scales (claim L2).  Over all scales too, one a row, the error is at least E - t wherever
+v(t) = max <a a^T - t A, Y> over the elliptope is not positive (claim L3): its root is found by Dinkelbach's steps
+t <- <a a^T, Y> / <A, Y>.  Every relaxation is solved by `solvers.methods.interior_point`, whose multipliers prove
+the bound but for rounding, which is subtracted.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers.methods.interior_point import InteriorPoint, interior_point
+from vispa.quantization.layer_problem import Matrix
+
+Vector = NDArray[np.float64]
+
+# Of a row's error: how near the relaxation's value its bound must come.
+CLOSE = 1e-3
+# Roundings of a factor, and how many of them are kept.
+SAMPLES = 64
+KEPT = 2
+MAX_DINKELBACH = 8
+# What sums of a row's products may be off by, as a share of the sum of their sizes.
+ROUNDING = 8.0 * float(np.finfo(np.float64).eps)
+
+
+class Row(NamedTuple):
+    """One row of a `LayerProblem`."""
+
+    gram: Matrix
+    linear: Vector
+    energy: float
+
+    def image_norm(self, signs: Vector) -> float:
+        """s^T A s."""
+        return float(signs @ (self.gram @ signs))
+
+
+class ScaleBound(NamedTuple):
+    """A lower bound of the error at fixed scales, and signs (KEPT, n) rounded from the relaxation."""
+
+    bound: float
+    signs: Matrix
+
+
+def scale_bound(row: Row, scales: Vector, error: float, rng: np.random.Generator) -> ScaleBound:
+    """Bound the error of any signs at these scales (n,), and round the relaxation; O(n^3) some fifteen times."""
+    order = len(scales) + 1
+    cost = np.zeros((order, order))
+    cost[1:, 1:] = row.gram * scales[:, None] * scales
+    cost[0, 1:] = cost[1:, 0] = -scales * row.linear
+    found = interior_point(cost, CLOSE * error)
+    lost = ROUNDING * (row.energy + float(np.abs(cost).sum()))
+    return ScaleBound(max(found.bound + row.energy - lost, 0.0), _rounded(found, cost, rng))
+
+
+def joint_bound(row: Row, signs: Vector, error: float, least_norm: float) -> float:
+    """Bound the error of any signs at any scale; ``signs`` and their error are the best known.
+
+    Parameters
+    ----------
+    least_norm : float
+        A lower bound of s^T A s over all signs, such as `least_image_norm`; 0 where none is known.
+    """
+    if not error > 0.0:
+        return 0.0
+    outer = np.outer(row.linear, row.linear)
+    norm = row.image_norm(signs)
+    root = float(row.linear @ signs) ** 2 / norm if norm > 0.0 else 0.0
+    lost = ROUNDING * (row.energy + float(np.abs(outer).sum()) / max(norm, least_norm, np.finfo(float).tiny))
+    for _ in range(MAX_DINKELBACH):
+        found = interior_point(root * row.gram - outer, CLOSE * error * norm)
+        if found.bound >= 0.0:
+            return max(row.energy - root - lost, 0.0)
+        if least_norm > 0.0 and -found.bound / least_norm <= 10.0 * CLOSE * error:
+            return max(row.energy - root + found.bound / least_norm - lost, 0.0)
+        image = row.gram @ found.factor
+        norm = float(np.vdot(image, found.factor))
+        projected = row.linear @ found.factor
+        step = float(projected @ projected) / norm if norm > 0.0 else row.energy
+        # a little further, so that the last multipliers can prove it
+        root = max(step, root) + CLOSE * error
+        if root >= row.energy:
+            break
+    return 0.0
+
+
+def least_image_norm(gram: Matrix) -> float:
+    """A lower bound of s^T A s over all signs, by its relaxation; once a layer."""
+    found = interior_point(gram, 1e-6 * float(np.trace(gram)))
+    return max(found.bound - ROUNDING * float(np.abs(gram).sum()), 0.0)
+
+
+def _rounded(found: InteriorPoint, cost: Matrix, rng: np.random.Generator) -> Matrix:
+    """The best of some roundings of a factor whose row 0 stands for the constant one."""
+    drawn = found.factor @ rng.standard_normal((found.factor.shape[1], SAMPLES))
+    signs = np.where(drawn * np.where(drawn[:1] >= 0.0, 1.0, -1.0) >= 0.0, 1.0, -1.0)
+    values = np.einsum("ij,ij->j", cost @ signs, signs)
+    return np.ascontiguousarray(signs[1:, np.argsort(values, kind="stable")[:KEPT]].T)
