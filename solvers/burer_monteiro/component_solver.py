@@ -11,7 +11,7 @@ from solvers.burer_monteiro.escape import escape
 from solvers.burer_monteiro.monitor import Monitor
 from solvers.burer_monteiro.progress import Progress
 from solvers.burer_monteiro.settings import COMPONENT
-from solvers.certificates.component import SHARP, ComponentCertificate, Eigenvalue
+from solvers.certificates.component import SHARP, ComponentCertificate, Eigenvalue, Evaluation
 from solvers.linalg.matvec import Products
 from solvers.linalg.sphere import Factor, normalise_in_place
 from solvers.methods.choice import begins_in_single_precision, first_method, is_second_order, next_method
@@ -100,11 +100,10 @@ class ComponentSolver:
         self.rank = factor.shape[1]
         self.factor = self._products.arrange(factor)
         self.value = self._objective()
-        self._certificate = ComponentCertificate(
-            cost, self._products, generator, from_random_start=from_random_start
-        )
+        self._certificate = ComponentCertificate(cost, self._products, generator)
         self.dual, self.bound = self._certificate.first_bound()
         self._gradient_norm = np.nan
+        self._from_random_start = from_random_start
         self._moved = False
         self._exhausted = False
         if from_random_start and begins_in_single_precision(self._method):
@@ -139,23 +138,24 @@ class ComponentSolver:
             converged = self._has_converged(pace, allowed)
             if not (converged or self._evaluation_is_due(pace, allowed)):
                 continue
-            gap = self._evaluate(allowed, thorough=converged)
-            pace.evaluated(gap, allowed)
-            if self._certificate_is_due(pace, gap, allowed, converged):
-                smallest = self._certify(allowed, measured=converged)
+            point = self._evaluate(allowed, thorough=converged)
+            pace.evaluated(point.gap, allowed)
+            if self._certificate_is_due(pace, point, allowed, converged):
+                smallest = self._certify(point, allowed, measured=converged)
                 pace.certify_from = self._next_certificate()
-                if converged and self._points_outside(smallest) and self._escape(allowed):
+                if converged and _points_outside(point, smallest) and self._escape(point, allowed):
                     pace = Pace()
                     continue
-            if self._crawls(pace, gap, allowed):
+            if self._crawls(pace, point, allowed):
                 self._switch_method()
                 pace = Pace()
         self._renew_value()
 
     def finalise_bound(self) -> None:
         """Compute the bound at the present point, as after a limit, no more sharply than the point deserves."""
-        gap = self._evaluate(0.0, thorough=True)
-        self._certify(max(2.0 * gap, COMPONENT.final_sharpness * abs(self.value)), measured=True)
+        point = self._evaluate(0.0, thorough=True)
+        allowed = max(2.0 * point.gap, COMPONENT.final_sharpness * abs(self.value))
+        self._certify(point, allowed, measured=True)
 
     def _advance(self, monitor: Monitor, pace: Pace) -> None:
         """Run a block of iterations."""
@@ -168,37 +168,39 @@ class ComponentSolver:
         gradient_norm, self._gradient_norm = self._gradient_norm, np.nan
         monitor.record(self._method.iterations - before, gradient_norm, self.rank)
 
-    def _evaluate(self, allowed: float, *, thorough: bool) -> float:
-        """Find the value and the best multipliers at the present point; return the gap that these let expect."""
+    def _evaluate(self, allowed: float, *, thorough: bool) -> Evaluation:
+        """Find the value, the best multipliers and the gap that they let expect, at the present point."""
         self._return_to_spheres()
-        found = self._certificate.evaluate(self.factor, self.rank, allowed, thorough=thorough)
-        self.value, self._gradient_norm, self._moved = found.value, found.gradient_norm, False
-        return self._certificate.evidence.gap
+        point = self._certificate.evaluate(
+            self.factor, self.rank, allowed, thorough=thorough, from_random_start=self._from_random_start
+        )
+        self.value, self._gradient_norm, self._moved = point.value, point.gradient_norm, False
+        return point
 
-    def _certify(self, allowed: float, *, measured: bool) -> Eigenvalue:
-        """Bound the objective by the multipliers of the last evaluation; return their slack matrix's eigenvalue.
+    def _certify(self, point: Evaluation, allowed: float, *, measured: bool) -> Eigenvalue:
+        """Bound the objective by a point's multipliers; return the smallest eigenvalue of their slack matrix.
 
         Where ``measured``, that is never left out.
         """
-        dual = self._certificate.evidence.dual
-        total = float(dual.sum())
+        total = float(point.dual.sum())
         # a little less than all, for rounding; below zero even where the shift has cost more than is allowed
         left = (1.0 - COMPONENT.certificate_margin) * allowed - (self.value - total)
-        smallest = self._certificate.smallest(-max(left, SHARP * allowed) / self.order, measured=measured)
+        threshold = -max(left, SHARP * allowed) / self.order
+        smallest = self._certificate.smallest(point, threshold, measured=measured)
         bound = total + self.order * min(smallest.value - smallest.error, 0.0)
         if bound > self.bound:
-            self.dual, self.bound = dual, bound
+            self.dual, self.bound = point.dual, bound
         return smallest
 
-    def _escape(self, allowed: float) -> bool:
+    def _escape(self, point: Evaluation, allowed: float) -> bool:
         """Leave a critical point that is not optimal; False where nothing decreases."""
-        direction = self._certificate.smallest_vector(-allowed / self.order)
+        direction = self._certificate.smallest_vector(point, -allowed / self.order)
         found = escape(self._products, self.point, self.value, direction)
         if found is None:
             return False
         self.rank = found.factor.shape[1]
         self.factor, self.value = self._products.arrange(found.factor), found.value
-        self._certificate.from_random_start = False
+        self._from_random_start = False
         self._method.restart()
         return True
 
@@ -217,9 +219,9 @@ class ComponentSolver:
         late = self._sweeps_had_their_chance() and pace.blocks >= COMPONENT.evaluation_blocks
         return small or late or is_second_order(self._method)
 
-    def _certificate_is_due(self, pace: Pace, gap: float, allowed: float, converged: bool) -> bool:
+    def _certificate_is_due(self, pace: Pace, point: Evaluation, allowed: float, converged: bool) -> bool:
         """Whether a certificate may succeed, or is needed for an escape, and enough has happened since the last."""
-        promising = gap <= COMPONENT.promising * allowed
+        promising = point.gap <= COMPONENT.promising * allowed
         return (promising or converged) and self._method.iterations >= pace.certify_from
 
     def _next_certificate(self) -> int:
@@ -227,16 +229,14 @@ class ComponentSolver:
         patient = self._sweeps_had_their_chance()
         return int(COMPONENT.certificate_patience * iterations) if patient else iterations + 1
 
-    def _points_outside(self, smallest: Eigenvalue) -> bool:
-        """Whether there is negative curvature that the range of V does not show: no step within it can help."""
-        return smallest.value < COMPONENT.outside * min(self._certificate.evidence.curvature, 0.0)
-
-    def _crawls(self, pace: Pace, gap: float, allowed: float) -> bool:
+    def _crawls(self, pace: Pace, point: Evaluation, allowed: float) -> bool:
+        """Whether the method is projected to arrive too late, or gets nowhere."""
         wanted = COMPONENT.promising * allowed
         too_far = (
-            self._sweeps_had_their_chance() and pace.progress.projected(gap, wanted) > COMPONENT.farthest_goal
+            self._sweeps_had_their_chance()
+            and pace.progress.projected(point.gap, wanted) > COMPONENT.farthest_goal
         )
-        return too_far or pace.progress.stalled(gap, pace.error)
+        return too_far or pace.progress.stalled(point.gap, pace.error)
 
     def _sweeps_had_their_chance(self) -> bool:
         wanted = max(COMPONENT.sweeps_a_row * self.order, COMPONENT.least_sweeps)
@@ -263,3 +263,8 @@ class ComponentSolver:
             return (np.asarray(np.vdot(self._products.rows(self.factor, rows), self.factor[rows])),)
 
         return float(self._products.pieces(self.factor.shape[1]).total(share)[0])
+
+
+def _points_outside(point: Evaluation, smallest: Eigenvalue) -> bool:
+    """Whether there is negative curvature that the range of V does not show: no step within it can help."""
+    return smallest.value < COMPONENT.outside * min(point.curvature, 0.0)

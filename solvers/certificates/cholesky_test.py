@@ -6,6 +6,8 @@ A Lanczos recurrence only has an opinion, so it is left the questions that a fac
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from scipy.sparse.csgraph import breadth_first_order
 from scipy.sparse.linalg import LinearOperator
 
 from solvers.certificates.dual_bound import cholesky_proves
+from solvers.certificates.shift_ladder import rising
 from solvers.linalg.sparse_cholesky import Elimination, TooMuchFill
 from solvers.problems.cost import Cost
 
@@ -28,11 +31,9 @@ VECTOR_SECONDS = 3e-9
 LANCZOS_STEPS = 400
 # An answer is worth this many times the price of an opinion.
 WORTH = 3.5
-# Shifts tried for a bound that holds: first they grow little, because it pays for every excess.
-CAREFUL_GROWTH = 1.2
-CAREFUL_ATTEMPTS = 6
-GROWTH = 4.0
+# Shifts tried for a bound that holds, and how many of them grow carefully.
 MAX_ATTEMPTS = 40
+CAREFUL_ATTEMPTS = 6
 
 
 class Definiteness:
@@ -88,10 +89,9 @@ class Definiteness:
     def bound_below(self, dual: NDArray[np.float64], estimate: float) -> float:
         """A number that no eigenvalue is below, not far from an estimate of the smallest one; -inf at worst."""
         shift = min(estimate, -float(np.finfo(np.float64).eps) * float(np.abs(dual).max()))
-        for attempt in range(MAX_ATTEMPTS):
-            if self.exceeds(dual, shift):
-                return shift
-            shift *= CAREFUL_GROWTH if attempt < CAREFUL_ATTEMPTS else GROWTH
+        for lower in islice(rising(-shift, CAREFUL_ATTEMPTS), MAX_ATTEMPTS):
+            if self.exceeds(dual, -lower):
+                return -lower
         return -np.inf
 
     def _breadth_allows(self) -> bool:

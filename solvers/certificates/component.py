@@ -30,10 +30,32 @@ EPSILON = float(np.finfo(np.float64).eps)
 
 
 class Evaluation(NamedTuple):
-    """Objective and norm of the gradient at a point."""
+    """A point as a certificate sees it.
+
+    Attributes
+    ----------
+    value, gradient_norm : float
+        The objective at the point, and the norm of its gradient.
+    dual : (n,) ndarray
+        The best multipliers y found.
+    curvature : float
+        The smallest Ritz value of C - Diag(y) seen.
+    vector : (n,) ndarray or None
+        Its vector, if it was computed.
+    gap : float
+        What the multipliers let expect of a certificate.
+    is_likely_complete : bool
+        Whether other negative curvature is unlikely: the factor had axes to spare, and descent from a random
+        start would have grown them along it.
+    """
 
     value: float
     gradient_norm: float
+    dual: NDArray[np.float64]
+    curvature: float
+    vector: NDArray[np.float64] | None
+    gap: float
+    is_likely_complete: bool
 
 
 class Eigenvalue(NamedTuple):
@@ -43,21 +65,8 @@ class Eigenvalue(NamedTuple):
     error: float = 0.0
 
 
-class Evidence(NamedTuple):
-    """Multipliers y, the smallest Ritz value of C - Diag(y) seen, its vector, and the gap that these let expect.
-
-    ``deficient``: the factor had axes to spare, so other negative curvature is unlikely.
-    """
-
-    dual: NDArray[np.float64]
-    curvature: float
-    vector: NDArray[np.float64] | None
-    gap: float
-    deficient: bool
-
-
 class ComponentCertificate:
-    """The evidence about one component, renewed by each evaluation of a point.
+    """What evaluates points of one component, and asks how negative their slack matrices are.
 
     Parameters
     ----------
@@ -67,23 +76,11 @@ class ComponentCertificate:
         With that cost.
     generator : numpy Generator
         For Lanczos start vectors.
-    from_random_start : bool
-        Whether points come from a random factor by descent alone.
-
-    Attributes
-    ----------
-    evidence : Evidence
-        Of the last evaluation.
-    from_random_start : bool
     """
 
-    def __init__(
-        self, cost: Cost, products: Products, generator: np.random.Generator, *, from_random_start: bool
-    ) -> None:
+    def __init__(self, cost: Cost, products: Products, generator: np.random.Generator) -> None:
         self.cost = cost
         self.order = int(cost.shape[0])
-        self.from_random_start = from_random_start
-        self.evidence = Evidence(np.zeros(self.order), -np.inf, None, np.inf, deficient=False)
         self._products = products
         self._generator = generator
         self._definiteness = Definiteness(cost)
@@ -98,75 +95,72 @@ class ComponentCertificate:
         absolute = _absolute_row_sums(self.cost)
         return -absolute, -float(absolute.sum())
 
-    def evaluate(self, factor: Factor, rank: int, allowed: float, *, thorough: bool) -> Evaluation:
+    def evaluate(
+        self, factor: Factor, rank: int, allowed: float, *, thorough: bool, from_random_start: bool
+    ) -> Evaluation:
         """Find the best multipliers at a point, of the given rank but for columns that fill registers.
 
         Where asking Cholesky costs less than predicting its answer, and not ``thorough``, the best is hoped for.
         """
         here = FactorRange(self._products, factor, rank)
-        dual = here.dual
-        seen = Evaluation(float(dual.sum()), here.gradient_norm)
+        value = float(here.dual.sum())
+        likely = here.deficient and from_random_start
         if not thorough and self._definiteness.is_quick:
             dual = here.corrected_dual()
-            gap = max(seen.value - float(dual.sum()), 0.0)
-            self.evidence = Evidence(dual, 0.0, None, gap, here.deficient)
-            return seen
-        plain = here.plain()
-        gap = self.order * max(-plain.curvature, 0.0)
-        self.evidence = Evidence(dual, plain.curvature, plain.vector, gap, here.deficient)
+            gap = max(value - float(dual.sum()), 0.0)
+            return Evaluation(value, here.gradient_norm, dual, 0.0, None, gap, likely)
+        best = here.plain()
+        gap = self.order * max(-best.curvature, 0.0)
         if gap > SHARP * allowed:
             found = here.corrected()
-            loss = max(seen.value - float(found.dual.sum()), 0.0)
+            loss = max(value - float(found.dual.sum()), 0.0)
             expected = loss + HIDDEN * self.order * max(-found.curvature, 0.0)
             if expected < gap:
-                self.evidence = Evidence(found.dual, found.curvature, found.vector, expected, here.deficient)
-        return seen
+                best, gap = found, expected
+        return Evaluation(value, here.gradient_norm, *best, gap, likely)
 
-    def smallest(self, threshold: float, *, measured: bool) -> Eigenvalue:
-        """The smallest eigenvalue at the multipliers of the last evaluation, as far as a threshold needs it."""
-        dual = self.evidence.dual
+    def smallest(self, point: Evaluation, threshold: float, *, measured: bool) -> Eigenvalue:
+        """The smallest eigenvalue of C - Diag(y) at a point's multipliers, as far as a threshold needs it."""
         ask = self._definiteness.is_affordable()
         if ask:
-            if self._definiteness.exceeds(dual, threshold):
+            if self._definiteness.exceeds(point.dual, threshold):
                 return Eigenvalue(threshold)
             if not measured:
                 return Eigenvalue(-np.inf)
         if self._is_small():
-            slack = dense_slack(self.cost, dual)
+            slack = dense_slack(self.cost, point.dual)
             return Eigenvalue(float(np.linalg.eigvalsh(slack)[0]), EPSILON * float(np.linalg.norm(slack)))
-        pair, _ = self._recurrence(threshold, measured=measured)
-        value = min(pair.value, self.evidence.curvature)
+        pair, _ = self._recurrence(point, threshold, measured=measured)
+        value = min(pair.value, point.curvature)
         if ask:
-            return Eigenvalue(self._definiteness.bound_below(dual, value - pair.error))
+            return Eigenvalue(self._definiteness.bound_below(point.dual, value - pair.error))
         if pair.value - pair.error >= threshold:
             # no more than this was asked, and a recurrence that stops early has seen no more
             return Eigenvalue(threshold)
         return Eigenvalue(value, pair.error)
 
-    def smallest_vector(self, threshold: float) -> NDArray[np.float64]:
-        """Its unit eigenvector."""
+    def smallest_vector(self, point: Evaluation, threshold: float) -> NDArray[np.float64]:
+        """The unit eigenvector of that eigenvalue."""
         if self._is_small():
-            slack = dense_slack(self.cost, self.evidence.dual)
+            slack = dense_slack(self.cost, point.dual)
             return np.asarray(la.eigh(slack, subset_by_index=[0, 0])[1][:, 0])
-        pair, krylov = self._recurrence(threshold, measured=True)
+        pair, krylov = self._recurrence(point, threshold, measured=True)
         return krylov.ritz_vector(pair.coefficients)
 
     def _is_small(self) -> bool:
         """Whether LAPACK's eigenvalues cost no more than other answers."""
         return self.order <= MEASURED_ORDER or self._definiteness.is_quick
 
-    def _recurrence(self, threshold: float, *, measured: bool) -> tuple[Eigenpair, Krylov]:
+    def _recurrence(self, point: Evaluation, threshold: float, *, measured: bool) -> tuple[Eigenpair, Krylov]:
         """Lanczos, as far as the threshold needs it."""
-        known = self.evidence
         # a start near one eigenvector sees that one first: where others may be negative, every direction is due
-        likely = known.deficient and self.from_random_start
-        guess, confirmation = (known.vector, LIKELY) if likely else (None, DOUBTFUL)
+        guess, confirmation = (point.vector, LIKELY) if point.is_likely_complete else (None, DOUBTFUL)
         start = start_vector(self.order, self._generator, guess)
-        krylov = Krylov(self.cost, known.dual, start, self._products.workers)
+        krylov = Krylov(self.cost, point.dual, start, self._products.workers)
         pair = smallest_eigenpair(
             krylov,
             threshold=threshold,
-            known=known.curvature,
+            known=point.curvature,
             confirmation=confirmation,
             insist=measured,
         )

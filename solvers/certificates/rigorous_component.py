@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import count
 
 import numpy as np
 import scipy.linalg as la
@@ -11,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from solvers.certificates.dual_bound import dense_cost, dense_slack
+from solvers.certificates.shift_ladder import rising
 from solvers.linalg.lanczos import Krylov, smallest_eigenpair, start_vector
 from solvers.linalg.sparse_cholesky import Elimination, dense_factorises
 from solvers.problems.cost import Cost, scale_symmetrically
@@ -22,10 +22,8 @@ MEASURED_ORDER = 200
 
 UNIT_ROUNDOFF = 2.0**-53
 TINY = float(np.finfo(np.float64).tiny)
-# The first shifts grow little, because the estimate is usually nearly right and the bound pays for every excess.
-CAREFUL_GROWTH = 1.2
+# Shifts that grow carefully.
 CAREFUL_ATTEMPTS = 4
-GROWTH = 4.0
 
 
 class ProvedPart:
@@ -66,14 +64,12 @@ class ProvedPart:
             smallest_eigenvalue *= 1.01
         magnitude = float(np.abs(slack).max())
         margin = 2.0 * float(self._weights.max()) * self._backward_error(slack)
-        shift = max(-smallest_eigenvalue, 0.0) + margin
-        for attempt in count():
+        first = max(-smallest_eigenvalue, 0.0) + margin
+        for shift in rising(first, CAREFUL_ATTEMPTS, max(UNIT_ROUNDOFF * magnitude, TINY)):
             lowered = self._dual - shift / self._weights
             slack = self._diagonal - lowered
             if np.all(slack >= 0) and self._factorisation.factorises(slack):
                 break
-            growth = CAREFUL_GROWTH if attempt < CAREFUL_ATTEMPTS else GROWTH
-            shift = max(growth * shift, UNIT_ROUNDOFF * magnitude, TINY)
         # forming c_ii - z_i rounds once
         missed = self._backward_error(slack) + UNIT_ROUNDOFF * float(slack.max()) + TINY + self._uncertainty
         trace = math.fsum(self._weights) * (1.0 + 4.0 * UNIT_ROUNDOFF)

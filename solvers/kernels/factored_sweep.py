@@ -7,6 +7,7 @@ outside small diagonal blocks is ever needed.
 import numpy as np
 
 from solvers.kernels.compile import kernel
+from solvers.kernels.row_update import by_inner_products
 
 compiled = kernel(fastmath=True)
 
@@ -22,14 +23,10 @@ def relax_row(factor, row, pull, beta):
         aligned += pull[column] * factor[row, column]
     if squared == 0.0:
         return 0.0
-    ahead = 1.0 + beta
-    lean = beta * np.sqrt(squared)
-    norm = np.sqrt(ahead * ahead * squared + lean * lean + 2.0 * ahead * lean * aligned)
-    toward = -ahead / norm
-    keep = -lean / norm
+    toward, keep, decrease = by_inner_products(squared, aligned, beta)
     for column in range(width):
         factor[row, column] = toward * pull[column] + keep * factor[row, column]
-    return 2.0 * (aligned - (toward * squared + keep * aligned))
+    return decrease
 
 
 @compiled

@@ -1,11 +1,12 @@
 """Over-relaxed coordinate sweeps over many small dense problems, a problem after the other.
 
-The mathematics is that of `solvers.torch_backend.dense.over_relaxation`, which does the same on tensors.
+`solvers.torch_backend.dense.over_relaxation` does the same on tensors.
 """
 
 import numpy as np
 
 from solvers.kernels.compile import kernel
+from solvers.kernels.row_update import by_distance
 from solvers.kernels.vectors import combine_with_row, pull_on_row, squared_distance
 
 # The interpreter's lock is let go, so that threads can share a batch.
@@ -29,10 +30,9 @@ def sweep(matrix, everything, factor, width, pull, beta):
             continue
         length = np.sqrt(squared)
         distance = 0.5 * squared_distance(factor, row, width, pull, -1.0 / length)
-        norm = np.sqrt(1.0 + 2.0 * (1.0 + beta) * beta * distance)
-        combine_with_row(factor, row, width, pull, -(1.0 + beta) / (length * norm), -beta / norm)
-        after = beta * beta * distance * (2.0 - distance) / (norm * (norm + 1.0 + beta * distance))
-        decrease += 2.0 * length * (distance - after)
+        toward, keep, fall = by_distance(length, distance, beta)
+        combine_with_row(factor, row, width, pull, toward, keep)
+        decrease += fall
     return decrease
 
 
@@ -78,10 +78,8 @@ def relax_rows(block, pulls, rows, width, betas, decreases):
                 continue
             length = np.sqrt(squared)
             distance = 0.5 * squared_distance(rows, row, width, pull, -1.0 / length)
-            norm = np.sqrt(1.0 + 2.0 * (1.0 + beta) * beta * distance)
-            ahead = -(1.0 + beta) / (length * norm)
+            toward, keep, fall = by_distance(length, distance, beta)
             pulls[row * width : (row + 1) * width] = rows[row * width : (row + 1) * width]
-            combine_with_row(pulls, row, width, pull, ahead, -beta / norm - 1.0)
-            combine_with_row(rows, row, width, pull, ahead, -beta / norm)
-            after = beta * beta * distance * (2.0 - distance) / (norm * (norm + 1.0 + beta * distance))
-            decreases[problem] += 2.0 * length * (distance - after)
+            combine_with_row(pulls, row, width, pull, toward, keep - 1.0)
+            combine_with_row(rows, row, width, pull, toward, keep)
+            decreases[problem] += fall

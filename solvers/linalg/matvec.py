@@ -16,6 +16,7 @@ from solvers.problems.cost import Cost
 
 # Columns come in vector registers of this many.
 COLUMNS = 8
+# The image of sweeps, which need none.
 NOWHERE: NDArray[np.float64] = np.empty(0)
 
 
@@ -49,9 +50,9 @@ class Products:
         self._pieces: dict[int, RowPieces] = {}
         if isinstance(cost, LinearOperator):
             return
-        from solvers.kernels.sweep import sweep
+        from solvers.kernels.sweep import visit
 
-        self._sweep: Callable[..., tuple[float, float]] = sweep
+        self._visit: Callable[..., tuple[float, float]] = visit
         if sp.issparse(cost):
             self.arguments = (cost.indptr, cost.indices, cost.data)
         else:
@@ -99,23 +100,22 @@ class Products:
         return image
 
     def _store(self, factor: Factor, rows: slice, image: Factor) -> None:
-        self.visit(factor, np.arange(rows.start, rows.stop), 0, 1, 1.0, image.ravel())
+        self._call(factor, np.arange(rows.start, rows.stop), False, 0, 1, 1.0, image.ravel())
 
-    def visit(
-        self,
-        factor: Factor,
-        rows: NDArray[np.int64],
-        first: int,
-        count: int,
-        delay: float,
-        image: NDArray[np.float64] = NOWHERE,
+    def sweep(
+        self, factor: Factor, rows: NDArray[np.int64], first: int, count: int, delay: float
     ) -> tuple[float, float]:
-        """Call the compiled sweep over some rows of an arranged factor."""
+        """Over-relax some rows of an arranged factor, in place; return the decrease in the last sweep and in all.
+
+        Sweeps ``first`` .. ``first + count - 1`` go past each row's minimiser by number / (number + delay).
+        """
+        return self._call(factor, rows, True, first, count, delay, NOWHERE)
+
+    def _call(self, factor: Factor, rows: NDArray[np.int64], *rest: Any) -> tuple[float, float]:
         assert self.arguments is not None
         width = factor.shape[1]
-        flat = factor.ravel()
-        pull = np.empty(width, factor.dtype)
-        return self._sweep(*self.arguments, flat, width, rows, first, count, delay, pull, image)
+        room = np.empty(width, factor.dtype)
+        return self._visit(*self.arguments, factor.ravel(), width, room, rows, *rest)
 
 
 def _aligned(rows: int, width: int) -> Factor:

@@ -58,8 +58,8 @@ class ColouredRelaxation(OverRelaxation):
             for sweep in range(count):
                 for pieces in self._classes:
                     for number, rows in pieces[worker :: self._workers]:
-                        visited = self._products.visit(factor, rows, self.iterations + sweep, 1, self.delay)
-                        decreases[sweep, number] = visited[0]
+                        swept = self._products.sweep(factor, rows, self.iterations + sweep, 1, self.delay)
+                        decreases[sweep, number] = swept[0]
                     meet()
 
         together(self._workers, work)

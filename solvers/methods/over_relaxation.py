@@ -82,4 +82,4 @@ class OverRelaxation:
 
     def _run(self, factor: Factor, count: int) -> tuple[float, float]:
         """Sweep; return the decrease in the last sweep and in all."""
-        return self._products.visit(factor, self._rows, self.iterations, count, self.delay)
+        return self._products.sweep(factor, self._rows, self.iterations, count, self.delay)

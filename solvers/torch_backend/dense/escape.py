@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from solvers.burer_monteiro.escape import STEPS
 from solvers.torch_backend.dense.certificate import multipliers, normalised, slack
 
-STEPS = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4)
 # A column whose squared singular value is below this share of the largest holds nothing but float32's rounding.
 SPARE = 1e-11
 

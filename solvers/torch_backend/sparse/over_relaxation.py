@@ -1,8 +1,8 @@
 """Over-relaxed Gauss-Seidel sweeps, one colour of rows at a time: in torch, and on CUDA by fused Triton kernels.
 
-The update of a row is that of `solvers.kernels.sweep`, and so is the schedule beta_t = t / (t + 6); colours only
-change the order.  A row's move depends on rows of other colours alone, so the result is the same however the
-rows of a colour are divided among threads.
+The update of a row is that of `solvers.kernels.row_update`, and the schedule beta_t = t / (t + 6) is that of
+`solvers.methods.over_relaxation`; colours only change the order.  A row's move depends on rows of other colours
+alone, so the result is the same however the rows of a colour are divided among threads.
 """
 
 from __future__ import annotations
