@@ -198,9 +198,9 @@ def test_frozen_layers_sample_but_stay_where_they_are(name):
     architecture = ARCHITECTURES[name]
     plain = architecture.plain()
     probe = binary_layers(architecture.binarized())[0].name
-    plain.get_submodule(probe).requires_grad_(False)
     torch.manual_seed(1)
     model = vispa.binarize(plain, **{"rank": 2, "noise_ratio": 0.7} | architecture.options)
+    model.get_submodule(probe).requires_grad_(False)
     frozen = {key: values.clone() for key, values in model.get_submodule(probe).state_dict().items()}
     optimizer = torch.optim.SGD([v for v in model.parameters() if v.requires_grad], lr=0.5, weight_decay=0.1)
     if len({found.name.startswith(probe) for found in binary_layers(model)}) > 1:

@@ -79,7 +79,7 @@ def test_sampled_networks_differ_and_keep_mode_and_seed():
 
 
 def test_frozen_layers_harden_frozen():
-    layer = vispa.binarize(nn.Linear(3, 3).requires_grad_(False), keep=())
+    layer = vispa.binarize(nn.Linear(3, 3), keep=()).requires_grad_(False)
     assert not any(values.requires_grad for values in vispa.harden(layer).parameters())
 
 

@@ -112,9 +112,81 @@ def test_new_parameters_follow_the_dtype_of_the_layer(dtype):
     assert layer(torch.ones(2, 4, dtype=dtype)).dtype == dtype
 
 
-def test_frozen_layers_stay_frozen():
-    layer = nn.Linear(4, 4).requires_grad_(False)
-    assert not any(values.requires_grad for values in vispa.binarize(layer, keep=()).parameters())
+def test_frozen_layers_stay_real_and_as_they_were():
+    model = chain()
+    model[2].requires_grad_(False)
+    before = model[2].weight.clone()
+    vispa.binarize(model, keep=(), rank=1)
+    assert "2" not in [found.name for found in binary_layers(model)]
+    assert torch.equal(model[2].weight, before)
+    with pytest.raises(
+        ValueError, match=r"layer '2': it is frozen.*requires_grad_\(True\).*keep=\('first', 'last', '2'\)"
+    ):
+        vispa.binarize(chain(frozen="2"), layers=["1", "2"], rank=1)
+    with pytest.raises(ValueError, match="all of whose layers are frozen"):
+        vispa.binarize(nn.Linear(4, 4).requires_grad_(False), keep=())
+
+
+def test_the_matrices_of_an_adaptation_stay_real():
+    model = nn.ModuleDict({"base": nn.Linear(6, 6), "lora_A": nn.Linear(6, 2), "lora_B": nn.Linear(2, 6)})
+    vispa.binarize(model, keep=(), rank=1)
+    assert [found.name for found in binary_layers(model)] == ["base"]
+    vispa.binarize(model, layers=["lora_A"], rank=1)
+    assert [found.name for found in binary_layers(model)] == ["base", "lora_A"]
+
+
+class Standardised(nn.Conv2d):
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        weight = (self.weight - self.weight.mean()) / self.weight.std()
+        return self._conv_forward(inputs, weight, self.bias)
+
+
+class Padded(nn.Conv2d):
+    def _conv_forward(self, inputs, weight, bias):
+        return super()._conv_forward(nn.functional.pad(inputs, (1, 0)), weight, bias)
+
+
+class Named(nn.Linear):
+    """A subclass that computes what Linear does."""
+
+    def describe(self) -> str:
+        return "a layer"
+
+
+@pytest.mark.parametrize("kind", [Standardised, Padded])
+def test_a_layer_with_a_forward_of_its_own_is_binary_only_by_name(kind):
+    def model() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(1, 4, 3), kind(4, 4, 3), nn.Conv2d(4, 4, 3))
+
+    with pytest.raises(ValueError, match=rf"layer '1': it is a {kind.__name__}.*layers=\['1', \.\.\.\]"):
+        vispa.binarize(model())
+    with pytest.raises(ValueError, match="of its own"):
+        vispa.binarize(model(), layers=["*"])
+    for layers in (["1"], lambda name, module: isinstance(module, kind)):
+        assert [found.name for found in binary_layers(vispa.binarize(model(), layers=layers, rank=1))] == [
+            "1"
+        ]
+    named = vispa.binarize(nn.Sequential(*(Named(4, 4) for _ in range(3))), rank=1)
+    assert len(binary_layers(named)) == 1
+
+
+def test_the_first_layer_of_a_model_that_begins_with_an_embedding_is_the_embedding():
+    def language_model() -> nn.Module:
+        blocks = [nn.Linear(8, 8) for _ in range(3)]
+        return nn.Sequential(nn.Embedding(10, 8), *blocks, nn.Linear(8, 10))
+
+    names = [found.name for found in binary_layers(vispa.binarize(language_model(), rank=1))]
+    assert names == ["1", "2", "3"]
+    everything = vispa.binarize(
+        language_model(), layers=["0", "1", "2", "3", "4"], keep=("first", "last"), rank=1
+    )
+    assert [found.name for found in binary_layers(everything)] == ["1", "2", "3"]
+
+
+def test_a_cell_run_twice_is_told_that_the_model_is_binary():
+    model = vispa.binarize(chain(), rank=1)
+    with pytest.raises(ValueError, match="binary already, by an earlier"):
+        vispa.binarize(model, rank=1)
 
 
 class Tied(nn.Module):
@@ -126,9 +198,16 @@ class Tied(nn.Module):
         self.head.weight = self.embedding.weight
 
 
+def chain(frozen: str = "") -> nn.Module:
+    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(4)))
+    if frozen:
+        model.get_submodule(frozen).requires_grad_(False)
+    return model
+
+
 def linear_with(weight: torch.Tensor) -> nn.Linear:
     layer = nn.Linear(2, 2)
-    layer.weight = nn.Parameter(weight, requires_grad=False)
+    layer.weight = nn.Parameter(weight, requires_grad=weight.is_floating_point())
     return layer
 
 
@@ -145,7 +224,7 @@ def shared_bias() -> nn.Sequential:
         (lambda: nn.LazyLinear(3), ValueError, "lazy.*run one forward, then binarize"),
         (lambda: nn.Linear(2, 2, device="meta"), ValueError, "meta device; materialise"),
         (lambda: parametrize_orthogonal(nn.Linear(2, 2)), ValueError, "already parametrized; binarize first"),
-        (lambda: vispa.binarize(nn.Linear(2, 2), rank=1, keep=()), ValueError, "already parametrized"),
+        (lambda: vispa.binarize(nn.Linear(2, 2), rank=1, keep=()), ValueError, "binary already"),
         (lambda: nn.utils.spectral_norm(nn.Linear(2, 2)), ValueError, "computed by a hook"),
         (lambda: linear_with(torch.zeros(2, 2, dtype=torch.int8)), TypeError, "torch.int8; allowed are"),
         (lambda: linear_with(torch.zeros(2, 2, dtype=torch.complex64)), TypeError, "torch.complex64"),

@@ -10,8 +10,9 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from vispa.nn.conversion.layer_kinds import Site
+from vispa.nn.weights.binary_weight import BinaryWeight
 
-__all__ = ["check_site", "check_ties", "refuse_sharded", "refuse_wrapped"]
+__all__ = ["check_forward", "check_site", "check_ties", "is_frozen", "refuse_sharded", "refuse_wrapped"]
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -66,18 +67,58 @@ def check_site(site: Site) -> None:
         if attribute is None:
             continue
         if parametrize.is_parametrized(site.module, attribute):
+            chain = site.module.parametrizations[attribute]
+            if isinstance(chain[0], BinaryWeight):
+                raise ValueError(
+                    f"{site.label}: its {attribute} is binary already, by an earlier vispa.binarize; build the "
+                    "model anew to binarize it otherwise"
+                )
             raise ValueError(
                 f"{site.label}: its {attribute} is already parametrized; binarize first and add "
-                "parametrizations to other layers, or name this one in keep"
+                f"parametrizations to other layers, or {_keeping(site)}"
             )
         if attribute not in site.module._parameters:
             raise ValueError(
                 f"{site.label}: its {attribute} is not a parameter but computed by a hook (weight_norm, "
-                "spectral_norm, pruning); remove the hook before binarize, or name this layer in keep"
+                f"spectral_norm, pruning); remove the hook before binarize, or {_keeping(site)}"
             )
         values = site.module._parameters[attribute]
         if values is not None:
             _check_parameter(f"{site.label}: its {attribute}", values)
+    if is_frozen(site):
+        raise ValueError(
+            f"{site.label}: it is frozen, so that its posterior would never train; thaw it before binarize with "
+            f"requires_grad_(True), or {_keeping(site)}"
+        )
+
+
+def check_forward(site: Site) -> None:
+    """Refuse a subclass with a forward of its own: what it applies may be no weight of two values a channel."""
+    kind = next(base for base in type(site.module).__mro__ if base.__module__.startswith("torch.nn."))
+    own = [
+        name
+        for name in ("forward", "_conv_forward")
+        if getattr(type(site.module), name, None) is not getattr(kind, name, None)
+    ]
+    if own:
+        raise ValueError(
+            f"{site.label}: it is a {type(site.module).__name__} with a {own[0]} of its own, which may "
+            f"standardise or rescale its weight; choose it by name, as in layers=[{site.name!r}, ...], if it "
+            f"applies the weight as it is, or {_keeping(site)}"
+        )
+
+
+def is_frozen(site: Site) -> bool:
+    """Say whether some weight of a site could be trained and is not to be."""
+    values = [site.module._parameters.get(attribute) for attribute in site.weights]
+    return any(
+        each is not None and not each.requires_grad and each.dtype in FLOATING and each.numel() > 0
+        for each in values
+    )
+
+
+def _keeping(site: Site) -> str:
+    return f"keep it real with keep=('first', 'last', {site.name!r})"
 
 
 def _check_embedding(site: Site) -> None:
@@ -127,7 +168,7 @@ def check_ties(model: nn.Module, selected: dict[str, Site]) -> None:
             if strangers:
                 raise ValueError(
                     f"{site.label}: its {weight} is tied to {', '.join(map(repr, strangers))}, which would stay "
-                    "real; choose both with layers=, untie them before binarize, or name this layer in keep"
+                    f"real; choose both with layers=, untie them before binarize, or {_keeping(site)}"
                 )
             if any(chosen[other] != chosen[mine] for other in others):
                 raise ValueError(
@@ -139,7 +180,7 @@ def check_ties(model: nn.Module, selected: dict[str, Site]) -> None:
             if len(shared) > 1:
                 raise ValueError(
                     f"{site.label}: its bias is shared, as {', '.join(map(repr, shared))}; "
-                    "untie it before binarize, or name this layer in keep"
+                    f"untie it before binarize, or {_keeping(site)}"
                 )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from vispa.nn.conversion.layer_kinds import KINDS, Site, find_sites
-from vispa.nn.conversion.refusals import check_site, check_ties
+from vispa.nn.conversion.refusals import check_forward, check_site, check_ties, is_frozen
 from vispa.nn.weights.binary_weight import BinaryWeight
 
 __all__ = [
@@ -68,6 +68,8 @@ def find_binary_layers(model: nn.Module) -> Iterator[BinaryLayer]:
 def select_sites(model: nn.Module, layers: LayerChoice, keep: Collection[str] | None) -> dict[str, Site]:
     """Return what becomes binary by name: what ``layers`` chooses but for what ``keep`` keeps.
 
+    What is frozen, and the small matrices of a low-rank adaptation, stay real unless ``layers`` chooses them.
+
     Raises
     ------
     TypeError
@@ -76,13 +78,14 @@ def select_sites(model: nn.Module, layers: LayerChoice, keep: Collection[str] | 
         If a name stands for nothing, nothing remains, or a weight cannot be parametrized.
     """
     sites = find_sites(model)
-    eligible = {name: site for name, site in sites.items() if layers is not None or not site.on_request}
+    eligible = {name: site for name, site in sites.items() if layers is not None or _is_free(site)}
     if not eligible:
-        raise ValueError(f"model has no layer that can be binary; allowed are {KINDS}")
+        frozen = ", all of whose layers are frozen;" if any(map(is_frozen, sites.values())) else ";"
+        raise ValueError(f"model has no layer that can be binary{frozen} allowed are {KINDS}")
     chosen = eligible if layers is None else {name: eligible[name] for name in _chosen(eligible, layers)}
     if keep is None:
         keep = ("first", "last") if layers is None else ()
-    kept = _kept(list(chosen), keep)
+    kept = _kept(list(sites.values()), list(chosen), keep)
     selected = {name: site for name, site in chosen.items() if name not in kept}
     if not selected:
         raise ValueError(
@@ -91,8 +94,16 @@ def select_sites(model: nn.Module, layers: LayerChoice, keep: Collection[str] | 
         )
     for site in selected.values():
         check_site(site)
+        if not (callable(layers) or site.name in (layers or ())):
+            check_forward(site)
     check_ties(model, selected)
     return selected
+
+
+def _is_free(site: Site) -> bool:
+    """Whether a layer becomes binary without being named."""
+    is_adapter = any(part.startswith("lora_") for part in site.name.split("."))
+    return not (site.on_request or is_frozen(site) or is_adapter)
 
 
 def _matching(names: Collection[str], pattern: str) -> list[str]:
@@ -128,11 +139,15 @@ def _chosen(sites: dict[str, Site], layers: LayerChoice) -> list[str]:
     return [name for name in sites if name in found]
 
 
-def _kept(names: list[str], keep: Collection[str]) -> set[str]:
+def _kept(sites: list[Site], names: list[str], keep: Collection[str]) -> set[str]:
     kept: set[str] = set()
     for entry in named_patterns("keep", keep):
         if entry in ("first", "last"):
-            found = [names[0 if entry == "first" else -1]]
+            end = 0 if entry == "first" else -1
+            # Where a model begins with an Embedding, which stays real, its first layer is kept already.
+            if sites[end].on_request and sites[end].name not in names:
+                continue
+            found = [names[end]]
         else:
             found = _matching(names, entry)
         if not found:
