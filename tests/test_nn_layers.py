@@ -1,6 +1,9 @@
 """Every kind of layer under every option, against its plain twin with the weights worked out by hand."""
 
+import copy
 import math
+import sys
+import types
 
 import pytest
 import torch
@@ -250,3 +253,60 @@ def test_share_of_flipped_signs_is_as_stated(options):
         samples = [vispa.harden(layer, how="sample").weight.sign() for _ in range(30)]
     share = float((torch.stack(samples) != at_mean).double().mean())
     assert share == pytest.approx(math.atan(0.5) / math.pi, rel=0.06)
+
+
+class Conv1D(nn.Module):
+    """The linear layer of GPT-2: its weight is stored as (in, out)."""
+
+    def __init__(self, nf: int, nx: int) -> None:
+        super().__init__()
+        self.nf, self.nx = nf, nx
+        self.weight = nn.Parameter(0.02 * torch.randn(nx, nf))
+        self.bias = nn.Parameter(torch.randn(nf))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.addmm(self.bias, inputs.view(-1, self.nx), self.weight).view(*inputs.shape[:-1], self.nf)
+
+
+@pytest.fixture
+def conv1d(monkeypatch: pytest.MonkeyPatch) -> type[nn.Module]:
+    """The class of the library where it is installed, else one that computes the same under its name."""
+    try:
+        from transformers.pytorch_utils import Conv1D as real
+    except ImportError:
+        module = types.ModuleType("transformers.pytorch_utils")
+        module.Conv1D = Conv1D
+        monkeypatch.setitem(sys.modules, "transformers.pytorch_utils", module)
+        return Conv1D
+    return real
+
+
+def test_a_linear_layer_stored_by_columns_is_the_linear_layer(conv1d):
+    torch.manual_seed(0)
+    columns, rows = conv1d(5, 7), nn.Linear(7, 5)
+    with torch.no_grad():
+        rows.weight.copy_(columns.weight.T)
+        rows.bias.copy_(columns.bias)
+    networks = []
+    for layer in (columns, rows):
+        source = copy.deepcopy(layer)
+        model = vispa.load_float(vispa.binarize(layer, rank=2, keep=()), source, noise_ratio=0.5)
+        networks.append(model)
+    one, other = (model.parametrizations.weight for model in networks)
+    with torch.no_grad():
+        other.original.copy_(one.original.T)
+        other[0].alpha.copy_(one[0].alpha)
+        other[0].factor.copy_(one[0].factor)
+    networks[1].bias = networks[0].bias.detach()
+    inputs = torch.randn(3, 7)
+    outputs = []
+    for model in networks:
+        torch.manual_seed(1)
+        output = model(inputs)
+        output.square().sum().backward()
+        outputs.append(output)
+        assert torch.equal(vispa.harden(model)(inputs), model.eval()(inputs))
+    torch.testing.assert_close(*outputs)
+    torch.testing.assert_close(one.original.grad.T, other.original.grad)
+    torch.testing.assert_close(one[0].factor.grad, other[0].factor.grad)
+    assert one[0].factor.shape == (5, 2, 7)

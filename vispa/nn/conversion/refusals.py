@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,13 +63,15 @@ def refuse_sharded(model: nn.Module, verb: str) -> None:
 
 def check_site(site: Site) -> None:
     """Raise unless the weights and the bias of a site can be parametrized."""
-    _check_embedding(site)
+    objection = site.kind.objection(site.module)
+    if objection:
+        raise ValueError(f"{site.label}: {objection}")
     for attribute in (*site.weights, site.bias):
         if attribute is None:
             continue
         if parametrize.is_parametrized(site.module, attribute):
-            chain = site.module.parametrizations[attribute]
-            if isinstance(chain[0], BinaryWeight):
+            chains: Any = site.module.parametrizations
+            if isinstance(chains[attribute][0], BinaryWeight):
                 raise ValueError(
                     f"{site.label}: its {attribute} is binary already, by an earlier vispa.binarize; build the "
                     "model anew to binarize it otherwise"
@@ -94,7 +97,7 @@ def check_site(site: Site) -> None:
 
 def check_forward(site: Site) -> None:
     """Refuse a subclass with a forward of its own: what it applies may be no weight of two values a channel."""
-    kind = next(base for base in type(site.module).__mro__ if base.__module__.startswith("torch.nn."))
+    kind = site.kind.class_of(site.module)
     own = [
         name
         for name in ("forward", "_conv_forward")
@@ -119,20 +122,6 @@ def is_frozen(site: Site) -> bool:
 
 def _keeping(site: Site) -> str:
     return f"keep it real with keep=('first', 'last', {site.name!r})"
-
-
-def _check_embedding(site: Site) -> None:
-    if not isinstance(site.module, nn.Embedding):
-        return
-    if site.module.max_norm is not None:
-        raise ValueError(
-            f"{site.label}: its max_norm rescales rows that have one length each when they are binary; set it "
-            "to None before binarize"
-        )
-    if site.module.sparse:
-        raise ValueError(
-            f"{site.label}: its gradients are sparse, which a factor's are not; set sparse=False before binarize"
-        )
 
 
 def _check_parameter(label: str, values: Tensor) -> None:

@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from torch import nn
 
-from vispa.nn.conversion.layer_kinds import Site
+from vispa.nn.conversion.layer_kinds import Site, kind_of
 from vispa.nn.conversion.selection import named_patterns
 
 __all__ = ["scopes_of"]
@@ -27,10 +27,11 @@ def scopes_of(
     modules = dict(model.named_modules())
     around: dict[str, dict[str, nn.Module]] = {name: {} for name in sites}
     for name, site in sites.items():
-        parent = name.rpartition(".")[0]
+        parent, _, own = name.rpartition(".")
+        around_it = kind_of(modules[parent]) if name else None
         if not site.is_called:
             around[name][name] = site.module
-        elif name and isinstance(modules[parent], nn.MultiheadAttention):
+        elif around_it is not None and own in around_it.reads:
             around[name][parent] = modules[parent]
     for names in _tied_groups(sites):
         common = _callable_ancestor(names, modules)
