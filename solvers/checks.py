@@ -19,18 +19,66 @@ SYMMETRY_TOLERANCE = 1e-12
 
 def real_array(name: str, values: ArrayLike, *, dimensions: int) -> NDArray[np.float64]:
     """Return a finite float64 copy of ``values`` with the given number of dimensions."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} must be rectangular; found rows of different lengths") from error
-    if array.dtype == object or array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers; found dtype {array.dtype}")
+    array = unmasked(name, values)
+    _check_real(name, array)
     if array.ndim != dimensions:
         raise ValueError(f"{name} must have {dimensions} dimension(s); found shape {array.shape}")
-    array = np.array(array, dtype=np.float64, order="C")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite; found NaN or infinite entries")
+    return np.array(_as_float64(name, array), dtype=np.float64, order="C")
+
+
+def real_sparse(name: str, values: Any) -> sp.csr_array:
+    """Return a finite float64 CSR copy of a sparse matrix of any format, repeated entries added in float64."""
+    _check_real(name, values)
+    if values.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions; found shape {values.shape}")
+    if values.format not in {"coo", "csr", "csc", "bsr"}:
+        # these hold every entry once
+        values = values.tocoo()
+    _as_float64(name, values.data)
+    # SciPy adds repeated entries in the type that it finds: eight bits hold no more than 255
+    array = sp.csr_array(values.astype(np.float64))
+    array.sum_duplicates()
+    if not np.isfinite(array.data).all():
+        raise ValueError(
+            f"{name} must be finite; found NaN or infinite entries, or repeated ones that overflow"
+        )
     return array
+
+
+def unmasked(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Return an array of whatever was given; one that masks entries is refused, because the mask would be lost."""
+    try:
+        nested = isinstance(values, (list, tuple)) and any(map(np.ma.isMaskedArray, values))
+        array = np.ma.asanyarray(values) if nested else np.asanyarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must be rectangular; found rows of different lengths") from error
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise ValueError(
+            f"{name} must not have masked entries; found {int(np.ma.count_masked(array))}. "
+            f"Pass {name}.filled(0.0), or whatever they stand for"
+        )
+    return np.asarray(array)
+
+
+def _check_real(name: str, values: Any) -> None:
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers; found dtype {values.dtype}")
+
+
+def _as_float64(name: str, array: NDArray[Any]) -> NDArray[np.float64]:
+    """The same numbers, finite, in float64, which holds integers up to 2^53 and some beyond."""
+    converted = array.astype(np.float64, copy=False)
+    if not np.isfinite(converted).all():
+        raise ValueError(f"{name} must be finite; found NaN or infinite entries")
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        large = np.abs(converted) > 2.0**53
+        for found, kept in zip(array[large].tolist(), converted[large].tolist(), strict=True):
+            if found != kept:
+                raise ValueError(
+                    f"{name} must hold numbers that float64 can represent; found the integer {found}. "
+                    f"Pass {name}.astype(float) if it may be rounded"
+                )
+    return converted
 
 
 def vector(name: str, values: ArrayLike, *, length: int) -> Vector:
@@ -45,10 +93,13 @@ def scalar(name: str, value: Any, *, minimum: float = -math.inf, positive: bool 
     """Return a finite float, at least ``minimum``, or above zero where ``positive``."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number; found {type(value).__name__}")
+    given = value
     try:
         value = float(value)
     except OverflowError as error:
         raise ValueError(f"{name} must be within the range of float64; found a larger number") from error
+    if isinstance(given, numbers.Integral) and int(given) != value:
+        raise ValueError(f"{name} must be a number that float64 can represent; found the integer {given}")
     if not math.isfinite(value):
         raise ValueError(f"{name} must be finite; found {value}")
     if positive and value <= 0:
@@ -109,25 +160,20 @@ def square_dense(name: str, values: ArrayLike) -> Matrix:
 
 def square_sparse(name: str, values: Any) -> sp.csr_array:
     """Return a finite float64 CSR copy, without repeated entries, of a sparse square matrix."""
-    if values.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers; found dtype {values.dtype}")
-    if values.ndim != 2:
-        raise ValueError(f"{name} must have 2 dimensions; found shape {values.shape}")
-    _check_square(name, values.shape)
-    array = sp.csr_array(values, dtype=np.float64, copy=True)
-    array.sum_duplicates()
-    if not np.isfinite(array.data).all():
-        raise ValueError(f"{name} must be finite; found NaN or infinite entries")
+    array = real_sparse(name, values)
+    _check_square(name, array.shape)
     return array
 
 
 def symmetric_dense(name: str, values: ArrayLike) -> Matrix:
     """Return an exactly symmetric, finite float64 copy of a dense matrix."""
     array = square_dense(name, values)
+    _check_range(name, array)
+    if np.array_equal(array, array.T):
+        return array
     _check_asymmetry(
         name, float(np.abs(array - array.T).max(initial=0.0)), float(np.abs(array).max(initial=0.0))
     )
-    _check_range(name, array)
     return 0.5 * array + 0.5 * array.T
 
 
@@ -136,12 +182,32 @@ def symmetric_sparse(name: str, values: Any) -> sp.csr_array:
     array = square_sparse(name, values)
     _check_range(name, array.data)
     difference = abs(array - array.T)
-    largest = float(np.abs(array.data).max(initial=0.0))
-    _check_asymmetry(name, float(difference.max()) if difference.nnz else 0.0, largest)
-    array = sp.csr_array(0.5 * array + 0.5 * array.T)
+    if difference.nnz and difference.max() > 0.0:
+        largest = float(np.abs(array.data).max(initial=0.0))
+        _check_asymmetry(name, float(difference.max()), largest)
+        array = sp.csr_array(0.5 * array + 0.5 * array.T)
     array.eliminate_zeros()
     array.sort_indices()
-    return array
+    return narrow_indices(array)
+
+
+def narrow_indices(array: sp.csr_array) -> sp.csr_array:
+    """The same with 32-bit indices where these suffice: half the traffic, and one kernel to compile."""
+    if max(array.nnz, *array.shape) > np.iinfo(np.int32).max:
+        return array
+    indices, pointers = (part.astype(np.int32, copy=False) for part in (array.indices, array.indptr))
+    return sp.csr_array((array.data, indices, pointers), shape=array.shape)
+
+
+def exact_multiple(name: str, values: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
+    """The numbers times a power of two, refused where float64 does not hold the result."""
+    product = factor * values
+    if not np.array_equal(product / factor, values):
+        raise ValueError(
+            f"{name} must hold numbers that can be multiplied by {abs(factor)} without rounding; found some at the "
+            "end of the range of float64, 5e-324. Multiply the problem by a power of two, such as 2.0**100"
+        )
+    return product
 
 
 def _check_square(name: str, shape: tuple[int, ...]) -> None:

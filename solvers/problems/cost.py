@@ -49,15 +49,21 @@ def symmetrise(matrix: Any) -> Any:
     """
     matrix = as_plain("matrix", matrix)
     if sp.issparse(matrix):
-        half = 0.5 * checks.square_sparse("matrix", matrix)
-        return sp.csr_array(half + half.T)
+        array = checks.square_sparse("matrix", matrix)
+        if (array != array.T).nnz == 0:
+            return array
+        array.data = checks.exact_multiple("matrix", array.data, 0.5)
+        return sp.csr_array(array + array.T)
     array = checks.square_dense("matrix", matrix)
-    return 0.5 * array + 0.5 * array.T
+    if np.array_equal(array, array.T):
+        return array
+    half = checks.exact_multiple("matrix", array, 0.5)
+    return half + half.T
 
 
 def homogenise(A: Cost, b: NDArray[np.float64]) -> Cost:
     """C = [[0, b^T/2], [b/2, A]], in the form that A has."""
-    half = 0.5 * b
+    half = checks.exact_multiple("b", b, 0.5)
     if isinstance(A, Gram) and A.border is None:
         return A.homogenised(half)
     if isinstance(A, LinearOperator):

@@ -16,6 +16,8 @@ Vector = NDArray[np.float64]
 
 UNIT_ROUNDOFF = 2.0**-53
 TINY = float(np.finfo(np.float64).tiny)
+# Below the exponents of all products of two numbers.
+SMALLEST_EXPONENT = -4096
 # A matrix with at most this many times the entries of X is formed: sweeps over it are as fast, and the rest faster.
 FORMED_SHARE = 2.0
 
@@ -75,7 +77,7 @@ class Gram(LinearOperator):
         self.offset = offset
         self.border = border
 
-    def _with(self, vectors: Any, offset: Vector, border: Vector | None) -> Gram:
+    def _with(self, vectors: Any, offset: Vector, border: Vector | None = None) -> Gram:
         made = Gram.__new__(Gram)
         made.weights = self.weights
         made._set(vectors, offset, border)
@@ -137,39 +139,42 @@ class Gram(LinearOperator):
     def scaled(self, scale: Vector) -> Gram:
         """Diag(s) C Diag(s)."""
         own = scale if self.border is None else scale[1:]
-        vectors = sp.csr_array(self.vectors * own[:, None]) if sp.issparse(self.vectors) else None
+        vectors = self.vectors * own[:, None]
+        vectors = sp.csr_array(vectors) if sp.issparse(vectors) else vectors
         border = None if self.border is None else self.border * (scale[0] * own)
-        return self._with(
-            self.vectors * own[:, None] if vectors is None else vectors, self.offset * scale**2, border
-        )
+        return self._with(vectors, self.offset * scale**2, border)
 
     def scaled_by_powers(self, powers: NDArray[np.int64]) -> Gram:
         """Entries times 2^(p_i + p_j), exactly unless they become subnormal."""
         own = powers if self.border is None else powers[1:]
+        vectors = _rows_times_powers(self.vectors, own)
         border = None if self.border is None else np.ldexp(self.border, powers[0] + own)
-        if sp.issparse(self.vectors):
-            rows = np.repeat(own, np.diff(self.vectors.indptr))
-            entries = np.ldexp(self.vectors.data, rows)
-            vectors = sp.csr_array(
-                (entries, self.vectors.indices, self.vectors.indptr), shape=self.vectors.shape
-            )
-        else:
-            vectors = np.ldexp(self.vectors, own[:, None])
         return self._with(vectors, np.ldexp(self.offset, 2 * powers), border)
 
     def binary_exponents(self) -> NDArray[np.int64]:
         """For each row an e with all of its entries below 2^(e_i + e_j), and no less than need be by much."""
-        sizes = np.sqrt(self.squares(np.abs(self.weights)))
-        exponents = np.frexp(sizes)[1].astype(np.int64)
-        exponents[sizes == 0] = np.iinfo(np.int32).min
+        # rows and weights of size one, so that no square under- or overflows
+        largest = abs(self.vectors).max(axis=1)
+        own = np.frexp(largest.toarray().ravel() if sp.issparse(largest) else largest)[1].astype(np.int64)
+        half = -(-int(np.frexp(np.abs(self.weights).max())[1]) // 2)
+        unit = self._with(_rows_times_powers(self.vectors, -own), np.zeros(own.shape[0]))
+        sizes = np.sqrt(unit.squares(np.ldexp(np.abs(self.weights), -2 * half)))
+        exponents = np.where(sizes > 0.0, np.frexp(sizes)[1] + own + half, np.iinfo(np.int32).min)
+        if self.border is not None:
+            exponents = np.concatenate([[np.iinfo(np.int32).min], exponents])
         others = [np.frexp(np.abs(self.offset))[1][self.offset != 0]]
         if self.border is not None:
             others.append(np.frexp(np.abs(self.border))[1][self.border != 0])
-        largest = max((int(some.max()) for some in others if some.size), default=np.iinfo(np.int32).min)
-        return np.maximum(exponents, -(-largest // 2))
+        most = max((int(some.max()) for some in others if some.size), default=np.iinfo(np.int32).min)
+        return np.maximum(exponents, -(-most // 2))
 
     def frobenius_norm(self) -> float:
-        """|C|_F from the smaller of X^T Diag(s) X and X X^T, and from its parts."""
+        """|C|_F from the smaller of X^T Diag(s) X and X X^T, and from its parts, without over- or underflow."""
+        exponent = max(int(self.binary_exponents().max()), SMALLEST_EXPONENT)
+        scaled = self.scaled_by_powers(np.full(self.shape[0], -exponent))
+        return math.ldexp(scaled._norm(), 2 * exponent)
+
+    def _norm(self) -> float:
         if self.vectors.shape[1] <= self.vectors.shape[0]:
             gram = self.vectors.T @ self.vectors
             # |X^T S X|_F^2 = trace(S G S G), G = X X^T
@@ -242,22 +247,22 @@ class Gram(LinearOperator):
 
 def _columns_as_rows(X: Any) -> Any:
     if sp.issparse(X):
-        if X.dtype.kind not in "biuf":
-            raise TypeError(f"X must hold real numbers; found dtype {X.dtype}")
-        if X.ndim != 2:
-            raise ValueError(f"X must have 2 dimensions; found shape {X.shape}")
-        vectors: Any = sp.csr_array(X.T, dtype=np.float64, copy=True)
-        vectors.sum_duplicates()
+        vectors: Any = sp.csr_array(checks.real_sparse("X", X).T)
         vectors.eliminate_zeros()
-        entries = vectors.data
-        if not np.isfinite(entries).all():
-            raise ValueError("X must be finite; found NaN or infinite entries")
+        vectors.sort_indices()
     else:
         vectors = np.ascontiguousarray(checks.real_array("X", X, dimensions=2).T)
-        entries = vectors
     if 0 in vectors.shape:
         raise ValueError(f"X must not be empty; found shape {X.shape if sp.issparse(X) else vectors.T.shape}")
     return vectors
+
+
+def _rows_times_powers(vectors: Any, powers: NDArray[np.int64]) -> Any:
+    """Row i times 2^(p_i), exactly unless entries become subnormal."""
+    if not sp.issparse(vectors):
+        return np.ldexp(vectors, powers[:, None])
+    entries = np.ldexp(vectors.data, np.repeat(powers, np.diff(vectors.indptr)))
+    return sp.csr_array((entries, vectors.indices, vectors.indptr), shape=vectors.shape)
 
 
 def _check_range(vectors: Any, weights: Vector) -> None:

@@ -6,8 +6,10 @@ which returns its objective at points of the cube.  Solvers accept any of the th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
@@ -18,6 +20,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
 from solvers.problems.cost import Cost, apply, as_cost, homogenise, scale_symmetrically, symmetrise
+from solvers.problems.enclosures import lowered, product_with_error, row_sums_above, squared_norm_below
 from solvers.problems.foreign import as_plain, bqm_form, graph_weights
 from solvers.problems.gram import Gram
 from solvers.problems.qubo import binary_from_signs, signs_from_binary, signs_from_ising
@@ -112,9 +115,12 @@ class BinaryQuadratic:
         sign = -1.0 if checks.boolean("maximise", maximise) else 1.0
         if isinstance(Q, LinearOperator):
             raise TypeError("Q must be an array; found a LinearOperator")
-        A, b, constant = signs_from_binary(Q)
-        total = constant + checks.scalar("offset", offset)
-        return cls(sign * A, sign * b, sign * total, maximised=maximise)
+        A, b, constant, error = signs_from_binary(Q)
+        offset = checks.scalar("offset", offset)
+        total = constant + offset
+        if Fraction(constant) + Fraction(offset) != Fraction(total):
+            error += math.ulp(total)
+        return cls(sign * A, sign * b, lowered(sign * total, error), maximised=maximise)
 
     @classmethod
     def from_ising(cls, J: Any, h: ArrayLike | None = None, constant: float = 0.0) -> BinaryQuadratic:
@@ -210,6 +216,10 @@ class BinaryQuadratic:
         TypeError, ValueError
             As for `from_factor`, and if the target does not fit.
 
+        Notes
+        -----
+        t^T t is rounded down, by as much more as X^T t may be off: proved bounds hold for the exact data.
+
         Examples
         --------
         >>> problem = BinaryQuadratic.least_squares([[1.0, 2.0], [0.0, 1.0]], target=[-1.0, -1.0])
@@ -218,7 +228,15 @@ class BinaryQuadratic:
         """
         gram = Gram(X)
         target = checks.vector("target", target, length=gram.vectors.shape[1])
-        return cls(gram, -2.0 * (gram.vectors @ target), float(target @ target))
+        try:
+            with np.errstate(over="raise"):
+                product, error = product_with_error(gram.vectors, target)
+                constant = lowered(squared_norm_below(target), 2.0 * math.fsum(error))
+                return cls(gram, -2.0 * product, constant)
+        except (OverflowError, FloatingPointError) as overflow:
+            raise ValueError(
+                "target must have products with itself and X within the range of float64"
+            ) from overflow
 
     @property
     def has_linear_term(self) -> bool:
@@ -284,7 +302,7 @@ class MaxCut:
             raise TypeError("graph must be an array of weights; found a LinearOperator")
         graph = as_plain("graph", graph)
         weights = sp.csr_array(
-            checks.symmetric_sparse("graph", sp.csr_array(_as_two_dimensional("graph", graph)))
+            checks.symmetric_sparse("graph", graph if sp.issparse(graph) else _sparsified("graph", graph))
         )
         if weights.diagonal().any():
             weights.setdiag(0.0)
@@ -349,7 +367,10 @@ class MaxCut:
 
     @cached_property
     def _relaxation(self) -> Elliptope:
-        return Elliptope(-0.25 * self.laplacian(), maximised=True)
+        # degrees that round are rounded up: what bounds the cost from below then bounds every cut from above
+        laplacian = sp.csr_array(sp.diags_array(row_sums_above(self.graph)) - self.graph)
+        laplacian.data = checks.exact_multiple("graph", laplacian.data, -0.25)
+        return Elliptope(laplacian, maximised=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -479,7 +500,7 @@ def as_problem(problem: Any) -> Problem:
 
 def as_points(signs: ArrayLike, n: int) -> NDArray[np.float64]:
     """Points of the cube as float64 (..., n); anything but +-1 is refused."""
-    points = np.asarray(signs)
+    points = checks.unmasked("signs", signs)
     if points.ndim == 0 or points.shape[-1] != n:
         raise ValueError(f"signs must have shape (..., {n}); found {points.shape}")
     if points.dtype.kind not in "biuf":
@@ -489,5 +510,5 @@ def as_points(signs: ArrayLike, n: int) -> NDArray[np.float64]:
     return points.astype(np.float64)
 
 
-def _as_two_dimensional(name: str, values: Any) -> Any:
-    return values if sp.issparse(values) else checks.real_array(name, values, dimensions=2)
+def _sparsified(name: str, values: ArrayLike) -> sp.csr_array:
+    return sp.csr_array(checks.real_array(name, values, dimensions=2))

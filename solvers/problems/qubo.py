@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,32 @@ from numpy.typing import ArrayLike, NDArray
 
 from solvers import checks
 from solvers.problems.cost import Cost, symmetrise
+from solvers.problems.enclosures import mean_error, product_with_error
 from solvers.problems.foreign import as_plain
 
 
-def signs_from_binary(Q: Any) -> tuple[Cost, NDArray[np.float64], float]:
-    """A, b and the constant with w^T A w + b^T w + constant = x^T Q x at x = (1 + w)/2.
+def signs_from_binary(Q: Any) -> tuple[Cost, NDArray[np.float64], float, float]:
+    """A, b, the constant and an error: w^T A w + b^T w + constant is within it of x^T Q x at x = (1 + w)/2.
 
     A = Q/4, b = Q 1/2 and the constant 1^T Q 1/4, with Q replaced by (Q + Q^T)/2.
     """
-    quarter = 0.25 * symmetrise(Q)
-    rows = np.asarray(quarter.sum(axis=1)).ravel()
-    return quarter, 2.0 * rows, float(rows.sum())
+    quarter, error = _quarter(Q)
+    rows, errors = product_with_error(quarter, np.ones(quarter.shape[0]))
+    constant, last = product_with_error(rows[None, :], np.ones(rows.shape[0]))
+    return quarter, 2.0 * rows, float(constant[0]), error + 3.0 * math.fsum(errors) + float(last[0])
+
+
+def _quarter(Q: Any) -> tuple[Cost, float]:
+    """(Q + Q^T)/8, and how much its entries may be off by, all together."""
+    given = as_plain("Q", Q)
+    if sp.issparse(given):
+        given = checks.square_sparse("Q", given)
+        quarter = symmetrise(given)
+        quarter.data = checks.exact_multiple("Q", quarter.data, 0.25)
+        return quarter, mean_error(given.data, quarter.data)
+    given = checks.square_dense("Q", given)
+    quarter = checks.exact_multiple("Q", symmetrise(given), 0.25)
+    return quarter, mean_error(given, quarter)
 
 
 def binary_from_signs(A: Cost, b: NDArray[np.float64], constant: float) -> tuple[Cost, float]:

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
 
-from solvers.problems.gram import Gram
+from solvers.problems.gram import SMALLEST_EXPONENT, Gram
 from solvers.problems.problem import Cost
 
 # Of |x^T C z|: how far an operator may be from its adjoint by rounding.
@@ -24,7 +24,8 @@ def binary_exponent(cost: Cost) -> int:
     2
     """
     if isinstance(cost, Gram):
-        return 2 * int(cost.binary_exponents().max())
+        exponent = int(cost.binary_exponents().max())
+        return 2 * exponent if exponent > SMALLEST_EXPONENT else 0
     if isinstance(cost, LinearOperator):
         return 0
     entries = cost.data if sp.issparse(cost) else cost

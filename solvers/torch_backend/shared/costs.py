@@ -7,6 +7,7 @@ from torch import Tensor
 
 from solvers.torch_backend.dense.costs import SMALLEST_EXPONENT
 
+LARGEST_EXPONENT = 1023
 # A linear term this many times as large as the matrix leaves nothing of the matrix in float32.
 MAX_RATIO = 1e12
 
@@ -41,7 +42,7 @@ class SharedCosts:
         terms = linear.detach().abs().amax(dim=1).double()
         largest = size if size > 0.0 else float(terms.nan_to_num(0.0, 0.0, 0.0).amax())
         exponent = int(torch.frexp(torch.tensor(largest, dtype=torch.float64)).exponent)
-        self.scale = 2.0 ** max(exponent, SMALLEST_EXPONENT)
+        self.scale = 2.0 ** min(max(exponent, SMALLEST_EXPONENT), LARGEST_EXPONENT)
         self.solvable = terms <= min(MAX_RATIO * largest, torch.finfo(torch.float64).max)
         scaled = matrix.detach().double() / self.scale
         self.matrix = 0.5 * (scaled + scaled.mT)

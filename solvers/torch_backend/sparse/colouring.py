@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from solvers.torch_backend.sparse.cost import SparseCost
+from solvers.torch_backend.sparse.cost import SparseCost, times_power
 
 # Entries moved in one go.
 CHUNK = 2**25
@@ -60,7 +60,7 @@ class Layout(NamedTuple):
     rows : (n,) int64 Tensor
         The original row behind each row here.
     exponent : int
-        The values were divided by two to this power.
+        Of the power of two that the cost is divided by here.
     """
 
     pointers: Tensor
@@ -95,7 +95,7 @@ def coloured(cost: SparseCost) -> Layout:
     exponent = int(torch.frexp(torch.tensor(largest, dtype=torch.float64)).exponent)
     pointers, indices, values = _reordered(cost, rows[:active], exponent)
     classes = _classes(colours[rows[:active]], pointers, indices, values)
-    return Layout(pointers, indices, values, classes, rows, exponent)
+    return Layout(pointers, indices, values, classes, rows, exponent + cost.exponent)
 
 
 def colour_rows(pointers: Tensor, indices: Tensor) -> Tensor:
@@ -162,9 +162,7 @@ def _reordered(cost: SparseCost, rows: Tensor, exponent: int) -> tuple[Tensor, T
         here = torch.arange(first, min(first + CHUNK, cost.entries), device=device)
         source = here + shifts[torch.searchsorted(pointers, here, right=True) - 1]
         indices[first : first + CHUNK] = place[cost.indices[source].long()]
-        values[first : first + CHUNK] = torch.ldexp(
-            cost.values[source], torch.tensor(-exponent, device=device)
-        )
+        values[first : first + CHUNK] = times_power(cost.values[source], -exponent)
     return pointers.int(), indices, values
 
 

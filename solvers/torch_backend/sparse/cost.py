@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +12,12 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from solvers import checks
 from solvers.torch_backend.common.checks import FLOATS, checked_device, companion, real_tensor
 from solvers.torch_backend.sparse.checks import check_csr, check_symmetry, checked_edges
+
+# Largest entries of 2^-e to 2^e leave room for sums above them, and for much smaller ones below.
+ROOMY = {torch.float32: 60, torch.float64: 900}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +40,8 @@ class SparseCost:
         Added to value and bound; it has no part in the relative gap.
     maximised : bool
         Whether the user's objective is minus this one, so that reports flip the sign.
+    exponent : int
+        Values and diagonal are in units of 2^exponent: what is near an end of a dtype's range keeps its digits.
 
     Raises
     ------
@@ -55,6 +62,7 @@ class SparseCost:
     diagonal: Tensor | None = None
     constant: float = field(default=0.0, kw_only=True)
     maximised: bool = field(default=False, kw_only=True)
+    exponent: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         pointers, indices = check_csr(self.pointers, self.indices, self.values)
@@ -67,6 +75,18 @@ class SparseCost:
             if not bool(torch.isfinite(self.diagonal).all()):
                 raise ValueError("diagonal must be finite; found NaN or infinite entries")
         check_symmetry(self.pointers, self.indices, self.values)
+        self._check_total()
+
+    def _check_total(self) -> None:
+        """Refuse what would overflow at the first product with signs."""
+        parts = [part for part in (self.values, self.diagonal) if part is not None and part.numel()]
+        largest = max((float(part.abs().amax()) for part in parts), default=0.0)
+        room = math.log2(sys.float_info.max) - 4.0 - self.exponent
+        if largest > 0.0 and math.log2(largest) + math.log2(self.entries + self.order) > room:
+            raise ValueError(
+                "the matrix must have entries whose absolute values add up within the range of float64; found "
+                f"entries of size {math.ldexp(largest, self.exponent):.3g}. Rescale the problem"
+            )
 
     @property
     def order(self) -> int:
@@ -94,7 +114,9 @@ class SparseCost:
 
     def trace(self) -> float:
         """The sum of the diagonal, which every feasible value contains."""
-        return 0.0 if self.diagonal is None else float(self.diagonal.sum(dtype=torch.float64))
+        if self.diagonal is None:
+            return 0.0
+        return math.ldexp(float(self.diagonal.sum(dtype=torch.float64)), self.exponent)
 
     def frobenius(self) -> float:
         """Frobenius norm of C, summed in float64."""
@@ -107,7 +129,7 @@ class SparseCost:
         total = float((self.values / largest).square_().sum(dtype=torch.float64))
         if self.diagonal is not None:
             total += float((self.diagonal / largest).square_().sum(dtype=torch.float64))
-        return largest * math.sqrt(total)
+        return math.ldexp(largest * math.sqrt(total), self.exponent)
 
 
 def edge_cost(edges: Tensor, weights: Tensor | None = None, *, order: int | None = None) -> SparseCost:
@@ -153,7 +175,8 @@ def edge_cost(edges: Tensor, weights: Tensor | None = None, *, order: int | None
     sums = torch.zeros(keys.shape[0], dtype=torch.float64, device=edges.device)
     sums.index_add_(0, slots, torch.cat([weights, weights]).double())
     rows = torch.div(keys, order, rounding_mode="floor")
-    return SparseCost(_pointers(rows, order), (keys - rows * order).int(), sums.to(weights.dtype))
+    values, _, exponent = _fitted(sums, None, weights.dtype)
+    return SparseCost(_pointers(rows, order), (keys - rows * order).int(), values, exponent=exponent)
 
 
 def cut_cost(edges: Tensor, weights: Tensor | None = None, *, order: int | None = None) -> SparseCost:
@@ -180,9 +203,8 @@ def cut_cost(edges: Tensor, weights: Tensor | None = None, *, order: int | None 
     """
     graph = edge_cost(edges, weights, order=order)
     degrees = row_sums(graph.pointers, graph.values)
-    return SparseCost(
-        graph.pointers, graph.indices, 0.25 * graph.values, (-0.25 * degrees).to(graph.dtype), maximised=True
-    )
+    values, diagonal, exponent = _fitted(graph.values.double(), -degrees, graph.dtype, graph.exponent - 2)
+    return SparseCost(graph.pointers, graph.indices, values, diagonal, maximised=True, exponent=exponent)
 
 
 def sparse_cost(
@@ -221,15 +243,10 @@ def sparse_cost(
         pointers, indices, values = matrix.crow_indices(), matrix.col_indices(), matrix.values()
         real_tensor("matrix", values, dimensions=1) if values.numel() else None
     elif sp.issparse(matrix) and matrix.ndim == 2:
-        if matrix.dtype.kind not in "biuf":
-            raise TypeError(f"matrix must hold real numbers; found dtype {matrix.dtype}")
-        csr = sp.csr_array(matrix)
-        precise = np.float64 if dtype is torch.float64 else np.float32
-        pointers, indices = (
-            torch.from_numpy(csr.indptr.astype(np.int64)),
-            torch.from_numpy(csr.indices.copy()),
-        )
-        values = torch.from_numpy(csr.data.astype(precise))
+        csr = checks.real_sparse("matrix", matrix)
+        pointers, indices = torch.from_numpy(csr.indptr.astype(np.int64)), torch.from_numpy(csr.indices)
+        values = torch.from_numpy(csr.data)
+        dtype = torch.float32 if dtype is None else dtype
     else:
         raise TypeError(f"matrix must be a torch CSR tensor or a SciPy sparse array; found {_kind(matrix)}")
     if matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
@@ -237,9 +254,13 @@ def sparse_cost(
     place = values.device if device is None else checked_device("device", device)
     if dtype is not None and dtype not in FLOATS:
         raise TypeError(f"dtype must be torch.float32 or torch.float64; found {dtype}")
-    pointers, indices, values = pointers.to(place), indices.to(place), values.detach().to(place, dtype)
+    dtype = values.dtype if dtype is None else dtype
+    pointers, indices, values = pointers.to(place), indices.to(place), values.detach().to(place)
     pointers, indices, values, diagonal = _split_diagonal(pointers, indices, values)
-    return SparseCost(pointers, indices, values, diagonal, constant=constant, maximised=maximised)
+    values, diagonal, exponent = _fitted(values, diagonal, dtype)
+    return SparseCost(
+        pointers, indices, values, diagonal, constant=constant, maximised=maximised, exponent=exponent
+    )
 
 
 def row_sums(pointers: Tensor, values: Tensor) -> Tensor:
@@ -247,6 +268,33 @@ def row_sums(pointers: Tensor, values: Tensor) -> Tensor:
     sums = torch.zeros(values.shape[0] + 1, dtype=torch.float64, device=values.device)
     torch.cumsum(values, 0, dtype=torch.float64, out=sums[1:])
     return sums[pointers[1:].long()] - sums[pointers[:-1].long()]
+
+
+def _fitted(
+    values: Tensor, diagonal: Tensor | None, dtype: torch.dtype, power: int = 0
+) -> tuple[Tensor, Tensor | None, int]:
+    """Values and diagonal times 2^power in a dtype, and an exponent taken out where its range is too narrow."""
+    if values.dtype == dtype and power == 0:
+        return values, diagonal, 0
+    sizes = [float(part.abs().amax()) for part in (values, diagonal) if part is not None and part.numel()]
+    needed = math.frexp(max(sizes, default=0.0))[1] + power
+    exponent = 0 if abs(needed) <= ROOMY[dtype] else needed
+    fitted = [
+        None if part is None else times_power(part.double(), power - exponent).to(dtype)
+        for part in (values, diagonal)
+    ]
+    assert fitted[0] is not None
+    return fitted[0], fitted[1], exponent
+
+
+def times_power(values: Tensor, exponent: int) -> Tensor:
+    """The values times 2^exponent, in steps that stay in the range of their dtype."""
+    step = 1000 if values.dtype == torch.float64 else 100
+    while exponent:
+        now = max(min(exponent, step), -step)
+        values = values * 2.0**now
+        exponent -= now
+    return values
 
 
 def _split_diagonal(

@@ -19,7 +19,7 @@ from solvers.stop import Stop
 from solvers.torch_backend.common.checks import checked_generator, companion, unit_rows
 from solvers.torch_backend.common.memory import working_on
 from solvers.torch_backend.sparse.colouring import coloured
-from solvers.torch_backend.sparse.cost import SparseCost
+from solvers.torch_backend.sparse.cost import SparseCost, times_power
 from solvers.torch_backend.sparse.factor import in_original_order, random_factor
 from solvers.torch_backend.sparse.memory import bytes_needed, check_room
 from solvers.torch_backend.sparse.sparse_solver import SparseSolver
@@ -161,9 +161,9 @@ class _Solve:
         status = judged_status(STATUSES.index(Status.CERTIFIED if gap <= self.tol else reason), gap, self.tol)
         dual = torch.zeros(self.cost.order, dtype=torch.float64, device=self.cost.device)
         dual[rows[:active]] = self.solver.dual.double()
-        dual.mul_(2.0**exponent)
+        dual = times_power(dual, exponent)
         if self.cost.diagonal is not None:
-            dual += self.cost.diagonal
+            dual += times_power(self.cost.diagonal.double(), self.cost.exponent)
         tensors: dict[str, Any] = {
             "problem": self.cost,
             "factor": in_original_order(self.solver.factor, rows),
