@@ -42,6 +42,7 @@ _HOME = {
     "ensemble": "vispa.nn",
     "harden": "vispa.nn",
     "load_float": "vispa.nn",
+    "project": "vispa.nn",
     "sampling": "vispa.nn",
     "Bop": "vispa.optim",
     "Bop2ndOrder": "vispa.optim",

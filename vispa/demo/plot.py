@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vispa.nn import binary_layers
-from vispa.nn.weights.binary_weight import LowRankWeight
+from vispa.nn.weights.low_rank_weight import LowRankWeight
 from vispa.training.compare import Job
 from vispa.training.data.split import Split
 from vispa.training.recipes import METHODS

@@ -28,7 +28,7 @@ class _ProjectAfterStep:
 
     def __call__(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         for found in self.layers.values():
-            found.weight.project(found.mean)
+            found.weight.follow(found.mean)
 
 
 @overload
@@ -172,7 +172,7 @@ def project(model: nn.Module) -> None:
                 f"layer {found.name!r}: {zeros}, which has no projection; initialise it away from zero"
             )
     for found in layers:
-        found.weight.project(found.mean)
+        found.weight.follow(found.mean)
 
 
 def _join(group: dict[str, Any], values: Tensor, names: dict[int, str]) -> None:

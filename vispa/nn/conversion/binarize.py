@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from solvers import checks
+from vispa.nn.conversion.assignment import let_writes_take_effect
 from vispa.nn.conversion.layer_kinds import Site
 from vispa.nn.conversion.refusals import refuse_wrapped
 from vispa.nn.conversion.scope_modules import scopes_of
 from vispa.nn.conversion.selection import LayerChoice, select_sites
 from vispa.nn.weights.bias import ScaledBias
-from vispa.nn.weights.binary_weight import BinaryWeight, LowRankWeight
+from vispa.nn.weights.binary_weight import BinaryWeight
+from vispa.nn.weights.low_rank_weight import LowRankWeight
 from vispa.nn.weights.options import PosteriorOptions, draw_mean, published_noise_ratio, start_noise
 from vispa.nn.weights.root_scope import RootScope
 
@@ -227,5 +229,8 @@ def _install(site: Site, weights: list[BinaryWeight], scopes: list[nn.Module]) -
             weight.open_layer(site.module)
         for scope in scopes:
             weight.open_scope(scope)
+        weight.is_installed = True
+        weight.drift.projected(getattr(site.module.parametrizations, attribute).original)
     if site.bias is not None and weights[0].alpha is not None:
         parametrize.register_parametrization(site.module, site.bias, ScaledBias(*weights))
+    let_writes_take_effect(site.module, site.weights, site.bias)

@@ -17,7 +17,7 @@ from vispa.nn.conversion.selection import BinaryLayer, binary_layers
 from vispa.nn.weights.autograd import working_dtype
 from vispa.nn.weights.baselines import BernoulliWeight
 from vispa.nn.weights.bias import ScaledBias
-from vispa.nn.weights.binary_weight import LowRankWeight
+from vispa.nn.weights.low_rank_weight import LowRankWeight
 from vispa.nn.weights.options import published_noise_ratio, start_noise
 
 __all__ = ["load_float"]
@@ -197,15 +197,13 @@ def _check_weights(layers: list[BinaryLayer], state: Mapping[str, Tensor]) -> No
 def _load_weight(found: BinaryLayer, values: Tensor, noise_ratio: float | None) -> None:
     weight, mean = found.weight, found.mean
     mean.copy_(values)
-    if weight.alpha is not None:
-        rows = weight.layout.rows(values).flatten(1)
-        weight.alpha.copy_(rows.abs().to(working_dtype(rows.dtype)).mean(1))
+    weight.take_scales(values)
     if isinstance(weight, LowRankWeight):
         start_noise(weight, mean, published_noise_ratio(weight) if noise_ratio is None else noise_ratio)
     elif isinstance(weight, BernoulliWeight):
         target = 1.0 if noise_ratio is None else 1.0 / math.sqrt(1.0 + noise_ratio**2)
         mean.mul_(target / float(mean.to(working_dtype(mean.dtype)).square().mean().sqrt()))
-    weight.project(mean)
+    weight.follow(mean)
 
 
 def _load_bias(found: BinaryLayer, state: Mapping[str, Tensor]) -> None:

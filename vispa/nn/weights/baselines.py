@@ -16,6 +16,11 @@ __all__ = ["BernoulliWeight", "SignWeight", "StraightThroughWeight"]
 class StraightThroughWeight(BinaryWeight):
     """Method ``ste``: ``sgn(mean)``, the identity as gradient of the sign, the mean clipped to [-1, 1]."""
 
+    def strays(self, mean: Tensor) -> str | None:
+        """Say where means are outside the box that they are clipped to."""
+        largest = float(mean.detach().abs().max())
+        return None if largest <= 1.01 else f"its means reach {largest:.2g}, outside [-1, 1]"
+
     def project(self, mean: Tensor) -> None:
         """Clip the mean to [-1, 1], in place: the box that means fill exactly (claim G3 of theory_checks)."""
         with torch.no_grad():
@@ -24,6 +29,13 @@ class StraightThroughWeight(BinaryWeight):
 
 class SignWeight(BinaryWeight):
     """Method ``bop``: nothing latent, the parameter holds the signs themselves and an optimizer flips them."""
+
+    def strays(self, mean: Tensor) -> str | None:
+        """Say where the parameter is not made of signs."""
+        distance = float((mean.detach().abs() - 1.0).abs().max())
+        if distance == 0.0:
+            return None
+        return f"its signs are off +1 and -1 by up to {distance:.2g}: flip them with vispa.Bop"
 
     def project(self, mean: Tensor) -> None:
         """Replace the parameter, in place, by its signs."""
@@ -41,6 +53,10 @@ class BernoulliWeight(StraightThroughWeight):
         # Empty: it follows the layer's dtype and device. A reference to where the mean is kept would be a
         # cycle, and copies that are dropped would wait for the collector.
         self.register_buffer("like_mean", mean.detach().new_empty(0), persistent=False)
+
+    def latent_mean(self, values: Tensor) -> Tensor:
+        """Return values of root mean square one, so that small weights are the uncertain ones."""
+        return values / values.to(working_dtype(values.dtype)).square().mean().sqrt().to(values.dtype)
 
     def draw(self) -> Noise:
         """Draw one standard normal a weight, in rows."""

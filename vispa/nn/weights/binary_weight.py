@@ -1,23 +1,20 @@
-"""The parametrizations behind a binary weight: what all methods share, and the low-rank one.
+"""The parametrization behind a binary weight: what all methods share.
 
-Each owns everything about its posterior except the mean, which stays where torch keeps a parametrized
+It owns everything about its posterior except the mean, which stays where torch keeps a parametrized
 parameter (``layer.parametrizations.weight.original``), so an optimizer made earlier still holds it.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from vispa.nn.weights.autograd import CorrelatedLatent, IndependentLatent, ScaledSign, working_dtype
+from vispa.nn.weights.autograd import ScaledSign, working_dtype
 from vispa.nn.weights.layout import Layout
 from vispa.nn.weights.noise_scope import Noise, ScopedNoise
-from vispa.nn.weights.projection import channel_squares, project_channels, project_rows, row_squares
+from vispa.nn.weights.watches import DriftWatch, HandedOut
 
-__all__ = ["BinaryWeight", "LowRankWeight"]
+__all__ = ["BinaryWeight"]
 
 
 class BinaryWeight(ScopedNoise):
@@ -43,17 +40,58 @@ class BinaryWeight(ScopedNoise):
         if channel_scale == "learned":
             values = torch.ones(layout.out_channels, dtype=mean.dtype, device=mean.device)
             self.alpha = nn.Parameter(values, requires_grad=mean.requires_grad)
+        self.is_installed = False
+        self.handed_out: HandedOut | None = None
+        self.drift = DriftWatch()
 
     def forward(self, mean: Tensor) -> Tensor:
         """Return the weight that the layer sees, sampled and worked out once in a scope around the layer."""
+        if self.depth and self.training and not torch.compiler.is_compiling():
+            self.drift.look(self, mean)
         if not self.keeps_reads:
-            return self.realise(mean, self.current_noise())
+            weight = self.realise(mean, self.current_noise())
+            if self.depth == 0 and self.is_installed and not torch.compiler.is_compiling():
+                self.handed_out = HandedOut.of(weight)
+            return weight
         grad_enabled = torch.is_grad_enabled()
         kept = self.kept.get(grad_enabled)
         if kept is None or kept[0] is not mean:
             kept = mean, self.realise(mean, self.noise)
             self.kept[grad_enabled] = kept
         return kept[1]
+
+    def enter(self) -> None:
+        """Look whether what was read since the last forward has been written to."""
+        if self.handed_out is not None and not torch.compiler.is_compiling():
+            handed_out, self.handed_out = self.handed_out, None
+            handed_out.warn_if_written()
+
+    def right_inverse(self, values: Tensor) -> Tensor:
+        """Return the mean to store where the weight is assigned, by the rule of :func:`vispa.load_float`.
+
+        A learned alpha becomes ``mean |w|`` of its channel; the noise stays as it is.
+        """
+        if not self.is_installed:
+            return values
+        if not bool(torch.isfinite(values).all()):
+            raise ValueError("a binary weight must be assigned finite values; found NaN or infinite entries")
+        if not bool(values.any()):
+            raise ValueError("a binary weight must be assigned a non-zero value; found zeros alone")
+        self.take_scales(values)
+        mean = self.latent_mean(values.detach().clone())
+        self.project(mean)
+        return mean
+
+    def take_scales(self, values: Tensor) -> None:
+        """Set a learned alpha to what approximates float weights best, ``mean |w|`` of every channel."""
+        if self.alpha is not None:
+            rows = self.layout.rows(values.detach()).flatten(1)
+            with torch.no_grad():
+                self.alpha.copy_(rows.abs().to(working_dtype(rows.dtype)).mean(1))
+
+    def latent_mean(self, values: Tensor) -> Tensor:
+        """Return the mean that float weights become, before it is projected."""
+        return values
 
     def realise(self, mean: Tensor, noise: Noise | None) -> Tensor:
         """Return the weight at one draw of the noise, at the mean without one."""
@@ -74,135 +112,18 @@ class BinaryWeight(ScopedNoise):
         """Return the latent Gaussian at one draw of the noise, in rows."""
         raise NotImplementedError
 
+    def follow(self, mean: Tensor) -> None:
+        """Project after a step, and note that somebody did."""
+        self.project(mean)
+        self.drift.projected(mean)
+
+    def strays(self, mean: Tensor) -> str | None:
+        """Return in words where the posterior is and should not be, None where it is where `project` keeps it."""
+        return None
+
     def project(self, mean: Tensor) -> None:
         """Move the posterior, in place, to where the method keeps it after a step."""
 
     def zeros(self, mean: Tensor) -> str | None:
         """Return in words what ``project`` would meet that is zero and has no projection, if anything."""
         return None
-
-
-class LowRankWeight(BinaryWeight):
-    """Method ``vispa``: latents ``mean + r @ factor``, with ``r ~ N(0, I_K / scale)``.
-
-    Parameters
-    ----------
-    mean : Parameter
-        The weight that becomes the mean.
-    layout : Layout
-        Its rows, one an output channel.
-    rank : int
-        K, the width of the factor, at least 1.
-    scale : float
-        S: one over the variance of r, and the preconditioner of the factor.
-    projection : {"channel", "paper", "published"}
-        Where ``project`` keeps the rows ``(mean_i, factor_i / sqrt(scale))``: the root mean square of their
-        norms at ``radius`` in every output channel, every norm at ``radius``, or where they are.
-    radius : float
-        Not read by ``"published"``.
-    covariance : {"layer", "channel"}
-        Whether one r is drawn for the layer or one for every output channel.
-    residual : bool
-        Whether every weight has noise of its own too, of standard deviation
-        ``|root_residual_i| / sqrt(scale)``; the row then holds that as its last entry.
-    channel_scale : {"learned", "mean", "none"}
-        As in BinaryWeight.
-
-    Notes
-    -----
-    The factor has shape (out_channels, K, fan_in): it follows the mean when that is sharded by output
-    channel, and it leaves ``channels_last`` to the mean alone. The residual, where there is one, has the
-    shape of the mean.
-    """
-
-    factor: nn.Parameter
-    root_residual: nn.Parameter | None
-
-    def __init__(
-        self,
-        mean: Tensor,
-        layout: Layout,
-        *,
-        rank: int,
-        scale: float,
-        projection: str,
-        radius: float,
-        covariance: str = "layer",
-        residual: bool = False,
-        channel_scale: str = "learned",
-    ) -> None:
-        super().__init__(mean, layout, channel_scale=channel_scale)
-        shape = (layout.out_channels, rank, layout.fan_in)
-        zeros = torch.zeros(shape, dtype=mean.dtype, device=mean.device)
-        self.factor = nn.Parameter(zeros, requires_grad=mean.requires_grad)
-        self.root_residual = None
-        if residual:
-            self.root_residual = nn.Parameter(torch.zeros_like(mean), requires_grad=mean.requires_grad)
-        self.rank = rank
-        self.scale = scale
-        self.projection = projection
-        self.radius = radius
-        self.covariance = covariance
-
-    def draw(self) -> Noise:
-        """Draw ``r ~ N(0, I_K / scale)``, one or one a channel, and as much for every weight's own noise."""
-        options: Any = {"dtype": working_dtype(self.factor.dtype), "device": self.factor.device}
-        layout = self.layout
-        shape = (self.rank,) if self.covariance == "layer" else (layout.out_channels, self.rank)
-        deviation = 1.0 / math.sqrt(self.scale)
-        shared = torch.randn(shape, **options) * deviation
-        if self.root_residual is None:
-            return shared
-        return shared, torch.randn((layout.out_channels, layout.fan_in), **options) * deviation
-
-    def latent(self, rows: Tensor, noise: Noise) -> Tensor:
-        """Return ``mean + r @ factor``, and the weights' own noise where there is some."""
-        shared, own = (noise, None) if isinstance(noise, Tensor) else noise
-        latent: Tensor = CorrelatedLatent.apply(rows, self.factor, shared, self.scale)
-        if self.root_residual is not None and own is not None:
-            root = self.layout.rows(self.root_residual)
-            latent = IndependentLatent.apply(latent, root, own.view(rows.shape), self.scale)
-        return latent
-
-    def project(self, mean: Tensor) -> None:
-        """Multiply the rows ``(mean_i, factor_i, root_residual_i)`` as the projection asks, in place.
-
-        Positive factors change the law of no sign (claim G1 of theory_checks), only the length of later steps.
-        """
-        if self.projection == "published":
-            return
-        project = project_channels if self.projection == "channel" else project_rows
-        with torch.no_grad():
-            rows, residual = self._rows(mean)
-            project(rows, self.factor, residual, self.scale, self.radius)
-            if self.layout.transposed_groups:
-                mean.copy_(self.layout.weight(rows))
-                if self.root_residual is not None and residual is not None:
-                    self.root_residual.copy_(self.layout.weight(residual))
-
-    def zeros(self, mean: Tensor) -> str | None:
-        """Return in words what ``project`` would meet that is zero and has no projection, if anything."""
-        if self.projection == "published":
-            return None
-        squares_of = channel_squares if self.projection == "channel" else row_squares
-        with torch.no_grad():
-            rows, residual = self._rows(mean)
-            if not bool((squares_of(rows, self.factor, residual, self.scale) == 0).any()):
-                return None
-        if self.projection == "channel":
-            return "all weights of an output channel have a zero mean and a zero row in their factor"
-        return "a weight has a zero mean and a zero row in its factor"
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        radius = "" if self.projection == "published" else f", radius={self.radius:g}"
-        return (
-            f"rank={self.rank}, scale={self.scale:g}, projection={self.projection!r}{radius}, "
-            f"covariance={self.covariance!r}, residual={self.root_residual is not None}, "
-            f"channel_scale={self.channel_scale!r}"
-        )
-
-    def _rows(self, mean: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return mean and residual with the output channels first."""
-        residual = self.root_residual
-        return self.layout.rows(mean), None if residual is None else self.layout.rows(residual)

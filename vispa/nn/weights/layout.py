@@ -53,6 +53,12 @@ class Layout:
         """Number of input channels of one group."""
         return self.shape[0] // self.transposed_groups if self.transposed_groups else self.shape[1]
 
+    @property
+    def xavier_variance(self) -> float:
+        """Variance of Xavier's normal law, by which latent weights are drawn."""
+        receptive_field = self.fan_in // self.in_channels
+        return 2.0 / (receptive_field * (self.in_channels + self.out_channels))
+
     def rows(self, weight: Tensor) -> Tensor:
         """Return the weight with the output channels first; the same tensor where they are."""
         if not self.transposed_groups:

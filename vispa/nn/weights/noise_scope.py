@@ -109,6 +109,9 @@ class ScopedNoise(nn.Module):
         if self.root is not None:
             self.root.close()
 
+    def enter(self) -> None:
+        """Do what is due when a scope is entered from outside any."""
+
     def begin_layer(self, layer: nn.Module, inputs: Any) -> None:
         """Forward pre-hook of the layer."""
         # A checkpointed region inside a compiled one may not write attributes, so the layer's hooks stand
@@ -131,6 +134,8 @@ class ScopedNoise(nn.Module):
     def begin_scope(self, scope: nn.Module, inputs: Any) -> None:
         """Forward pre-hook of a scope around the layer."""
         self.depth += 1
+        if self.depth == 1:
+            self.enter()
         if self.depth == 1 and self.samples:
             if self.root is None or torch.compiler.is_compiling():
                 self.noise = self.draw()

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from solvers import checks
 from vispa.nn.weights.autograd import working_dtype
 from vispa.nn.weights.baselines import BernoulliWeight, SignWeight, StraightThroughWeight
-from vispa.nn.weights.binary_weight import BinaryWeight, LowRankWeight
+from vispa.nn.weights.binary_weight import BinaryWeight
 from vispa.nn.weights.layout import Layout
+from vispa.nn.weights.low_rank_weight import LowRankWeight
 
 __all__ = ["PosteriorOptions", "draw_mean", "latent_scale", "published_noise_ratio", "start_noise"]
 
@@ -86,8 +87,7 @@ class PosteriorOptions:
 
 def latent_scale(layout: Layout) -> float:
     """Return the standard deviation of Xavier's normal law, by which latent weights are drawn."""
-    receptive_field = layout.fan_in // layout.in_channels
-    return math.sqrt(2.0 / (receptive_field * (layout.in_channels + layout.out_channels)))
+    return math.sqrt(layout.xavier_variance)
 
 
 def draw_mean(weight: BinaryWeight, mean: Tensor) -> None:

@@ -40,6 +40,11 @@ def row_squares(rows: Tensor, factor: Tensor, residual: Tensor | None, scale: fl
     return squares
 
 
+def noise_squares(factor: Tensor, residual: Tensor | None, scale: float) -> Tensor:
+    """Return ``(|factor_i|^2 + residual_i^2) / scale``, of shape (out_channels, fan_in)."""
+    return row_squares(torch.zeros_like(factor[:, 0]), factor, residual, scale)
+
+
 def project_rows(rows: Tensor, factor: Tensor, residual: Tensor | None, scale: float, radius: float) -> None:
     """Bring every row to the sphere of a radius, in place; a row of zeros stays one.
 
