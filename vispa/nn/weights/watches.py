@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from vispa.nn.weights.binary_weight import BinaryWeight
 
 __all__ = ["DriftWatch", "HandedOut"]
 
@@ -52,6 +49,13 @@ def _sums(weight: Tensor) -> tuple[Tensor, Tensor]:
     return weight.sum(), torch.linalg.vector_norm(weight)
 
 
+class Projected(Protocol):
+    """A weight, as far as its drift is concerned."""
+
+    def strays(self, mean: Tensor) -> str | None:
+        """Return in words where the posterior is and should not be."""
+
+
 class DriftWatch:
     """Whether the projection follows the steps of whatever trains a weight; warns once where it does not."""
 
@@ -65,7 +69,7 @@ class DriftWatch:
         if _has_version(mean):
             self.seen = mean._version
 
-    def look(self, weight: BinaryWeight, mean: Tensor) -> None:
+    def look(self, weight: Projected, mean: Tensor) -> None:
         """Look at a mean that changed since it was projected last, in a forward of training."""
         if self.looks == 0 or not _has_version(mean) or mean._version == self.seen:
             return
