@@ -32,6 +32,8 @@ _HOME = {
     "SignGaussian": "vispa.gaussian.sign_gaussian",
     "minimize": "vispa.inference.minimize",
     "load_packed": "vispa.deploy.files",
+    "pack": "vispa.deploy.pack",
+    "packing": "vispa.deploy.pack",
     "save_packed": "vispa.deploy.files",
     "minimize_by_sdp": "vispa.inference.by_sdp",
     "binary_layer": "vispa.quantization.binary_layer",

@@ -22,7 +22,7 @@ from vispa.deploy.architecture import build, describe
 from vispa.deploy.signs import binary_weights, pack_signs, unpack_signs
 from vispa.nn.conversion.harden import harden
 from vispa.nn.conversion.refusals import refuse_sharded, refuse_wrapped
-from vispa.nn.conversion.selection import binary_layers
+from vispa.nn.conversion.selection import find_binary_layers
 from vispa.nn.weights.layout import Layout
 
 __all__ = ["load_packed", "save_packed"]
@@ -64,7 +64,7 @@ def save_packed(model: nn.Module, path: str | Path) -> int:
     """
     refuse_wrapped(model, "saved")
     refuse_sharded(model, "saved")
-    if _has_posterior(model):
+    if any(find_binary_layers(model)):
         model = harden(model)
     packed = binary_weights(model)
     if not packed:
@@ -140,18 +140,11 @@ def load_packed(path: str | Path, into: nn.Module | None = None) -> nn.Module:
             raise ValueError(f"{path} is not a packed file of version {VERSION}: {error}") from error
         return _filled(model, state, path, assign=True).requires_grad_(False)
     refuse_wrapped(into, "filled")
-    if _has_posterior(into):
+    if any(find_binary_layers(into)):
         raise ValueError(
             "into must be a plain model, as before vispa.binarize or after vispa.harden; found posteriors"
         )
     return _filled(into, state, path, assign=False)
-
-
-def _has_posterior(model: nn.Module) -> bool:
-    try:
-        return bool(binary_layers(model))
-    except ValueError:
-        return False
 
 
 def _filled(model: nn.Module, state: dict[str, Tensor], path: str | Path, *, assign: bool) -> nn.Module:

@@ -24,14 +24,19 @@ OUTPUTS = ("floats", "bits", "both")
 
 
 class PackSigns(nn.Module):
-    """The signs of a float tensor as bits: int32 (images, height, width, words), or (rows, words); 1 is negative.
+    """The signs of a float tensor as bits: int32 (images, height, width, words); 1 is negative.
 
-    Zero and -0.0 are +1. A NaN, for which a bit has no room, is -1.
+    With ``rows`` the last axis is packed instead of the second. Zero and -0.0 are +1. A NaN, for which a bit has no
+    room, is -1.
     """
+
+    def __init__(self, *, rows: bool = False) -> None:
+        super().__init__()
+        self.rows = rows
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the bits."""
-        bits: Tensor = torch.ops.vispa.pack_signs(inputs)
+        bits: Tensor = torch.ops.vispa.pack_signs(inputs, self.rows)
         return bits
 
 
@@ -198,7 +203,7 @@ class PackedConv2d(_Packed):
 
     def forward(self, inputs: Tensor, residual: Tensor | None = None) -> Any:
         """Return the outputs of floats, whose signs are taken, or of bits."""
-        bits = torch.ops.vispa.pack_signs(inputs) if inputs.is_floating_point() else inputs
+        bits = torch.ops.vispa.pack_signs(inputs, False) if inputs.is_floating_point() else inputs
         return self._run(bits, residual)
 
     def reference(self, inputs: Tensor, residual: Tensor | None = None) -> Tensor:
@@ -228,7 +233,7 @@ class PackedConv1d(_Packed):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return floats (images, channels, length) of floats, whose signs are taken."""
-        outputs: Tensor = self._run(torch.ops.vispa.pack_signs(inputs.unsqueeze(2)), None)
+        outputs: Tensor = self._run(torch.ops.vispa.pack_signs(inputs.unsqueeze(2), False), None)
         return outputs.squeeze(2)
 
     def reference(self, inputs: Tensor) -> Tensor:
@@ -261,16 +266,34 @@ class PackedLinear(_Packed):
         super().__init__(negative, Window(), epilogue, outputs=outputs, kernel=words)
 
     def forward(self, inputs: Tensor) -> Any:
-        """Return floats (..., channels) of floats, whose signs are taken; rows of bits of rows."""
-        shape = inputs.shape[:-1]
-        if inputs.is_floating_point():
-            inputs = torch.ops.vispa.pack_signs(inputs.reshape(-1, inputs.shape[-1]))
-        found = self._run(inputs[None, None], None)
+        """Return floats (..., channels) of floats (..., inputs), whose signs are taken, or of their bits."""
+        bits = torch.ops.vispa.pack_signs(inputs, True) if inputs.is_floating_point() else inputs
+        shape, rows = bits.shape[:-1], bits.reshape(1, 1, -1, bits.shape[-1])
+        if len(shape) > 1 and self.follows:
+            # torch's modules count their channels along the second axis, which is not the layer's now
+            return self._by_torch(self.sums(rows).permute(0, 2, 3, 1).reshape(*shape, self.channels))
+        found = self._run(rows, None)
         if self.outputs == "bits":
-            return found[0, 0]
+            return found.reshape(*shape, found.shape[-1])
         if self.outputs == "both":
-            return self._rows(found[0], shape), found[1][0, 0]
+            return self._rows(found[0], shape), found[1].reshape(*shape, found[1].shape[-1])
         return self._rows(found, shape)
+
+    @property
+    def follows(self) -> bool:
+        """Whether a normalisation or an activation is part of the layer."""
+        return self._epilogue.norm is not None or self._epilogue.activation is not None
+
+    def _by_torch(self, counts: Tensor) -> Any:
+        values = (self.inputs - 2 * counts).float() * self._epilogue.scale
+        if self._epilogue.bias is not None:
+            values = values + self._epilogue.bias
+        for module in (self._epilogue.norm, self._epilogue.activation):
+            values = values if module is None else module(values)
+        if self.outputs == "floats":
+            return values
+        bits = torch.ops.vispa.pack_signs(values, True)
+        return bits if self.outputs == "bits" else (values, bits)
 
     def _rows(self, image: Tensor, shape: torch.Size) -> Tensor:
         return image.permute(0, 2, 3, 1).reshape(*shape, self.channels)

@@ -20,7 +20,7 @@ __all__ = ["LIBRARY"]
 
 # Definitions live as long as this object does.
 LIBRARY = Library("vispa", "DEF")
-LIBRARY.define("pack_signs(Tensor values) -> Tensor")
+LIBRARY.define("pack_signs(Tensor values, bool rows) -> Tensor")
 LIBRARY.define(
     "packed_to_bits(Tensor bits, Tensor weights, Tensor limits, Tensor flips, int[] window, str kernel) -> Tensor"
 )
@@ -46,20 +46,31 @@ def _words(channels: int) -> int:
     return -(-channels // 32)
 
 
-def _pack_signs(values: Tensor) -> Tensor:
+def _pack_signs(values: Tensor, rows: bool) -> Tensor:
     from vispa.deploy.kernels.packing import pack_channels_first, pack_channels_last
 
     values = values.detach()
-    if values.ndim == 2:
-        bits = torch.empty((len(values), _words(values.shape[1])), dtype=torch.int32)
-        pack_channels_last(values.contiguous().numpy(), _unsigned(bits))
+    if values.dtype != torch.float32:
+        raise TypeError(f"inputs of packed layers must be float32; found {values.dtype}")
+    if rows:
+        channels = values.shape[-1]
+        bits = torch.empty((*values.shape[:-1], _words(channels)), dtype=torch.int32)
+        count = bits.numel() // max(_words(channels), 1)
+        pack_channels_last(
+            values.contiguous().numpy().reshape(count, channels),
+            _unsigned(bits).reshape(count, _words(channels)),
+        )
         return bits
+    if values.ndim != 4:
+        raise ValueError(
+            f"inputs must be (images, channels, height, width); found shape {tuple(values.shape)}"
+        )
     images, channels, height, width = values.shape
     bits = torch.empty((images, height, width, _words(channels)), dtype=torch.int32)
     flat = _unsigned(bits)
     if values.is_contiguous(memory_format=torch.channels_last):
-        rows = values.permute(0, 2, 3, 1).numpy().reshape(images * height * width, channels)
-        pack_channels_last(rows, flat.reshape(len(rows), flat.shape[3]))
+        pixels = values.permute(0, 2, 3, 1).numpy().reshape(images * height * width, channels)
+        pack_channels_last(pixels, flat.reshape(len(pixels), flat.shape[3]))
     else:
         planes = values.contiguous().numpy().reshape(images, channels, height * width)
         pack_channels_first(planes, flat.reshape(images, height * width, flat.shape[3]))
@@ -138,7 +149,8 @@ def _floats(
     outputs = torch.empty((call.images, call.pixels, channels), dtype=torch.float32)
     beside = _NOTHING
     if residual is not None:
-        beside = residual.detach().permute(0, 2, 3, 1).contiguous().numpy().reshape(outputs.shape)
+        image = residual.detach().expand(call.images, channels, *call.plan.outputs)
+        beside = image.permute(0, 2, 3, 1).contiguous().numpy().reshape(outputs.shape)
     to_floats(
         call.bits, call.plan.starts, call.plan.offsets, call.weights, call.plan.classes,
         bases.numpy().reshape(-1), numbers.numpy(), steps, beside, outputs.numpy(), signs, call.panel,
@@ -194,10 +206,10 @@ def _fake_size(bits: Tensor, window: list[int]) -> tuple[int, int]:
 
 
 @torch.library.register_fake("vispa::pack_signs", lib=LIBRARY)
-def _fake_pack_signs(values: Tensor) -> Tensor:
+def _fake_pack_signs(values: Tensor, rows: bool) -> Tensor:
     shape = values.shape
-    words = _words(shape[1])
-    sizes = (shape[0], words) if values.ndim == 2 else (shape[0], shape[2], shape[3], words)
+    words = _words(shape[-1 if rows else 1])
+    sizes = (*shape[:-1], words) if rows else (shape[0], shape[2], shape[3], words)
     return values.new_empty(sizes, dtype=torch.int32)
 
 

@@ -1,0 +1,324 @@
+"""A packed model computes what torch computes of signs and scales, and says what became of its layers."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import vispa
+from vispa.deploy.fusion import LayerRecord
+from vispa.deploy.layout import KERNELS, best_kernel
+from vispa.deploy.signs import split_rows
+from vispa.networks import named_network
+from vispa.nn.weights.layout import Layout
+
+HERE = [kernel for kernel in KERNELS if kernel != "table" or best_kernel() != "portable"]
+
+
+class Twin(nn.Module):
+    """alpha * layer(x; signs) + bias, in this order: what packed layers promise to equal."""
+
+    def __init__(self, layer):
+        super().__init__()
+        rows = split_rows(layer.weight, Layout(tuple(layer.weight.shape)))
+        self.layer, self.scale, self.bias = deepcopy(layer), rows.scale, layer.bias
+        self.layer.weight.data = (1.0 - 2.0 * rows.negative.float()).view(layer.weight.shape)
+        self.layer.bias = None
+
+    def forward(self, inputs):
+        sums = self.layer(inputs)
+        shape = [-1] if isinstance(self.layer, nn.Linear) else [-1, *[1] * (sums.ndim - 2)]
+        outputs = sums * self.scale.view(shape)
+        return outputs if self.bias is None else outputs + self.bias.view(shape)
+
+
+def twin(model, names):
+    """The model with twins in place of the layers named."""
+    copy = deepcopy(model)
+    for name in names:
+        home, _, last = name.rpartition(".")
+        setattr(copy.get_submodule(home), last, Twin(copy.get_submodule(name)))
+    return copy.eval().to(memory_format=torch.channels_last)
+
+
+def settle(model, *shape):
+    """Give batch normalisations statistics of their own, and factors of both signs."""
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            module.reset_running_stats()
+            module.momentum = None
+            if module.affine:
+                module.weight.data = torch.randn(module.weight.shape, generator=generator)
+                module.bias.data = torch.randn(module.bias.shape, generator=generator)
+    with torch.no_grad():
+        model.train()(torch.randn(16, *shape, generator=generator))
+    return model.eval()
+
+
+def hardened(model, *shape, keep=(), seed=0):
+    torch.manual_seed(seed)
+    model = settle(vispa.binarize(model, rank=1, keep=keep), *shape)
+    return vispa.harden(model).eval()
+
+
+def kinds(packed):
+    return {record.name: record.kind for record in vispa.packing(packed)}
+
+
+def assert_equals_its_twin(model, inputs, expected_kinds=None, **options):
+    packed = vispa.pack(model, **options)
+    names = [record.name for record in vispa.packing(packed) if record.packed]
+    with torch.no_grad():
+        assert torch.equal(packed(inputs), twin(model, names)(inputs))
+    if expected_kinds is not None:
+        assert kinds(packed) == expected_kinds
+    return packed
+
+
+@pytest.mark.parametrize("kernel", HERE)
+@pytest.mark.parametrize(
+    ("name", "width", "shape"),
+    [
+        ("resnet18-1w1a", 8, (3, 16, 16)),
+        ("resnet18-1w1a", 32, (3, 19, 17)),
+        ("vgg-small-1w1a", 12, (3, 16, 24)),
+        ("imagenet-birealnet18-1w1a", 16, (3, 64, 64)),
+        ("imagenet-alexnet-1w1a", 4, (3, 64, 64)),
+    ],
+)
+def test_networks_equal_their_twins(name, width, shape, kernel):
+    network = named_network(name)
+    torch.manual_seed(0)
+    model = hardened(network.build(shape, 5, width=width), *shape, keep=network.keep)
+    inputs = torch.randn(3, *shape)
+    packed = assert_equals_its_twin(model, inputs, kernel=kernel)
+    records = vispa.packing(packed)
+    assert {record.kernel for record in records} - {"torch"} <= {kernel, "portable"}
+    real = [record.name for record in records if not record.packed]
+    assert len(real) == 2 + len([place for place in network.keep if "shortcut" in place])
+    assert packed(inputs[:0]).shape == (0, 5)
+    with torch.no_grad():
+        torch.testing.assert_close(packed(inputs), model(inputs), rtol=1e-3, atol=1e-4)
+
+
+def test_bits_go_between_the_layers_of_a_network():
+    network = named_network("resnet18-1w1a")
+    model = hardened(network.build((3, 8, 8), 5, width=32), 3, 8, 8, keep=network.keep)
+    found = kinds(vispa.pack(model))
+    assert [found[f"stage1.0.branch.{place}"] for place in (1, 5)] == ["bits to bits", "bits to both"]
+    assert found["stage4.1.branch.5"] == "bits to floats"
+    vgg = named_network("vgg-small-1w1a")
+    packed = vispa.pack(hardened(vgg.build((3, 8, 8), 5, width=32), 3, 8, 8, keep=vgg.keep))
+    assert list(kinds(packed).values()) == ["float32", *["bits to bits"] * 4, "bits to floats", "float32"]
+
+
+def sign(**options):
+    return vispa.SignActivation(**options)
+
+
+def test_pools_of_signs_and_padding_by_ones():
+    model = nn.Sequential(
+        nn.Conv2d(3, 40, 3), sign(), nn.MaxPool2d(3, 2, 1), nn.Conv2d(40, 40, 3, padding=1), nn.BatchNorm2d(40),
+        sign(one_padding=[1, 2]), nn.Conv2d(40, 33, 3, stride=2), nn.MaxPool2d(2), nn.ReLU(), sign(),
+        nn.Flatten(), nn.Linear(33 * 2 * 2, 20), nn.BatchNorm1d(20), nn.Hardtanh(), sign(), nn.Linear(20, 5),
+    )  # fmt: skip
+    model = hardened(model, 3, 18, 18)
+    assert_equals_its_twin(
+        model, torch.randn(4, 3, 18, 18),
+        {"0": "float32", "3": "bits to bits", "6": "bits to floats", "11": "bits to bits", "15": "bits to floats"},
+    )  # fmt: skip
+
+
+class Wiring(nn.Module):
+    """Values with several users, sums of both orders, a layer called twice, activations as functions."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 32, 1)
+        self.sign = sign()
+        self.first, self.second, self.third = (nn.Conv2d(32, 32, 3, padding=1) for _ in range(3))
+        self.norm = nn.BatchNorm2d(32)
+        self.prelu = nn.PReLU(32)
+
+    def forward(self, inputs):
+        stem = functional.relu(self.stem(inputs) - 0.1) - 0.1
+        signs = self.sign(stem)
+        one = self.norm(self.first(signs))
+        two = stem + self.second(signs)
+        both = functional.hardtanh(one + two)
+        again = self.first(self.sign(both))
+        active = functional.relu(self.third(self.sign(self.prelu(again))))
+        return active * 2.0 + both + self.sign(active).mean() + (one * signs)
+
+
+def test_values_with_several_users_stay_floats_for_them():
+    model = hardened(Wiring(), 3, 6, 6)
+    model.prelu.weight.data.normal_()
+    packed = vispa.pack(model)
+    with torch.no_grad():
+        inputs = torch.randn(2, 3, 6, 6)
+        assert torch.equal(packed(inputs), twin(model, ["first", "second", "third"])(inputs))
+    found = [(record.name, record.kind) for record in vispa.packing(packed)]
+    expected = ["float32", "bits to floats", "bits to floats", "bits to bits", "bits to floats"]
+    assert found == list(zip(["stem", "first", "second", "first", "third"], expected, strict=True))
+
+
+def test_a_perceptron_takes_rows_and_rows_of_rows():
+    layers = [
+        nn.Linear(20, 40),
+        nn.ReLU6(),
+        sign(),
+        nn.Linear(40, 7),
+        nn.BatchNorm1d(7),
+        sign(),
+        nn.Linear(7, 7),
+    ]
+    model = hardened(nn.Sequential(*layers), 20)
+    for inputs in (torch.randn(5, 20), torch.randn(5, 7, 20)):
+        expected = {"0": "float32", "3": "bits to bits", "6": "bits to floats"}
+        assert_equals_its_twin(model, inputs, expected)
+
+
+def test_convolutions_over_one_axis():
+    layers = [
+        nn.Conv1d(3, 40, 3),
+        sign(one_padding=[2]),
+        nn.Conv1d(40, 40, 3, 2, 1),
+        sign(),
+        nn.Conv1d(40, 4, 1),
+    ]
+    model = hardened(nn.Sequential(*layers), 3, 21)
+    assert_equals_its_twin(
+        model, torch.randn(2, 3, 21), {"0": "float32", "2": "bits to floats", "4": "bits to floats"}
+    )
+
+
+class Untraceable(nn.Module):
+    """Asks about values, which torch.fx cannot follow."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(8, 40), sign(), nn.Linear(40, 8))
+        self.head = nn.Linear(8, 8)
+
+    def forward(self, inputs):
+        hidden = self.body(inputs)
+        if hidden.sum() > 0:
+            hidden = hidden + 1
+        return self.head(hidden)
+
+
+def test_children_are_packed_where_the_whole_cannot_be_traced():
+    model = hardened(Untraceable(), 8)
+    packed = assert_equals_its_twin(model, torch.randn(3, 8))
+    records = {record.name: record for record in vispa.packing(packed)}
+    assert records["body.2"].kind == "bits to floats"
+    assert packed.get_submodule(records["body.2"].packed).kernel in ("vector", "portable")
+    assert "cannot be traced" in records["head"].why
+
+
+def test_layers_that_stay_say_why():
+    layers = [
+        nn.Conv2d(4, 64, 1), nn.ReLU(), nn.Conv2d(64, 64, 1), sign(), nn.Conv2d(64, 64, 3, groups=64),
+        sign(), nn.Conv2d(64, 64, 1, groups=2), sign(),
+        nn.Conv2d(64, 4, 1, padding="same", padding_mode="circular"),
+    ]  # fmt: skip
+    packed = assert_equals_its_twin(hardened(nn.Sequential(*layers), 4, 5, 5), torch.randn(2, 4, 5, 5))
+    found = {record.name: record.why for record in vispa.packing(packed)}
+    assert found["2"] == "its inputs are not signs"
+    assert "multiples of 32" in found["4"]
+    assert found["6"] == ""
+    assert "padding_mode" in found["8"]
+    assert vispa.packing(packed)[0] == LayerRecord(
+        "0", "", "float32", "torch", "its inputs are not signs", 256
+    )
+
+
+def small():
+    return nn.Sequential(
+        nn.Conv2d(3, 33, 3), sign(), nn.Conv2d(33, 33, 3), nn.BatchNorm2d(33), sign(), nn.Conv2d(33, 4, 1)
+    )
+
+
+def test_the_model_is_unchanged_and_a_binarized_one_is_hardened():
+    torch.manual_seed(0)
+    model = vispa.binarize(small(), rank=1)
+    before = {name: values.clone() for name, values in model.state_dict().items()}
+    state = torch.random.get_rng_state()
+    packed = vispa.pack(model)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert model.training
+    assert not packed.training
+    assert all(torch.equal(values, model.state_dict()[name]) for name, values in before.items())
+    inputs = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(packed(inputs), vispa.pack(vispa.harden(model))(inputs))
+
+
+def test_a_packed_model_takes_a_bit_a_weight():
+    torch.manual_seed(0)
+    model = hardened(nn.Sequential(nn.Conv2d(3, 256, 1), sign(), nn.Conv2d(256, 256, 3)), 3, 5, 5)
+    packed = vispa.pack(model, kernel="portable")
+    layer = packed.get_submodule(vispa.packing(packed)[1].packed)
+    assert layer.words.nbytes == 256 * 256 * 9 // 8
+    held = sum(values.nbytes for values in (*packed.parameters(), *packed.buffers()))
+    assert held < 256 * 256 * 9 // 8 + 256 * 3 * 4 + 256 * 10 * 4
+
+
+def test_export_and_compile_see_the_operators():
+    model = hardened(small(), 3, 8, 8)
+    packed, inputs = vispa.pack(model), torch.randn(2, 3, 8, 8)
+    batch = torch.export.Dim("batch", min=2, max=64)
+    with torch.no_grad():
+        expected = packed(inputs)
+        exported = torch.export.export(packed, (inputs,), dynamic_shapes=({0: batch},))
+        names = {str(node.target) for node in exported.graph.nodes if node.op == "call_function"}
+        assert {
+            "vispa.pack_signs.default",
+            "vispa.packed_to_bits.default",
+            "vispa.packed_to_floats.default",
+        } <= names
+        many = torch.randn(5, 3, 8, 8)
+        assert torch.equal(exported.module()(many), packed(many))
+        compiled = torch.compile(packed, backend="aot_eager", fullgraph=True)
+        assert torch.equal(compiled(inputs), expected)
+    copied = deepcopy(packed)
+    with torch.no_grad():
+        assert torch.equal(copied(inputs), expected)
+
+
+def test_operators_pass_torchs_own_checks():
+    packed = vispa.pack(hardened(small(), 3, 8, 8))
+    calls = []
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Record(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function.namespace == "vispa":
+                calls.append((function, args))
+            return function(*args, **(kwargs or {}))
+
+    with torch.no_grad(), Record():
+        packed(torch.randn(2, 3, 8, 8))
+    assert len(calls) == 3
+    for function, arguments in calls:
+        torch.library.opcheck(function, arguments, test_utils=("test_schema", "test_faketensor"))
+
+
+def test_what_cannot_be_packed_is_refused():
+    with pytest.raises(ValueError, match="inputs are signs"):
+        vispa.pack(hardened(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)), 4))
+    with pytest.raises(ValueError, match="inputs are signs"):
+        vispa.pack(nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="kernel"):
+        vispa.pack(small(), kernel="fast")
+    with pytest.raises(TypeError, match="DataParallel"):
+        vispa.pack(nn.DataParallel(small()))
+    with pytest.raises(TypeError, match=r"vispa\.pack"):
+        vispa.packing(small())
+    packed = vispa.pack(hardened(small(), 3, 8, 8))
+    with pytest.raises((ValueError, RuntimeError), match="float32"):
+        packed(torch.randn(2, 3, 8, 8).double())

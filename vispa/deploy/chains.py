@@ -1,0 +1,170 @@
+"""Reading a traced model: which layers take signs, and what follows each until somebody else needs the value."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.fx import Graph, GraphModule, Node, Tracer
+from torch.nn import functional
+
+from vispa.deploy.epilogue import is_activation, is_norm
+from vispa.deploy.signs import sign_padding
+from vispa.networks.layers import PadChannels
+
+__all__ = [
+    "Chain",
+    "can_pool_bits",
+    "chain_after",
+    "is_signs",
+    "layer_nodes",
+    "module_of",
+    "sign_of",
+    "trace",
+]
+
+Layer = nn.Linear | nn.Conv1d | nn.Conv2d
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+# What keeps signs signs; none of them runs in a packed layer.
+SHAPING = (
+    nn.Identity,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Flatten,
+    nn.Unflatten,
+    nn.MaxPool1d,
+    nn.MaxPool2d,
+)
+ADDITIONS = (operator.add, operator.iadd, torch.add)
+ACTIVATIONS: dict[Any, type[nn.Module]] = {
+    functional.relu: nn.ReLU,
+    torch.relu: nn.ReLU,
+    functional.hardtanh: nn.Hardtanh,
+}
+
+
+class _Tracer(Tracer):
+    """Goes into all modules but torch's own, signs, and those that have no meaning inside."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return (
+            sign_padding(m) is not None
+            or isinstance(m, PadChannels)
+            or super().is_leaf_module(m, module_qualified_name)
+        )
+
+
+def trace(model: nn.Module) -> GraphModule | None:
+    """The graph of a model in evaluation mode; None where its code depends on values."""
+    tracer = _Tracer()
+    try:
+        graph: Graph = tracer.trace(model)
+    except Exception:  # whatever a user's code says to a symbol instead of a tensor
+        return None
+    return GraphModule(tracer.root, graph)
+
+
+@dataclass
+class Chain:
+    """A layer and what its epilogue takes over.
+
+    Attributes
+    ----------
+    layer, last : Node
+        The call of the layer, and the one whose value the packed layer computes.
+    norm, activation, pool : Module, optional
+        The pool stands between the layer and its normalisation.
+    residual : Node, optional
+        What is added.
+    """
+
+    layer: Node
+    last: Node
+    norm: nn.Module | None = None
+    activation: nn.Module | None = None
+    pool: nn.MaxPool2d | None = None
+    residual: Node | None = None
+
+
+def module_of(model: GraphModule, node: Any) -> nn.Module | None:
+    """The module that a node calls, if it does."""
+    if not isinstance(node, Node) or node.op != "call_module" or len(node.args) != 1 or node.kwargs:
+        return None
+    return model.get_submodule(str(node.target))
+
+
+def layer_nodes(model: GraphModule) -> Iterator[tuple[Node, Layer]]:
+    """The calls of linear layers and convolutions, in order."""
+    for node in model.graph.nodes:
+        module = module_of(model, node)
+        if isinstance(module, LAYERS) and type(module) in LAYERS:
+            yield node, module
+
+
+def sign_of(model: GraphModule, node: Any) -> tuple[int, ...] | None:
+    """The one-padding of a call of a sign; None for other nodes."""
+    module = module_of(model, node)
+    return None if module is None else sign_padding(module)
+
+
+def is_signs(model: GraphModule, node: Any) -> bool:
+    """Whether a value is +1 and -1 alone: signs, perhaps pooled or in another shape."""
+    while True:
+        if sign_of(model, node) is not None:
+            return True
+        if type(module_of(model, node)) not in SHAPING:
+            return False
+        node = node.args[0]
+
+
+def chain_after(model: GraphModule, layer: Node, *, pools: bool, sums: bool) -> Chain:
+    """What follows a layer while each value has one user: pool if asked, normalisation, sum, activation."""
+    chain = Chain(layer, layer)
+    if pools and (user := _only_user(chain.last)):
+        pool = module_of(model, user)
+        if isinstance(pool, nn.MaxPool2d) and can_pool_bits(pool):
+            chain.pool, chain.last = pool, user
+    if (user := _only_user(chain.last)) and (module := module_of(model, user)) and is_norm(module):
+        chain.norm, chain.last = module, user
+    if (
+        (user := _only_user(chain.last))
+        and sums
+        and chain.pool is None
+        and (other := _added(user, chain.last))
+    ):
+        chain.residual, chain.last = other, user
+    if (user := _only_user(chain.last)) and (activation := _activation(model, user)):
+        chain.activation, chain.last = activation, user
+    return chain
+
+
+def can_pool_bits(pool: nn.MaxPool2d) -> bool:
+    """Whether the signs of what a pool returns can be found from signs."""
+    return not pool.return_indices and pool.dilation in (1, (1, 1))
+
+
+def _only_user(node: Node) -> Node | None:
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def _added(node: Node, value: Node) -> Node | None:
+    """What a node adds to a value, if that is all it does."""
+    if node.op != "call_function" or node.target not in ADDITIONS or node.kwargs or len(node.args) != 2:
+        return None
+    first, second = node.args
+    other = second if first is value else first
+    return other if isinstance(other, Node) and other is not value else None
+
+
+def _activation(model: GraphModule, node: Node) -> nn.Module | None:
+    module = module_of(model, node)
+    if module is not None:
+        return module if is_activation(module) else None
+    if node.op == "call_function" and node.target in ACTIVATIONS and len(node.args) == 1 and not node.kwargs:
+        return ACTIVATIONS[node.target]()
+    return None

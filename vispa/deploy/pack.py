@@ -1,0 +1,136 @@
+"""`pack`: a model whose binary layers run on packed bits."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import nn
+from torch.fx import GraphModule
+
+from vispa.deploy.chains import LAYERS, trace
+from vispa.deploy.fusion import LayerRecord, fuse
+from vispa.deploy.layout import checked_kernel
+from vispa.deploy.signs import split_rows
+from vispa.nn.conversion.harden import harden
+from vispa.nn.conversion.refusals import refuse_sharded, refuse_wrapped
+from vispa.nn.conversion.selection import find_binary_layers
+from vispa.nn.weights.layout import Layout
+
+__all__ = ["pack", "packing"]
+
+_RECORDS = "_vispa_packing"
+
+
+def pack(model: nn.Module, *, kernel: str = "auto") -> nn.Module:
+    """A plain module for evaluation that computes what a binary model computes, with one bit a weight.
+
+    Linear layers and convolutions (Conv1d, Conv2d) of binary weights whose inputs are signs become packed layers.
+    What follows them, a bias, batch normalisation, a shortcut, Hardtanh, ReLU or PReLU, is part of them; where
+    signs follow, they hand on bits, by one threshold of the integer sum a channel. All else stays torch's, in
+    channels-last memory. Use :func:`vispa.packing` to see what became of each layer, and why.
+
+    Parameters
+    ----------
+    model : Module
+        Binarized, which is hardened first, or plain, such as what :func:`vispa.harden` and
+        :func:`vispa.load_packed` return. It is not changed.
+    kernel : {"auto", "vector", "table", "portable"}
+        ``"vector"`` counts bits in words of 512, which needs AVX-512 VPOPCNTDQ to be fast; ``"table"`` looks
+        up four signs of two pixels at a time, which needs AVX2, and two bits a weight; ``"portable"`` counts byte
+        by byte on any processor. ``"auto"`` takes the first of these that is fast here.
+
+    Returns
+    -------
+    Module
+        In evaluation mode, on the CPU, without gradients. ``torch.export`` and ``torch.compile`` see its layers as
+        operators ``torch.ops.vispa``, which exist where ``vispa.deploy.operators`` is imported.
+
+    Raises
+    ------
+    TypeError
+        If the model is wrapped (compiled, DDP) or sharded.
+    ValueError
+        If nothing can be packed, with the reasons.
+
+    Notes
+    -----
+    A packed layer equals torch's float32 operations on ``alpha * conv(sgn x, sgn w)`` bit for bit. The hardened
+    model itself sums alpha times signs in floats, whose rounding depends on the order: its logits agree to
+    rounding, and a sign can differ where a value is within rounding of zero. NaN, for which a bit has no room,
+    becomes -1.
+
+    A model whose code depends on values is not seen through by torch.fx; then its children are packed one by
+    one, each of which is called as before.
+
+    Examples
+    --------
+    >>> import torch, vispa
+    >>> layers = [torch.nn.Linear(8, 64), vispa.SignActivation(), torch.nn.Linear(64, 64), torch.nn.Linear(64, 2)]
+    >>> model = vispa.harden(vispa.binarize(torch.nn.Sequential(*layers))).eval()
+    >>> packed, inputs = vispa.pack(model), torch.randn(3, 8)
+    >>> torch.allclose(packed(inputs), model(inputs), atol=1e-5)
+    True
+    >>> [(record.name, record.kind) for record in vispa.packing(packed)]
+    [('0', 'float32'), ('2', 'bits to floats'), ('3', 'float32')]
+    """
+    refuse_wrapped(model, "packed")
+    refuse_sharded(model, "packed")
+    kernel = checked_kernel(kernel)
+    plain = harden(model) if any(find_binary_layers(model)) else deepcopy(model)
+    plain = plain.eval().requires_grad_(False)
+    packed, records = _packed(plain, kernel, "")
+    if not any(record.packed for record in records):
+        reasons = "; ".join(f"{record.name}: {record.why}" for record in records[:4])
+        raise ValueError(
+            f"model must have a binary layer whose inputs are signs (vispa.SignActivation); found none ({reasons})"
+        )
+    packed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    setattr(packed, _RECORDS, records)
+    return packed
+
+
+def packing(packed: nn.Module) -> list[LayerRecord]:
+    """What became of each layer of a model that :func:`vispa.pack` returned.
+
+    Raises
+    ------
+    TypeError
+        If it was not packed.
+    """
+    records = getattr(packed, _RECORDS, None)
+    if records is None:
+        raise TypeError(f"packed must be a module that vispa.pack returned; found {type(packed).__name__}")
+    return list(records)
+
+
+def _packed(model: nn.Module, kernel: str, prefix: str) -> tuple[nn.Module, list[LayerRecord]]:
+    """The packed model, and its records under a prefix; children one by one where it cannot be traced."""
+    if not any(_is_binary(module) for module in model.modules()):
+        return model, [_real(model, prefix)] if isinstance(model, LAYERS) else []
+    if isinstance(model, LAYERS):
+        return model, [_real(model, prefix)]
+    traced = trace(model)
+    if isinstance(traced, GraphModule):
+        return traced, [record.under(prefix) for record in fuse(traced, kernel)]
+    records: list[LayerRecord] = []
+    for name, child in list(model.named_children()):
+        replaced, found = _packed(child, kernel, f"{prefix}{name}.")
+        setattr(model, name, replaced)
+        records += found
+    return model, records
+
+
+def _is_binary(module: nn.Module) -> bool:
+    return (
+        isinstance(module, LAYERS)
+        and split_rows(module.weight, Layout(tuple(module.weight.shape))) is not None
+    )
+
+
+def _real(layer: nn.Module, prefix: str) -> LayerRecord:
+    why = "its inputs are unknown, since the model around it cannot be traced"
+    assert isinstance(layer, LAYERS)
+    return LayerRecord(
+        prefix.removesuffix("."), "", str(layer.weight.dtype)[6:], "torch", why, layer.weight.numel()
+    )
