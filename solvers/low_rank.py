@@ -21,6 +21,8 @@ from solvers.problems.problem import Elliptope, Problem, as_problem
 from solvers.problems.scaling import probe_operator
 from solvers.problems.solution import Iteration, Solution
 
+# From this order on a factor takes so much memory that components are looked for before its width is chosen.
+LARGE_ORDER = 100_000
 # A proof loses a little to rounding and to the shift that lets it through: the estimate goes further by this share.
 PROOF_SHARE = 0.7
 
@@ -172,5 +174,5 @@ def _start_factor(
             raise ValueError(f"start must have shape ({order}, k) with k >= 1; found {rows.shape}")
         return normalise(rows)
     if rank is None:
-        rank = default_rank(largest_component(relaxation.cost))
+        rank = default_rank(largest_component(relaxation.cost) if order >= LARGE_ORDER else order)
     return random_rows(order, checks.integer("rank", rank, minimum=1, maximum=order), generator)

@@ -10,7 +10,7 @@ from sparse_examples import gaussian_graph
 import solvers.burer_monteiro.component_solver
 import solvers.methods.coloured_relaxation
 from solvers import MaxCut, low_rank
-from solvers.linalg.matvec import Products
+from solvers.linalg.matvec import Matvec
 from solvers.linalg.sphere import random_rows
 from solvers.methods.coloured_relaxation import ColouredRelaxation, few_colours
 from solvers.methods.over_relaxation import DELAY
@@ -27,7 +27,7 @@ def every_size_in_parallel(monkeypatch):
 @given(order=st.integers(1, 60), edges=st.integers(0, 150), seed=st.integers(0, 2**32 - 1))
 def test_rows_that_meet_differ_in_colour(order, edges, seed):
     cost = gaussian_graph(order, edges, seed)
-    colours = few_colours(Products(cost))
+    colours = few_colours(Matvec(cost))
     left, right = cost.nonzero()
     assert not np.any(colours[left] == colours[right])
     assert colours.min() == 0
@@ -36,13 +36,13 @@ def test_rows_that_meet_differ_in_colour(order, edges, seed):
 
 def test_a_clique_has_too_many_colours():
     clique = sp.csr_array(np.ones((100, 100)) - np.eye(100))
-    assert few_colours(Products(clique)) is None
+    assert few_colours(Matvec(clique)) is None
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_a_sweep_relaxes_every_row_once(workers, every_size_in_parallel):
     cost = gaussian_graph(50, 120, 0)
-    products = Products(cost, workers)
+    products = Matvec(cost, workers)
     colours = few_colours(products)
     factor = products.arrange(random_rows(50, 6, np.random.default_rng(0)))
     expected = factor.copy()

@@ -11,10 +11,10 @@ from sparse_examples import gaussian_graph
 
 import solvers.certificates.component
 from solvers import MaxCut, low_rank, read_problem
-from solvers.certificates.cholesky_test import Definiteness, widest_level
+from solvers.certificates.cholesky_test import CholeskyTest, widest_level
 from solvers.certificates.multipliers import FactorRange
 from solvers.linalg.lanczos import Eigenpair
-from solvers.linalg.matvec import Products
+from solvers.linalg.matvec import Matvec
 from solvers.linalg.sphere import normalise
 
 
@@ -54,7 +54,7 @@ def true_gap(solution):
 def test_an_answer_is_that_of_the_eigenvalues(order, degree, seed, dense, offset):
     cost = gaussian_graph(order, int(degree * order / 2), seed)
     dual = np.random.default_rng(seed).standard_normal(order)
-    asked = Definiteness(cost.toarray() if dense else cost)
+    asked = CholeskyTest(cost.toarray() if dense else cost)
     if not asked.is_affordable():
         return
     smallest = smallest_eigenvalue(cost, dual)
@@ -64,7 +64,7 @@ def test_an_answer_is_that_of_the_eigenvalues(order, degree, seed, dense, offset
 @pytest.mark.parametrize("guess", [1.0, 0.0, -1e-9, -1e-3])
 def test_a_bound_holds_however_wrong_the_estimate(guess):
     cost = planar_graphs(700, 0)
-    asked = Definiteness(cost)
+    asked = CholeskyTest(cost)
     assert asked.is_affordable()
     assert not asked.is_quick
     lowest = smallest_eigenvalue(cost, np.zeros(700))
@@ -77,9 +77,9 @@ def test_a_bound_holds_however_wrong_the_estimate(guess):
 
 
 def test_what_fills_is_left_to_lanczos():
-    assert Definiteness(planar_graphs(3000, 0)).is_affordable()
-    assert not Definiteness(abs(gaussian_graph(3000, 9000, 0))).is_affordable()
-    assert not Definiteness(gaussian_graph(50, 100, 0)).is_affordable()
+    assert CholeskyTest(planar_graphs(3000, 0)).is_affordable()
+    assert not CholeskyTest(abs(gaussian_graph(3000, 9000, 0))).is_affordable()
+    assert not CholeskyTest(gaussian_graph(50, 100, 0)).is_affordable()
 
 
 @settings(max_examples=40)
@@ -114,7 +114,7 @@ def test_axes_on_their_way_to_noise_count():
     factor[:, -1] *= 0.05
     factor = normalise(factor)
     cost = gaussian_graph(order, 400, 1)
-    products = Products(cost)
+    products = Matvec(cost)
     found = FactorRange(products, products.arrange(factor), rank).corrected()
     slack = cost.toarray() - np.diag(found.dual)
     inside = np.linalg.qr(factor)[0]

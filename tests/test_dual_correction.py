@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import solvers.certificates.multipliers
 from solvers import MaxCut, low_rank
 from solvers.certificates.multipliers import AXIS, RESIDUAL, FactorRange, least_shift
-from solvers.linalg.matvec import Products
+from solvers.linalg.matvec import Matvec
 from solvers.linalg.sphere import random_rows
 from solvers.methods.over_relaxation import OverRelaxation
 
@@ -25,8 +25,8 @@ def random_graph(order, degree, seed):
 
 
 def nearly_solved(order, degree, seed=0):
-    """Products, factor, multipliers and gradient of a MaxCut relaxation whose value is right to about 1e-7."""
-    products = Products(0.25 * random_graph(order, degree, seed))
+    """Matvec, factor, multipliers and gradient of a MaxCut relaxation whose value is right to about 1e-7."""
+    products = Matvec(0.25 * random_graph(order, degree, seed))
     factor = products.arrange(random_rows(order, 16, np.random.default_rng(seed)))
     sweeps = OverRelaxation(products)
     while 0.5 * sweeps.advance(factor, 10).last_decrease * sweeps.iterations > 1e-7 * order:

@@ -15,8 +15,8 @@ from solvers.burer_monteiro.finish import judged_gap, judged_status
 from solvers.linalg.sphere import normalise
 from solvers.problems.solution import STATUSES
 from solvers.torch_backend import cut_cost, solve_batch, solve_shared, solve_sparse
-from solvers.torch_backend.dense.batch_solver import BatchRun
-from solvers.torch_backend.shared.shared_solver import SharedRun
+from solvers.torch_backend.dense.batch_solver import BatchSolver
+from solvers.torch_backend.shared.shared_solver import SharedSolver
 from solvers.torch_backend.sparse.sparse_solver import SparseSolver
 
 # modules whose packages call a function by the same name
@@ -184,12 +184,12 @@ def wrong_run(run):
 
 
 def test_nor_are_batches(monkeypatch):
-    monkeypatch.setattr(BatchRun, "run", wrong_run(BatchRun.run))
+    monkeypatch.setattr(BatchSolver, "run", wrong_run(BatchSolver.run))
     refuse_all(solve_batch(torch.from_numpy(graph()).double().expand(3, -1, -1)))
 
 
 def test_nor_are_problems_that_share_a_matrix(monkeypatch):
-    monkeypatch.setattr(SharedRun, "run", wrong_run(SharedRun.run))
+    monkeypatch.setattr(SharedSolver, "run", wrong_run(SharedSolver.run))
     refuse_all(solve_shared(torch.from_numpy(graph()).double(), torch.ones(3, 12, dtype=torch.float64)))
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from solvers import BinaryQuadratic, Elliptope, Gram, Status, brute_force, exact, low_rank, round_homogeneous
 from solvers.certificates.rigorous import rigorous_bound
-from solvers.linalg.matvec import Products
+from solvers.linalg.matvec import Matvec
 from solvers.linalg.sphere import random_rows
-from solvers.methods.gram_relaxation import FactoredSweep
+from solvers.methods.gram_relaxation import GramRelaxation
 from solvers.methods.over_relaxation import OverRelaxation
 from solvers.problems.binary_form import binary_form, diagonal, frobenius_norm
 from solvers.problems.components import split_diagonal
@@ -62,9 +62,9 @@ class TestMatrix:
         np.testing.assert_allclose(cost.formed(), dense, atol=1e-14)
         np.testing.assert_allclose(diagonal(cost), np.diag(dense), atol=1e-14)
         assert frobenius_norm(cost) == pytest.approx(np.linalg.norm(dense))
-        hollow, entries = split_diagonal(cost)
-        np.testing.assert_allclose(matrix_of(hollow) + np.diag(entries), dense, atol=1e-14)
-        assert frobenius_norm(hollow) == pytest.approx(np.linalg.norm(dense - np.diag(np.diag(dense))))
+        zero_diagonal, entries = split_diagonal(cost)
+        np.testing.assert_allclose(matrix_of(zero_diagonal) + np.diag(entries), dense, atol=1e-14)
+        assert frobenius_norm(zero_diagonal) == pytest.approx(np.linalg.norm(dense - np.diag(np.diag(dense))))
         np.testing.assert_array_equal(matrix_of(pickle.loads(pickle.dumps(cost))), matrix_of(cost))
 
     def test_scaling(self, form, linear):
@@ -78,19 +78,19 @@ class TestMatrix:
         assert 1 / 64 < np.abs(small).max() < 1
 
     def test_the_first_dual_is_feasible(self, form, linear):
-        hollow, _ = split_diagonal(self.cost(form, linear))
-        dual = hollow.dominated_dual()
-        assert np.linalg.eigvalsh(matrix_of(hollow) - np.diag(dual))[0] >= -1e-12
+        zero_diagonal, _ = split_diagonal(self.cost(form, linear))
+        dual = zero_diagonal.dominated_dual()
+        assert np.linalg.eigvalsh(matrix_of(zero_diagonal) - np.diag(dual))[0] >= -1e-12
 
     def test_sweeps_are_those_of_the_formed_matrix(self, form, linear):
         cost = bordered(form, 7, 75, 3) if linear else Gram(FORMS[form](draw(7, 75, 3)[0]), draw(7, 75, 3)[1])
-        hollow, _ = split_diagonal(cost)
+        zero_diagonal, _ = split_diagonal(cost)
         start = random_rows(cost.shape[0], 5, np.random.default_rng(0))
-        formed = matrix_of(hollow)
+        formed = matrix_of(zero_diagonal)
         np.fill_diagonal(formed, 0.0)
-        products = Products(formed)
-        kept, dense = FactoredSweep(hollow), OverRelaxation(products)
-        one, two = start.copy(), products.arrange(start)
+        matvec = Matvec(formed)
+        kept, dense = GramRelaxation(zero_diagonal), OverRelaxation(matvec)
+        one, two = start.copy(), matvec.arrange(start)
         for _ in range(2):
             moved, expected = kept.advance(one, 6), dense.advance(two, 6)
             assert moved.decrease == pytest.approx(expected.decrease, rel=1e-9)

@@ -62,11 +62,11 @@ def test_parts_hold_the_core_and_nothing_else(order, edges, seed, exponent, smal
     np.testing.assert_array_equal(np.sort(rows), core)
     sizes = [part.order for part in prepared.components]
     assert sizes == sorted(sizes)
-    hollow = cost.toarray() * 2.0**-prepared.exponent
-    np.fill_diagonal(hollow, 0.0)
-    expected = hollow[np.ix_(core, core)].copy()
+    zero_diagonal = cost.toarray() * 2.0**-prepared.exponent
+    np.fill_diagonal(zero_diagonal, 0.0)
+    expected = zero_diagonal[np.ix_(core, core)].copy()
     for part in prepared.components:
-        np.testing.assert_array_equal(part.cost.toarray(), hollow[np.ix_(part.rows, part.rows)])
+        np.testing.assert_array_equal(part.cost.toarray(), zero_diagonal[np.ix_(part.rows, part.rows)])
         assert np.all(np.diff(part.rows) > 0)
         places = np.searchsorted(core, part.rows)
         expected[np.ix_(places, places)] = 0.0

@@ -9,7 +9,7 @@ from scipy.sparse.linalg import aslinearoperator
 
 import solvers.methods.over_relaxation
 from solvers import Elliptope, low_rank
-from solvers.linalg.matvec import Products
+from solvers.linalg.matvec import Matvec
 from solvers.linalg.sphere import random_rows
 from solvers.methods.over_relaxation import DELAY, OWED, OverRelaxation
 
@@ -45,7 +45,7 @@ def plain_sweep(matrix, factor, beta):
 def test_products_and_sweeps_are_those_of_the_definition(order, rank, density, exponent, sparse, seed):
     rng = np.random.default_rng(seed)
     matrix = hollow_matrix(order, density, rng, 10.0**exponent)
-    products = Products(sp.csr_array(matrix) if sparse else matrix)
+    products = Matvec(sp.csr_array(matrix) if sparse else matrix)
     factor = random_rows(order, rank, rng)
     size = np.abs(matrix).sum(axis=1).max(initial=0.0)
     np.testing.assert_allclose(products @ factor, matrix @ factor, atol=1e-13 * size, rtol=0)
@@ -66,13 +66,13 @@ def test_long_indices_are_indices_too():
         (matrix.data, matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64)), shape=matrix.shape
     )
     factor = random_rows(30, 9, np.random.default_rng(1))
-    np.testing.assert_array_equal(Products(matrix) @ factor, Products(long) @ factor)
+    np.testing.assert_array_equal(Matvec(matrix) @ factor, Matvec(long) @ factor)
 
 
 def test_an_operator_keeps_the_width_of_its_factor():
     matrix = hollow_matrix(12, 0.5, np.random.default_rng(0))
     factor = random_rows(12, 3, np.random.default_rng(1))
-    products = Products(aslinearoperator(matrix))
+    products = Matvec(aslinearoperator(matrix))
     assert products.arrange(factor).shape == (12, 3)
     np.testing.assert_allclose(products @ factor, matrix @ factor, atol=1e-13)
 
@@ -82,12 +82,12 @@ def test_arranging_copies():
     for cost in (matrix, aslinearoperator(matrix)):
         factor = random_rows(12, 8, np.random.default_rng(1))
         kept = factor.copy()
-        Products(cost).arrange(factor)[:] = 7.0
+        Matvec(cost).arrange(factor)[:] = 7.0
         np.testing.assert_array_equal(factor, kept)
 
 
 def test_arranged_rows_begin_with_a_cache_line():
-    products = Products(hollow_matrix(12, 0.5, np.random.default_rng(0)))
+    products = Matvec(hollow_matrix(12, 0.5, np.random.default_rng(0)))
     assert products.arrange(random_rows(12, 5, np.random.default_rng(1))).ctypes.data % 64 == 0
 
 
@@ -99,7 +99,7 @@ def test_sweeps_that_only_pass_energy_around_are_damped():
     ends = np.tile(places.ravel(), 3), np.concatenate([other.ravel() for other in neighbours])
     half = sp.coo_array((np.ones(3 * side**2), ends), shape=(side**2, side**2))
     cost = sp.csr_array(half + half.T)
-    products = Products(cost)
+    products = Matvec(cost)
     values = []
     for owed in ((), OWED):
         with pytest.MonkeyPatch.context() as patch:

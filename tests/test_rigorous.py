@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from solvers import Elliptope, low_rank, read_problem
 from solvers.certificates.rigorous import rigorous_bound
 from solvers.linalg import sparse_cholesky as elimination
-from solvers.linalg.sparse_cholesky import Elimination, TooMuchFill
+from solvers.linalg.sparse_cholesky import SparseCholesky, TooMuchFill
 from solvers.testing.planted import planted_dyadic
 
 
@@ -51,7 +51,7 @@ def random_graph(n, degree, seed):
     ids=["grid", "sparse", "denser", "pieces", "empty", "full", "two"],
 )
 def test_it_factors_exactly_what_is_positive_definite(matrix):
-    found = Elimination(sp.csr_array(matrix))
+    found = SparseCholesky(sp.csr_array(matrix))
     dense = matrix.toarray()
     scale = 1.0 + np.abs(dense).sum(axis=1).max()
     diagonal = np.random.default_rng(0).uniform(0, 1, matrix.shape[0])
@@ -67,7 +67,7 @@ def test_the_factor_fills_only_where_it_says(n, seed):
     """Row lengths bound those of the dense factor in the same order, which is what the error bound rests on."""
     rng = np.random.default_rng(seed)
     matrix = random_graph(n, float(rng.uniform(1, 8)), seed)
-    found = Elimination(matrix)
+    found = SparseCholesky(matrix)
     order = np.argsort(found._place)
     shifted = matrix.toarray() + np.diag(np.abs(matrix).sum(axis=1) + 1.0)
     factor = la.cholesky(shifted[np.ix_(order, order)], lower=True)
@@ -79,7 +79,7 @@ def test_the_factor_fills_only_where_it_says(n, seed):
 
 def test_fill_stays_low_on_grids():
     """n log n entries, as nested dissection has; the band of a 60 x 60 torus would hold 430,000."""
-    found = Elimination(grid(60, 60))
+    found = SparseCholesky(grid(60, 60))
     assert found._columns.size < 60_000
     assert found.core.size < 800
 
@@ -87,7 +87,7 @@ def test_fill_stays_low_on_grids():
 def test_too_much_fill_is_refused_before_any_work(monkeypatch):
     monkeypatch.setattr(elimination, "MAX_ENTRIES", 10_000)
     with pytest.raises(TooMuchFill, match="10,000 entries"):
-        Elimination(random_graph(3000, 6, 0))
+        SparseCholesky(random_graph(3000, 6, 0))
     monkeypatch.setattr("solvers.certificates.rigorous.MAX_CORE", 1000)
     with pytest.raises(ValueError, match=r"at N = 3000. Pass certificate='estimate'"):
         low_rank(Elliptope(random_graph(3000, 6, 0)), certificate="rigorous")
@@ -134,9 +134,9 @@ def test_beyond_what_dense_factors_reach():
 @pytest.mark.parametrize("first_pool", [1, 2])
 def test_lists_that_outgrow_their_room_are_begun_again(first_pool, monkeypatch):
     matrix = random_graph(600, 4, 7)
-    roomy = Elimination(matrix)
+    roomy = SparseCholesky(matrix)
     monkeypatch.setattr(elimination, "FIRST_POOL", first_pool)
-    crowded = Elimination(matrix)
+    crowded = SparseCholesky(matrix)
     np.testing.assert_array_equal(crowded._sequence, roomy._sequence)
     np.testing.assert_array_equal(crowded._columns, roomy._columns)
     np.testing.assert_array_equal(crowded.row_lengths, roomy.row_lengths)

@@ -22,8 +22,8 @@ from solvers import (
     tabu_search,
     two_flip,
 )
-from solvers.heuristics.pool import combine
-from solvers.heuristics.tabu_walk import Walk
+from solvers.heuristics.pool import partition_crossover
+from solvers.heuristics.tabu_walk import TabuWalk
 from solvers.problems.binary_form import binary_form
 from solvers.testing import REPRESENTATIONS, degenerate_problems, in_representation
 
@@ -139,7 +139,7 @@ def test_walks_keep_their_fields_and_best_point(problem):
     """However the steps are cut into calls: the path is the same, fields follow, and the best is what it says."""
     form = binary_form(problem)
     start = np.random.default_rng(0).choice([-1.0, 1.0], problem.n)
-    whole, cut = (Walk(form, np.random.default_rng(3)) for _ in range(2))
+    whole, cut = (TabuWalk(form, np.random.default_rng(3)) for _ in range(2))
     whole.start(start)
     cut.start(start)
     whole.advance(2_000, 10_000)
@@ -148,7 +148,7 @@ def test_walks_keep_their_fields_and_best_point(problem):
     np.testing.assert_array_equal(whole.best, cut.best)
     np.testing.assert_array_equal(whole._signs, cut._signs)
     assert whole.steps == cut.steps == 2_000
-    fields = whole.hollow @ whole._signs + 0.5 * form.b
+    fields = whole.zero_diagonal @ whole._signs + 0.5 * form.b
     np.testing.assert_allclose(whole._fields, fields, atol=1e-9)
     assert whole.best_value == pytest.approx(float(form.evaluate(whole.best[None, :])[0]), rel=1e-10)
     assert whole.best_value < float(form.evaluate(start[None, :])[0])
@@ -158,7 +158,7 @@ def test_walks_keep_their_fields_and_best_point(problem):
 @pytest.mark.parametrize("problem", [random_problem(60), random_graph(300, 4)], ids=["dense", "sparse"])
 def test_a_flipped_sign_stays_for_its_tenure(problem):
     """Step by step: a sign may come back early only by going below everything seen before."""
-    walk = Walk(binary_form(problem), np.random.default_rng(0))
+    walk = TabuWalk(binary_form(problem), np.random.default_rng(0))
     walk.start(np.ones(problem.n))
     last_flip, early = {}, 0
     for step in range(600):
@@ -175,7 +175,7 @@ def test_a_flipped_sign_stays_for_its_tenure(problem):
 
 def test_the_best_free_flip_is_taken():
     problem = random_graph(200, 5)
-    walk = Walk(binary_form(problem), np.random.default_rng(0))
+    walk = TabuWalk(binary_form(problem), np.random.default_rng(0))
     walk.start(np.ones(200))
     for _ in range(3):
         gains = walk._signs * walk._fields
@@ -190,9 +190,9 @@ def test_combining_takes_the_better_of_every_cluster():
     triangle = np.ones((3, 3)) - np.eye(3)
     problem = MaxCut(np.kron(np.eye(2), triangle))
     form = binary_form(problem)
-    walk = Walk(form, np.random.default_rng(0))
+    walk = TabuWalk(form, np.random.default_rng(0))
     first, second = np.array([1.0, 1, -1, 1, 1, 1]), np.array([1.0, 1, 1, 1, 1, -1])
-    child = combine(walk.hollow, 0.5 * form.b, first, second, np.random.default_rng(0))
+    child = partition_crossover(walk.zero_diagonal, 0.5 * form.b, first, second, np.random.default_rng(0))
     assert float(problem.evaluate(child)) == 4.0
     assert float(problem.evaluate(first)) == float(problem.evaluate(second)) == 2.0
 
@@ -204,9 +204,9 @@ def test_combining_takes_the_better_of_every_cluster():
 )
 def test_combining_never_loses(problem, seed):
     form, rng = binary_form(problem), np.random.default_rng(seed)
-    walk = Walk(form, rng)
+    walk = TabuWalk(form, rng)
     first, second = rng.choice([-1.0, 1.0], (2, problem.n))
-    child = combine(walk.hollow, 0.5 * form.b, first, second, rng)
+    child = partition_crossover(walk.zero_diagonal, 0.5 * form.b, first, second, rng)
     assert minimised(problem, child) <= minimised(problem, first) + 1e-9 * coefficients(problem)
     assert np.all((child == first) | (child == second))
 

@@ -11,9 +11,9 @@ import solvers.linalg.lanczos
 import solvers.linalg.threads
 from solvers.certificates.multipliers import FactorRange
 from solvers.linalg.lanczos import Krylov, start_vector
-from solvers.linalg.matvec import Products
+from solvers.linalg.matvec import Matvec
 from solvers.linalg.sphere import random_rows
-from solvers.linalg.threads import RowPieces, together
+from solvers.linalg.threads import RowBlocks, lockstep
 
 
 def cost(order, seed=0):
@@ -23,32 +23,32 @@ def cost(order, seed=0):
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_one_failure_ends_all(failing):
-    def work(worker, meet):
-        meet()
+    def work(worker, barrier):
+        barrier()
         if worker == failing:
             raise KeyError(worker)
-        meet()
+        barrier()
 
     with pytest.raises(KeyError, match=str(failing)):
-        together(3, work)
+        lockstep(3, work)
 
 
 @pytest.mark.parametrize(("rows", "width"), [(1, 3), (7, 1), (1000, 16), (5, 2_000_000)])
 def test_pieces_cover_every_row_once(rows, width, monkeypatch):
-    monkeypatch.setattr(solvers.linalg.threads, "PIECE", 100)
+    monkeypatch.setattr(solvers.linalg.threads, "BLOCK_ENTRIES", 100)
     for whole in (False, True):
-        pieces = RowPieces(rows, width, 2, whole=whole).map(lambda piece: np.arange(rows)[piece])
-        np.testing.assert_array_equal(np.concatenate(pieces), np.arange(rows))
-        assert not whole or len(pieces) == 1
+        blocks = RowBlocks(rows, width, 2, whole=whole).map(lambda block: np.arange(rows)[block])
+        np.testing.assert_array_equal(np.concatenate(blocks), np.arange(rows))
+        assert not whole or len(blocks) == 1
 
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_multipliers_are_the_same_on_any_number_of_threads(workers, monkeypatch):
-    monkeypatch.setattr(solvers.linalg.threads, "PIECE", 1000)
+    monkeypatch.setattr(solvers.linalg.threads, "BLOCK_ENTRIES", 1000)
     matrix = cost(700)
     found = []
     for threads in (1, workers):
-        products = Products(matrix, threads)
+        products = Matvec(matrix, threads)
         factor = products.arrange(random_rows(700, 16, np.random.default_rng(0)))
         found.append(FactorRange(products, factor).corrected())
     one, several = found
@@ -59,7 +59,7 @@ def test_multipliers_are_the_same_on_any_number_of_threads(workers, monkeypatch)
 
 @pytest.mark.parametrize("workers", [2, 4])
 def test_lanczos_is_the_same_on_any_number_of_threads(workers, monkeypatch):
-    monkeypatch.setattr(solvers.linalg.lanczos, "PIECE", 128)
+    monkeypatch.setattr(solvers.linalg.lanczos, "BLOCK_ROWS", 128)
     matrix, order = cost(1000), 1000
     start, dual = start_vector(order, np.random.default_rng(1)), np.zeros(order)
     one, several = (Krylov(matrix, dual, start, threads) for threads in (1, workers))
@@ -75,7 +75,7 @@ def test_lanczos_is_the_same_on_any_number_of_threads(workers, monkeypatch):
 
 
 def test_a_product_that_fails_on_a_thread_is_heard_of(monkeypatch):
-    monkeypatch.setattr(solvers.linalg.lanczos, "PIECE", 128)
+    monkeypatch.setattr(solvers.linalg.lanczos, "BLOCK_ROWS", 128)
     krylov = Krylov(cost(1000), np.zeros(1000), start_vector(1000, np.random.default_rng(1)), 2)
 
     def broken(*arguments):
@@ -109,8 +109,8 @@ def test_the_recurrence_is_that_of_products():
 def test_an_interrupt_waits_for_every_thread(monkeypatch):
     finished = []
 
-    def work(worker, meet):
-        meet()
+    def work(worker, barrier):
+        barrier()
         time.sleep(0.2)
         finished.append(worker)
 
@@ -119,7 +119,7 @@ def test_an_interrupt_waits_for_every_thread(monkeypatch):
 
     monkeypatch.setattr(Future, "exception", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        together(2, work)
+        lockstep(2, work)
     assert sorted(finished) == [0, 1]
 
 
@@ -134,4 +134,4 @@ def test_a_thread_that_cannot_start_keeps_none_waiting(monkeypatch):
 
     monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse_the_second)
     with pytest.raises(RuntimeError, match="can't start"):
-        together(2, lambda worker, meet: meet())
+        lockstep(2, lambda worker, barrier: barrier())

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from solvers.certificates.multipliers import FactorRange
-from solvers.linalg.matvec import Products
+from solvers.linalg.matvec import Matvec
 from solvers.torch_backend import solve_batch
 from solvers.torch_backend.dense import certificate
 from solvers.torch_backend.dense.multipliers import corrected, least_shift
@@ -39,7 +39,7 @@ def test_agrees_with_the_correction_of_a_single_problem():
     costs, rows, dual = nearly_solved()
     better = corrected(rows, *certificate.multipliers_and_slope(costs, rows))
     for index in range(4):
-        products = Products(np.ascontiguousarray(costs[index].numpy()))
+        products = Matvec(np.ascontiguousarray(costs[index].numpy()))
         factor = rows[index].numpy()
         found = FactorRange(products, products.arrange(factor), factor.shape[1]).corrected()
         step = np.linalg.norm(found.dual - dual[index].numpy())

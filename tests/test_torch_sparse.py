@@ -21,9 +21,9 @@ def bound_of(matrix, dual):
 
     The solver's y is such that C - Diag(y) should be PSD already.
     """
-    hollow = matrix.toarray()
-    np.fill_diagonal(hollow, 0.0)
-    meets = hollow.any(axis=1)
+    zero_diagonal = matrix.toarray()
+    np.fill_diagonal(zero_diagonal, 0.0)
+    meets = zero_diagonal.any(axis=1)
     slack = (matrix.toarray() - np.diag(dual))[np.ix_(meets, meets)]
     return dual.sum() + meets.sum() * min(np.linalg.eigvalsh(slack)[0] if meets.any() else 0.0, 0.0)
 
@@ -79,7 +79,7 @@ def test_it_agrees_where_lanczos_certifies(matrix, dtype):
 
 @pytest.mark.parametrize("seed", [387, 551, 840, 854, 1392])
 def test_small_problems_reach_the_gap_that_float32_can(seed):
-    """The error foretold is lost in rounding before the gap, which follows as its root, is within the tolerance."""
+    """The predicted error is lost in rounding before the gap, its square root, is within the tolerance."""
     rng = np.random.default_rng(seed)
     order = int(rng.integers(1, 41))
     first, second = rng.integers(0, order, (2, int(rng.integers(0, 3 * order + 1))))

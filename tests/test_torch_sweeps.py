@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from solvers.torch_backend.dense import backends
-from solvers.torch_backend.dense import backends as sweepers
 from solvers.torch_backend.dense import over_relaxation as relaxation
 from solvers.torch_backend.shared import over_relaxation as shared_sweep
 
@@ -43,7 +42,7 @@ def one_row_after_the_other(costs, factors, betas):
 
 
 @pytest.mark.parametrize("rows", [1 + relaxation.BLOCK_ROWS, 40, 2])
-@pytest.mark.parametrize("sweep", [relaxation.sweep_batch, sweepers.sweep_compiled])
+@pytest.mark.parametrize("sweep", [relaxation.sweep_batch, backends.sweep_compiled])
 def test_sweeps_are_over_relaxed_coordinate_descent(sweep, rows):
     costs, factors, betas = batch(5, rows, 4)
     expected = factors.clone()
@@ -52,7 +51,7 @@ def test_sweeps_are_over_relaxed_coordinate_descent(sweep, rows):
     torch.testing.assert_close(factors, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("sweep", [relaxation.sweep_batch, sweepers.sweep_compiled])
+@pytest.mark.parametrize("sweep", [relaxation.sweep_batch, backends.sweep_compiled])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_decrease_reported_is_that_of_the_last_sweep(sweep, dtype):
     costs, factors, betas = batch(5, 20, 4, dtype)
@@ -64,7 +63,7 @@ def test_the_decrease_reported_is_that_of_the_last_sweep(sweep, dtype):
     assert (decrease >= 0).all()
 
 
-@pytest.mark.parametrize("sweep", [relaxation.sweep_batch, sweepers.sweep_compiled])
+@pytest.mark.parametrize("sweep", [relaxation.sweep_batch, backends.sweep_compiled])
 def test_small_decreases_keep_their_digits_in_float32(sweep):
     """Near a minimiser the objective falls by less than float32 can show of it."""
     costs, factors, betas = batch(3, 20, 6)
@@ -78,7 +77,7 @@ def test_small_decreases_keep_their_digits_in_float32(sweep):
     torch.testing.assert_close(sweep(costs, factors, betas[:, :1]).double(), wanted, rtol=1e-2, atol=0)
 
 
-@pytest.mark.parametrize("sweep", [relaxation.sweep_batch, sweepers.sweep_compiled])
+@pytest.mark.parametrize("sweep", [relaxation.sweep_batch, backends.sweep_compiled])
 def test_rows_that_nothing_pulls_stay(sweep):
     costs, factors, betas = batch(4, 6, 3)
     costs[1] = 0.0
@@ -95,9 +94,9 @@ def test_threads_share_a_batch(monkeypatch):
     costs, factors, betas = batch(7, 9, 3)
     alone, shared = factors.clone(), factors.clone()
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    decrease = sweepers.sweep_compiled(costs, alone, betas)
+    decrease = backends.sweep_compiled(costs, alone, betas)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    assert torch.equal(sweepers.sweep_compiled(costs, shared, betas), decrease)
+    assert torch.equal(backends.sweep_compiled(costs, shared, betas), decrease)
     assert torch.equal(alone, shared)
 
 
@@ -221,22 +220,22 @@ def test_shared_sweeps_agree_with_torch_on_the_device(dtype):
 
 def test_kernels_are_chosen_by_name_and_device():
     cpu = torch.device("cpu")
-    assert sweepers.choose_sweeper(None, cpu) == ("compiled", sweepers.sweep_compiled)
-    assert sweepers.choose_sweeper("torch", cpu)[1] is relaxation.sweep_batch
-    assert sweepers.choose_sweeper(None, torch.device("mps"))[0] == "torch"
+    assert backends.choose_backend(None, cpu) == ("compiled", backends.sweep_compiled)
+    assert backends.choose_backend("torch", cpu)[1] is relaxation.sweep_batch
+    assert backends.choose_backend(None, torch.device("mps"))[0] == "torch"
     with pytest.raises(
         ValueError, match=r"kernel must be one of 'compiled', 'torch', 'triton'.*found 'fast'"
     ):
-        sweepers.choose_sweeper("fast", cpu)
+        backends.choose_backend("fast", cpu)
     with pytest.raises(ValueError, match="runs on the device 'cpu' alone; found cuda"):
-        sweepers.choose_sweeper("compiled", torch.device("cuda"))
+        backends.choose_backend("compiled", torch.device("cuda"))
 
 
 def test_without_numba_torch_sweeps(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.setitem(sys.modules, "triton", None)
-    assert sweepers.choose_sweeper(None, torch.device("cpu"))[0] == "torch"
+    assert backends.choose_backend(None, torch.device("cpu"))[0] == "torch"
     with pytest.raises(ImportError, match="needs numba"):
-        sweepers.choose_sweeper("compiled", torch.device("cpu"))
+        backends.choose_backend("compiled", torch.device("cpu"))
     with pytest.raises(ImportError, match="needs triton"):
-        sweepers.choose_sweeper("triton", torch.device("cuda"))
+        backends.choose_backend("triton", torch.device("cuda"))

@@ -26,7 +26,7 @@ from benchmarks.sdp.batch_result import Measured
 from benchmarks.sdp.device_options import device_options
 from solvers.low_rank import low_rank
 from solvers.testing.assert_certified import assert_certified
-from solvers.torch_backend.dense.backends import choose_sweeper
+from solvers.torch_backend.dense.backends import choose_backend
 from solvers.torch_backend.dense.solution import BatchSolution
 from solvers.torch_backend.dense.solve_batch import solve_batch
 
@@ -82,7 +82,7 @@ def gaussian(problems: int, order: int, dtype: torch.dtype, device: torch.device
 
 def kernels(device: torch.device) -> list[str]:
     """The default first; torch is always there."""
-    return list(dict.fromkeys([choose_sweeper(None, device)[0], "torch"]))
+    return list(dict.fromkeys([choose_backend(None, device)[0], "torch"]))
 
 
 def measure(costs: torch.Tensor, tol: float, kernel: str) -> Measured:

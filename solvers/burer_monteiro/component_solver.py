@@ -12,7 +12,7 @@ from solvers.burer_monteiro.monitor import Monitor
 from solvers.burer_monteiro.progress import Progress
 from solvers.burer_monteiro.settings import COMPONENT
 from solvers.certificates.component import SHARP, ComponentCertificate, Eigenvalue, Evaluation
-from solvers.linalg.matvec import Products
+from solvers.linalg.matvec import Matvec
 from solvers.linalg.sphere import Factor, normalise_in_place
 from solvers.methods.choice import begins_in_single_precision, first_method, is_second_order, next_method
 from solvers.methods.coloured_relaxation import PARALLEL_ORDER
@@ -95,12 +95,12 @@ class ComponentSolver:
     ) -> None:
         self.cost = cost
         self.order = int(cost.shape[0])
-        self._products = Products(cost, workers if self.order >= PARALLEL_ORDER else 1)
-        self._method = first_method(cost, self._products)
+        self._matvec = Matvec(cost, workers if self.order >= PARALLEL_ORDER else 1)
+        self._method = first_method(cost, self._matvec)
         self.rank = factor.shape[1]
-        self.factor = self._products.arrange(factor)
+        self.factor = self._matvec.arrange(factor)
         self.value = self._objective()
-        self._certificate = ComponentCertificate(cost, self._products, generator)
+        self._certificate = ComponentCertificate(cost, self._matvec, generator)
         self.dual, self.bound = self._certificate.first_bound()
         self._gradient_norm = np.nan
         self._from_random_start = from_random_start
@@ -195,18 +195,18 @@ class ComponentSolver:
     def _escape(self, point: Evaluation, allowed: float) -> bool:
         """Leave a critical point that is not optimal; False where nothing decreases."""
         direction = self._certificate.smallest_vector(point, -allowed / self.order)
-        found = escape(self._products, self.point, self.value, direction)
+        found = escape(self._matvec, self.point, self.value, direction)
         if found is None:
             return False
         self.rank = found.factor.shape[1]
-        self.factor, self.value = self._products.arrange(found.factor), found.value
+        self.factor, self.value = self._matvec.arrange(found.factor), found.value
         self._from_random_start = False
         self._method.restart()
         return True
 
     def _switch_method(self) -> None:
         """Turn to the next method, if one is left to try."""
-        method = next_method(self._method, self._products)
+        method = next_method(self._method, self._matvec)
         self._exhausted = method is None
         self._method = method or self._method
 
@@ -253,16 +253,16 @@ class ComponentSolver:
     def _return_to_spheres(self) -> None:
         rounded = self.factor.dtype != np.float64
         if rounded:
-            self.factor = self._products.arrange(self.factor)
+            self.factor = self._matvec.arrange(self.factor)
         if rounded or self._method.iterations > COMPONENT.steady_sweeps:
-            pieces = self._products.pieces(self.factor.shape[1])
-            pieces.map(lambda rows: normalise_in_place(self.factor[rows]))
+            blocks = self._matvec.blocks(self.factor.shape[1])
+            blocks.map(lambda rows: normalise_in_place(self.factor[rows]))
 
     def _objective(self) -> float:
         def share(rows: slice) -> tuple[NDArray[np.float64]]:
-            return (np.asarray(np.vdot(self._products.rows(self.factor, rows), self.factor[rows])),)
+            return (np.asarray(np.vdot(self._matvec.rows(self.factor, rows), self.factor[rows])),)
 
-        return float(self._products.pieces(self.factor.shape[1]).total(share)[0])
+        return float(self._matvec.blocks(self.factor.shape[1]).total(share)[0])
 
 
 def _points_outside(point: Evaluation, smallest: Eigenvalue) -> bool:

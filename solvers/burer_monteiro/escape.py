@@ -12,7 +12,7 @@ import numpy as np
 import scipy.linalg as la
 from numpy.typing import NDArray
 
-from solvers.linalg.matvec import Products
+from solvers.linalg.matvec import Matvec
 from solvers.linalg.sphere import Factor, normalise
 
 # Lengths of the new column, against one for a row: the best of them is taken.
@@ -30,9 +30,7 @@ class Escape(NamedTuple):
     value: float
 
 
-def escape(
-    products: Products, factor: Factor, value: float, eigenvector: NDArray[np.float64]
-) -> Escape | None:
+def escape(matvec: Matvec, factor: Factor, value: float, eigenvector: NDArray[np.float64]) -> Escape | None:
     """The best step from a factor (n, k) along a unit eigenvector (n,); None where nothing decreases.
 
     Notes
@@ -44,7 +42,7 @@ def escape(
     best = Escape(factor, value - FOUND_ROUNDING * abs(value))
     for step in STEPS:
         trial = normalise(np.column_stack([axes, step * direction]))
-        reached = float(np.vdot(products @ trial, trial))
+        reached = float(np.vdot(matvec @ trial, trial))
         if reached < best.value:
             best = Escape(trial, reached)
     return None if best.factor is factor else best

@@ -78,9 +78,9 @@ class Presolve:
         rows = cost.shape[0]
         if _is_whole(cost):
             scaled = sp.csr_array((values, cost.indices, cost.indptr), shape=cost.shape)
-            hollow, diagonal = split_diagonal(scaled)
+            zero_diagonal, diagonal = split_diagonal(scaled)
             self._diagonal += diagonal
-            self.components = [Component(np.arange(rows), hollow)]
+            self.components = [Component(np.arange(rows), zero_diagonal)]
             return
         from solvers.kernels.graph import group, survey
 

@@ -16,7 +16,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from solvers.certificates.dual_bound import cholesky_proves
 from solvers.certificates.shift_ladder import rising
-from solvers.linalg.sparse_cholesky import Elimination, TooMuchFill
+from solvers.linalg.sparse_cholesky import SparseCholesky, TooMuchFill
 from solvers.problems.cost import Cost
 
 # Up to this order LAPACK's eigenvalues cost no more than asking for one.
@@ -36,7 +36,7 @@ MAX_ATTEMPTS = 40
 CAREFUL_ATTEMPTS = 6
 
 
-class Definiteness:
+class CholeskyTest:
     """The factorisations of one cost, for any multipliers.
 
     Parameters
@@ -47,12 +47,12 @@ class Definiteness:
     Attributes
     ----------
     is_quick : bool
-        Whether to ask costs less than to foretell the answer.
+        Whether to ask costs less than to predict the answer.
 
     Notes
     -----
     A dense factorisation costs n^3/3.  A sparse one costs about m^3/3, m being the rows that minimum degree leaves
-    when the rest is nearly dense; the widest level of a breadth-first search foretells m.
+    when the rest is nearly dense; the widest level of a breadth-first search predicts m.
     """
 
     def __init__(self, cost: Cost) -> None:
@@ -65,26 +65,26 @@ class Definiteness:
         )
         self.is_quick = can_be_dense and CHOLESKY_SECONDS * self._order**3 < self._lanczos_seconds
         self._dense = self.is_quick or (can_be_dense and self._order <= SMALL_ORDER)
-        self._elimination: Elimination | None = None
+        self._sparse_cholesky: SparseCholesky | None = None
         self._eliminable = not self._dense and sp.issparse(cost) and self._order > MEASURED_ORDER
 
     def is_affordable(self) -> bool:
         """Whether it can be asked at all; a sparse cost is looked at on the first call."""
-        if self._eliminable and self._elimination is None:
+        if self._eliminable and self._sparse_cholesky is None:
             self._eliminable = self._breadth_allows()
             if self._eliminable:
                 try:
-                    self._elimination = Elimination(self._cost)
+                    self._sparse_cholesky = SparseCholesky(self._cost)
                 except TooMuchFill:
                     self._eliminable = False
         return self._dense or self._eliminable
 
     def exceeds(self, dual: NDArray[np.float64], threshold: float) -> bool:
         """Whether no eigenvalue of C - Diag(y) is below the threshold."""
-        if self._elimination is None:
+        if self._sparse_cholesky is None:
             return cholesky_proves(self._cost, dual, threshold)
         pivots = -dual - threshold
-        return bool(np.all(pivots > 0)) and self._elimination.factorises(pivots)
+        return bool(np.all(pivots > 0)) and self._sparse_cholesky.factorises(pivots)
 
     def bound_below(self, dual: NDArray[np.float64], estimate: float) -> float:
         """A number that no eigenvalue is below, not far from an estimate of the smallest one; -inf at worst."""

@@ -10,11 +10,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
-from solvers.certificates.cholesky_test import MEASURED_ORDER, Definiteness
+from solvers.certificates.cholesky_test import MEASURED_ORDER, CholeskyTest
 from solvers.certificates.dual_bound import dense_slack
 from solvers.certificates.multipliers import FactorRange
 from solvers.linalg.lanczos import Eigenpair, Krylov, smallest_eigenpair, start_vector
-from solvers.linalg.matvec import Products
+from solvers.linalg.matvec import Matvec
 from solvers.linalg.sphere import Factor
 from solvers.problems.cost import Cost
 from solvers.problems.gram import Gram
@@ -72,18 +72,18 @@ class ComponentCertificate:
     ----------
     cost : (n, n) array, sparse array or LinearOperator
         Symmetric, without its diagonal unless it is an operator.
-    products : Products
+    matvec : Matvec
         With that cost.
     generator : numpy Generator
         For Lanczos start vectors.
     """
 
-    def __init__(self, cost: Cost, products: Products, generator: np.random.Generator) -> None:
+    def __init__(self, cost: Cost, matvec: Matvec, generator: np.random.Generator) -> None:
         self.cost = cost
         self.order = int(cost.shape[0])
-        self._products = products
+        self._matvec = matvec
         self._generator = generator
-        self._definiteness = Definiteness(cost)
+        self._cholesky_test = CholeskyTest(cost)
 
     def first_bound(self) -> tuple[NDArray[np.float64], float]:
         """Gershgorin's: y_i = -sum_j |c_ij| makes C - Diag(y) diagonally dominant, before any work is done."""
@@ -102,10 +102,10 @@ class ComponentCertificate:
 
         Where asking Cholesky costs less than predicting its answer, and not ``thorough``, the best is hoped for.
         """
-        here = FactorRange(self._products, factor, rank)
+        here = FactorRange(self._matvec, factor, rank)
         value = float(here.dual.sum())
         likely = here.deficient and from_random_start
-        if not thorough and self._definiteness.is_quick:
+        if not thorough and self._cholesky_test.is_quick:
             dual = here.corrected_dual()
             gap = max(value - float(dual.sum()), 0.0)
             return Evaluation(value, here.gradient_norm, dual, 0.0, None, gap, likely)
@@ -121,9 +121,9 @@ class ComponentCertificate:
 
     def smallest(self, point: Evaluation, threshold: float, *, measured: bool) -> Eigenvalue:
         """The smallest eigenvalue of C - Diag(y) at a point's multipliers, as far as a threshold needs it."""
-        ask = self._definiteness.is_affordable()
+        ask = self._cholesky_test.is_affordable()
         if ask:
-            if self._definiteness.exceeds(point.dual, threshold):
+            if self._cholesky_test.exceeds(point.dual, threshold):
                 return Eigenvalue(threshold)
             if not measured:
                 return Eigenvalue(-np.inf)
@@ -133,7 +133,7 @@ class ComponentCertificate:
         pair, _ = self._recurrence(point, threshold, measured=measured)
         value = min(pair.value, point.curvature)
         if ask:
-            return Eigenvalue(self._definiteness.bound_below(point.dual, value - pair.error))
+            return Eigenvalue(self._cholesky_test.bound_below(point.dual, value - pair.error))
         if pair.value - pair.error >= threshold:
             # no more than this was asked, and a recurrence that stops early has seen no more
             return Eigenvalue(threshold)
@@ -149,14 +149,14 @@ class ComponentCertificate:
 
     def _is_small(self) -> bool:
         """Whether LAPACK's eigenvalues cost no more than other answers."""
-        return self.order <= MEASURED_ORDER or self._definiteness.is_quick
+        return self.order <= MEASURED_ORDER or self._cholesky_test.is_quick
 
     def _recurrence(self, point: Evaluation, threshold: float, *, measured: bool) -> tuple[Eigenpair, Krylov]:
         """Lanczos, as far as the threshold needs it."""
         # a start near one eigenvector sees that one first: where others may be negative, every direction is due
         guess, confirmation = (point.vector, LIKELY) if point.is_likely_complete else (None, DOUBTFUL)
         start = start_vector(self.order, self._generator, guess)
-        krylov = Krylov(self.cost, point.dual, start, self._products.workers)
+        krylov = Krylov(self.cost, point.dual, start, self._matvec.workers)
         pair = smallest_eigenpair(
             krylov,
             threshold=threshold,

@@ -16,9 +16,9 @@ import numpy as np
 import scipy.linalg as la
 from numpy.typing import NDArray
 
-from solvers.linalg.matvec import Products
+from solvers.linalg.matvec import Matvec
 from solvers.linalg.sphere import Factor, row_products
-from solvers.linalg.threads import Matrix, RowPieces
+from solvers.linalg.threads import Matrix, RowBlocks
 
 # Axes of V with a smaller share of the largest singular value are not in the range of the solution yet.
 AXIS = 0.1
@@ -47,10 +47,10 @@ class FactorRange:
 
     Parameters
     ----------
-    products : Products
+    matvec : Matvec
         With C.
     factor : (n, k) ndarray
-        V, arranged for these products.
+        V, arranged for it.
     rank : int, optional
         Columns of V that are not there only to fill registers; k by default.
 
@@ -70,14 +70,14 @@ class FactorRange:
     Memory for one more array of the size of V.
     """
 
-    def __init__(self, products: Products, factor: Factor, rank: int | None = None) -> None:
-        self._products = products
+    def __init__(self, matvec: Matvec, factor: Factor, rank: int | None = None) -> None:
+        self._matvec = matvec
         self._factor = factor
-        self._pieces = products.pieces(factor.shape[1])
+        self._blocks = matvec.blocks(factor.shape[1])
         self.dual = np.empty(factor.shape[0])
         # the gradient, with other multipliers later, and what the range is coupled to at last
         self._image = np.empty_like(factor)
-        gram, slack, squared = self._pieces.total(self._look)
+        gram, slack, squared = self._blocks.total(self._measure)
         self.gradient_norm = float(np.sqrt(squared))
         if not np.isfinite(self.gradient_norm):
             raise ValueError("cost must be finite; a product with it held NaN or infinite entries")
@@ -87,10 +87,10 @@ class FactorRange:
         self.deficient = bool(self._squares[spare] <= NOISE**2 * self._squares[-1])
         self._slack = self._axes.T @ slack @ self._axes
 
-    def _look(self, rows: slice) -> tuple[Matrix, Matrix, Matrix]:
+    def _measure(self, rows: slice) -> tuple[Matrix, Matrix, Matrix]:
         """V^T V, V^T G and |G|^2."""
         factor = self._factor[rows]
-        gradient = self._products.rows(self._factor, rows)
+        gradient = self._matvec.rows(self._factor, rows)
         dual = self.dual[rows] = row_products(gradient, factor)
         gradient -= dual[:, None] * factor
         self._image[rows] = gradient
@@ -122,8 +122,8 @@ class FactorRange:
         """z, for the axes that belong to the solution."""
         coordinates, inside = self._projected(AXIS)
         kind = np.float64 if _is_formed(self._factor.shape[0], coordinates.shape[1]) else np.float32
-        basis = self._pieces.map(lambda rows: (self._factor[rows] @ coordinates).astype(kind, copy=False))
-        return least_shift(np.concatenate(basis), inside, workers=self._products.workers)
+        basis = self._blocks.map(lambda rows: (self._factor[rows] @ coordinates).astype(kind, copy=False))
+        return least_shift(np.concatenate(basis), inside, workers=self._matvec.workers)
 
     def _projected(self, share: float) -> tuple[Matrix, Matrix]:
         """Coordinates of an orthonormal basis of the principal axes, and the slack matrix in them."""
@@ -139,11 +139,11 @@ class FactorRange:
         image, dual = self._image, self.dual + shift
 
         def shifted(rows: slice) -> tuple[Matrix, Matrix]:
-            factor, piece = self._factor[rows], image[rows]
-            piece -= shift[rows, None] * factor
-            return factor.T @ piece, piece.T @ piece
+            factor, block = self._factor[rows], image[rows]
+            block -= shift[rows, None] * factor
+            return factor.T @ block, block.T @ block
 
-        across, squares = self._pieces.total(shifted)
+        across, squares = self._blocks.total(shifted)
         inside = coordinates.T @ across @ coordinates
         inside = 0.5 * (inside + inside.T)
         lengths, axes = _lengths(coordinates.T @ squares @ coordinates - inside @ inside)
@@ -157,10 +157,10 @@ class FactorRange:
 
         def cornered(rows: slice) -> tuple[Matrix]:
             outside = image[rows]
-            return (outside.T @ (self._products.rows(image, rows) - dual[rows, None] * outside),)
+            return (outside.T @ (self._matvec.rows(image, rows) - dual[rows, None] * outside),)
 
-        self._pieces.map(coupled)
-        (corner,) = self._pieces.total(cornered)
+        self._blocks.map(coupled)
+        (corner,) = self._blocks.total(cornered)
         rank = coordinates.shape[1]
         whole = np.zeros((rank + lengths.size,) * 2)
         whole[:rank, :rank] = inside
@@ -200,7 +200,7 @@ def least_shift(
         return _formed_least_shift(basis, target)
     # any z gives a bound, and this one is wanted to a percent
     single = basis.astype(np.float32, copy=False)
-    pieces = RowPieces(rows, rank, workers)
+    blocks = RowBlocks(rows, rank, workers)
     multiplier, residual = np.zeros_like(target), target.copy()
     direction = conditioned = _conditioned(residual, rows)
     product = np.vdot(residual, conditioned)
@@ -208,7 +208,7 @@ def least_shift(
     for _ in range(max_steps):
         if np.vdot(residual, residual) <= goal:
             break
-        image = _weighted_gram(single, direction, pieces)
+        image = _weighted_gram(single, direction, blocks)
         curvature = np.vdot(direction, image)
         if not curvature > 0.0:
             break
@@ -217,22 +217,22 @@ def least_shift(
         conditioned = _conditioned(residual, rows)
         previous, product = product, np.vdot(residual, conditioned)
         direction = conditioned + product / previous * direction
-    return np.concatenate(pieces.map(lambda piece: _quadratic_forms(single[piece], multiplier)))
+    return np.concatenate(blocks.map(lambda block: _quadratic_forms(single[block], multiplier)))
 
 
 def _is_formed(rows: int, rank: int) -> bool:
     return rows * (rank * (rank + 1) // 2) ** 2 <= FORMED
 
 
-def _weighted_gram(basis: NDArray[np.float32], matrix: Matrix, pieces: RowPieces) -> Matrix:
+def _weighted_gram(basis: NDArray[np.float32], matrix: Matrix, blocks: RowBlocks) -> Matrix:
     """The sum of <q_i, M q_i> q_i q_i^T."""
 
-    def piece_of_it(rows: slice) -> tuple[Matrix]:
-        piece = basis[rows]
-        weighted = piece * _quadratic_forms(piece, matrix).astype(np.float32)[:, None]
-        return ((piece.T @ weighted).astype(np.float64),)
+    def block_of_it(rows: slice) -> tuple[Matrix]:
+        block = basis[rows]
+        weighted = block * _quadratic_forms(block, matrix).astype(np.float32)[:, None]
+        return ((block.T @ weighted).astype(np.float64),)
 
-    return pieces.total(piece_of_it)[0]
+    return blocks.total(block_of_it)[0]
 
 
 def _formed_least_shift(basis: NDArray[np.floating], target: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
-from solvers.certificates.rigorous_component import ProvedPart, products_below
-from solvers.linalg.sparse_cholesky import MAX_CORE, Elimination, TooMuchFill
+from solvers.certificates.rigorous_component import RigorousComponent, products_below
+from solvers.linalg.sparse_cholesky import MAX_CORE, SparseCholesky, TooMuchFill
 from solvers.problems.components import split_components, split_diagonal
 from solvers.problems.gram import Gram
 from solvers.problems.problem import Cost, Elliptope
@@ -132,7 +132,7 @@ def check_provable(cost: Cost) -> None:
         )
     for part in split_components(split_diagonal(cost)[0]):
         try:
-            Elimination(part.cost)
+            SparseCholesky(part.cost)
         except TooMuchFill as reason:
             raise ValueError(
                 f"a rigorous certificate factors the cost, and {reason}; the graph of this one does not allow it "
@@ -167,12 +167,12 @@ class _Scaled:
         if smallest_eigenvalue is not None:
             # entries below four, and diagonal entries below eight, have no eigenvalue that is less
             smallest_eigenvalue = max(smallest_eigenvalue, -8.0 * self.size)
-        hollow, entries = split_diagonal(self.cost)
+        zero_diagonal, entries = split_diagonal(self.cost)
         alone = np.ones(self.size, dtype=bool)
         terms: list[float] = []
-        for part in split_components(hollow):
+        for part in split_components(zero_diagonal):
             alone[part.rows] = False
-            rows = ProvedPart(
+            rows = RigorousComponent(
                 part.cost, entries[part.rows], self.dual[part.rows], self.weights[part.rows], self.uncertainty
             )
             terms.extend(rows.terms(smallest_eigenvalue))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from solvers.certificates.dual_bound import dense_cost, dense_slack
 from solvers.certificates.shift_ladder import rising
 from solvers.linalg.lanczos import Krylov, smallest_eigenpair, start_vector
-from solvers.linalg.sparse_cholesky import Elimination, dense_factorises
+from solvers.linalg.sparse_cholesky import SparseCholesky, dense_factorises
 from solvers.problems.cost import Cost, scale_symmetrically
 
 Vector = NDArray[np.float64]
@@ -26,12 +26,12 @@ TINY = float(np.finfo(np.float64).tiny)
 CAREFUL_ATTEMPTS = 4
 
 
-class ProvedPart:
+class RigorousComponent:
     """One connected part of a scaled problem.
 
     Parameters
     ----------
-    hollow : (n, n) ndarray or csr_array
+    zero_diagonal : (n, n) ndarray or csr_array
         C without its diagonal, entries below one.
     diagonal, dual : (n,) ndarray
         The diagonal of C, and y.
@@ -42,18 +42,18 @@ class ProvedPart:
     """
 
     def __init__(
-        self, hollow: Cost, diagonal: Vector, dual: Vector, weights: Vector, uncertainty: float
+        self, zero_diagonal: Cost, diagonal: Vector, dual: Vector, weights: Vector, uncertainty: float
     ) -> None:
-        self._hollow = hollow
+        self._zero_diagonal = zero_diagonal
         self._diagonal = diagonal
         self._dual = dual
         self._weights = weights
         self._uncertainty = uncertainty
-        self._factorisation: Elimination | _DenseFactorisation
-        if sp.issparse(hollow) and dual.shape[0] > MEASURED_ORDER:
-            self._factorisation = Elimination(hollow)
+        self._factorisation: SparseCholesky | _DenseFactorisation
+        if sp.issparse(zero_diagonal) and dual.shape[0] > MEASURED_ORDER:
+            self._factorisation = SparseCholesky(zero_diagonal)
         else:
-            self._factorisation = _DenseFactorisation(hollow)
+            self._factorisation = _DenseFactorisation(zero_diagonal)
 
     def terms(self, smallest_eigenvalue: float | None) -> list[float]:
         """Numbers whose sum is a proved bound: a_i z_i, and what the factorisation may have missed."""
@@ -79,7 +79,9 @@ class ProvedPart:
     def _smallest_eigenvalue(self) -> float:
         """Of the slack matrix at unit diagonal, as an estimate."""
         unit = np.all(self._weights == 1.0)
-        cost = self._hollow if unit else scale_symmetrically(self._hollow, np.sqrt(self._weights))
+        cost = (
+            self._zero_diagonal if unit else scale_symmetrically(self._zero_diagonal, np.sqrt(self._weights))
+        )
         dual = self._weights * (self._dual - self._diagonal)
         if dual.shape[0] <= MEASURED_ORDER:
             return float(la.eigvalsh(dense_slack(cost, dual), subset_by_index=[0, 0])[0])
@@ -103,10 +105,10 @@ class ProvedPart:
 
 
 class _DenseFactorisation:
-    """As `Elimination`, of a matrix that is dense, or too small for another order to pay."""
+    """As `SparseCholesky`, of a matrix that is dense, or too small for another order to pay."""
 
-    def __init__(self, hollow: Cost) -> None:
-        self._matrix = dense_cost(hollow)
+    def __init__(self, zero_diagonal: Cost) -> None:
+        self._matrix = dense_cost(zero_diagonal)
         # LAPACK may go by blocks from either end
         self.row_lengths = np.full(self._matrix.shape[0], self._matrix.shape[0])
 

@@ -17,26 +17,26 @@ CAPACITY = 10
 _APART = 0.01
 # Shares of the signs that are drawn anew: of a region, and of everything while the pool fills.
 _REGION = 0.2
-_SHAKE = 0.3
+_PERTURBED = 0.3
 
 Signs = NDArray[np.float64]
 
 
-class Elite:
+class Pool:
     """At most ``CAPACITY`` points, best first.
 
     Parameters
     ----------
     form : BinaryForm
-    hollow : ndarray or csr_array
+    zero_diagonal : ndarray or csr_array
         A without its diagonal.
     generator : numpy Generator
     """
 
-    def __init__(self, form: BinaryForm, hollow: Cost, generator: np.random.Generator) -> None:
+    def __init__(self, form: BinaryForm, zero_diagonal: Cost, generator: np.random.Generator) -> None:
         self.form = form
         self.capacity = CAPACITY
-        self._hollow, self._generator = hollow, generator
+        self._zero_diagonal, self._generator = zero_diagonal, generator
         self._half_b = 0.5 * form.b
         self._even = not np.any(form.b)
         self._points: list[tuple[float, NDArray[np.float64]]] = []
@@ -64,25 +64,25 @@ class Elite:
     def refine(self, signs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Put a point together with the pool's best and with any of the pool."""
         for other in (self.best, self._any()):
-            signs = self._combine(signs, other)
+            signs = self._crossover(signs, other)
         return signs
 
     def offspring(self) -> NDArray[np.float64]:
         """A point to start the next walk from."""
         if len(self._points) < self.capacity and self._generator.random() < 0.5:
-            return shake(self._any(), _SHAKE, self._generator)
+            return perturb(self._any(), _PERTURBED, self._generator)
         first, second = self._any(), self._any()
-        child = self._combine(first, second)
+        child = self._crossover(first, second)
         if self._generator.random() < 0.5 or first is second:
-            return stir_region(self._hollow, child, _REGION, self._generator)
-        return stir_difference(child, align(child, second, self._even), self._generator)
+            return perturb_region(self._zero_diagonal, child, _REGION, self._generator)
+        return perturb_difference(child, align(child, second, self._even), self._generator)
 
     def _any(self) -> NDArray[np.float64]:
         return self._points[int(self._generator.integers(len(self._points)))][1]
 
-    def _combine(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _crossover(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
         other = align(first, second, self._even)
-        return combine(self._hollow, self._half_b, first, other, self._generator)
+        return partition_crossover(self._zero_diagonal, self._half_b, first, other, self._generator)
 
     def _distance(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
         differing = float(np.count_nonzero(first != second))
@@ -94,8 +94,12 @@ def align(first: Signs, second: Signs, even: bool) -> Signs:
     return -second if even and first @ second < 0 else second
 
 
-def combine(
-    hollow: Cost, half_b: NDArray[np.float64], first: Signs, second: Signs, generator: np.random.Generator
+def partition_crossover(
+    zero_diagonal: Cost,
+    half_b: NDArray[np.float64],
+    first: Signs,
+    second: Signs,
+    generator: np.random.Generator,
 ) -> Signs:
     """Return the best point among all that differ from ``first`` by clusters on which ``second`` differs.
 
@@ -107,14 +111,14 @@ def combine(
     differ = np.flatnonzero(first != second)
     if not differ.size:
         return first.copy()
-    if not sp.issparse(hollow):
+    if not sp.issparse(zero_diagonal):
         clusters, label = 1, np.zeros(differ.size, np.intp)
-        inner = hollow[np.ix_(differ, differ)] @ first[differ]
+        inner = zero_diagonal[np.ix_(differ, differ)] @ first[differ]
     else:
-        coupled = hollow[differ][:, differ]
+        coupled = zero_diagonal[differ][:, differ]
         clusters, label = connected_components(coupled, directed=False)
         inner = coupled @ first[differ]
-    outer = (hollow @ first + half_b)[differ] - inner
+    outer = (zero_diagonal @ first + half_b)[differ] - inner
     gains = np.bincount(label, weights=first[differ] * outer, minlength=clusters)
     sizes = np.bincount(label, weights=np.abs(outer), minlength=clusters)
     tied = np.abs(gains) <= 1e-9 * sizes
@@ -124,18 +128,18 @@ def combine(
     return child
 
 
-def stir_difference(first: Signs, second: Signs, generator: np.random.Generator) -> Signs:
+def perturb_difference(first: Signs, second: Signs, generator: np.random.Generator) -> Signs:
     """Keep what two points agree on, and draw the rest."""
     drawn = np.where(generator.random(first.size) < 0.5, first, second)
     return np.asarray(drawn)
 
 
-def stir_region(hollow: Cost, signs: Signs, share: float, generator: np.random.Generator) -> Signs:
+def perturb_region(zero_diagonal: Cost, signs: Signs, share: float, generator: np.random.Generator) -> Signs:
     """Draw anew the signs around a random one, a share of all; any signs where A is dense."""
     size = max(1, round(share * signs.size))
-    if sp.issparse(hollow):
+    if sp.issparse(zero_diagonal):
         centre = int(generator.integers(signs.size))
-        region = breadth_first_order(hollow, centre, return_predecessors=False)[:size]
+        region = breadth_first_order(zero_diagonal, centre, return_predecessors=False)[:size]
     else:
         region = generator.choice(signs.size, size, replace=False)
     child = signs.copy()
@@ -143,6 +147,6 @@ def stir_region(hollow: Cost, signs: Signs, share: float, generator: np.random.G
     return child
 
 
-def shake(signs: Signs, share: float, generator: np.random.Generator) -> Signs:
+def perturb(signs: Signs, share: float, generator: np.random.Generator) -> Signs:
     """Flip each sign with probability ``share``."""
     return np.where(generator.random(signs.size) < share, -signs, signs)

@@ -1,4 +1,4 @@
-"""Tabu search on the cube: walks from good points, and from what a pool of elite points makes of them."""
+"""Tabu search on the cube: walks from good points, and from what a pool of pool points makes of them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from solvers import checks
 from solvers.heuristics.local_search import explicit_form, pair_search
-from solvers.heuristics.pool import Elite
+from solvers.heuristics.pool import Pool
 from solvers.heuristics.result import SearchEnd, SearchMoment, SearchResult
-from solvers.heuristics.tabu_walk import Walk
+from solvers.heuristics.tabu_walk import TabuWalk
 from solvers.problems.binary_form import BinaryForm, binary_form, frobenius_norm
 from solvers.problems.problem import Elliptope, Problem, as_points, as_problem
 from solvers.problems.solution import Certificate, Solution, relative_gap
@@ -115,14 +115,14 @@ class _Search:
         self.started = time.perf_counter()
         self.form, self.solution = form, solution
         self.polish = pair_search(form)
-        self.walk = Walk(form, generator)
-        self.elite = Elite(form, self.walk.hollow, generator)
+        self.walk = TabuWalk(form, generator)
+        self.pool = Pool(form, self.walk.zero_diagonal, generator)
         self.target = -math.inf if solution is None else _target(form, solution)
         self.walks = 0
         starts = np.array(points, order="C")
         self.polish(starts)
         for start in starts:
-            self.elite.add(start)
+            self.pool.add(start)
         self.starts = starts[np.argsort(form.evaluate(starts), kind="stable")]
 
     def run(
@@ -135,7 +135,7 @@ class _Search:
         chunk = max(1, _CHUNK // (64 + self.walk.mean_degree))
         try:
             while True:
-                self._check(self.elite.best_value, max_seconds, max_iterations, callback)
+                self._check(self.pool.best_value, max_seconds, max_iterations, callback)
                 self.walk.start(self._next_start())
                 self.walks += 1
                 stalled = False
@@ -143,19 +143,19 @@ class _Search:
                     left = chunk if max_iterations is None else max_iterations - self.walk.steps
                     stalled = self.walk.advance(min(chunk, left), patience)
                     if not stalled:
-                        value = min(self.elite.best_value, self.walk.best_value)
+                        value = min(self.pool.best_value, self.walk.best_value)
                         self._check(value, max_seconds, max_iterations, callback)
-                self.elite.add(self.elite.refine(self.walk.best))
+                self.pool.add(self.pool.refine(self.walk.best))
         except Stop as stop:
             status = stop.status
         except KeyboardInterrupt:
             status = SearchEnd.INTERRUPTED
         if self.walks:
-            self.elite.add(self.walk.best)
+            self.pool.add(self.walk.best)
         return status
 
     def result(self, problem: Problem, status: SearchEnd) -> SearchResult:
-        best = self.elite.best.copy()[None, :]
+        best = self.pool.best.copy()[None, :]
         self.polish(best)
         signs = best[0] * (best[0, 0] if isinstance(problem, Elliptope) and problem.homogenised else 1.0)
         value = float(self.form.evaluate(signs[None, :])[0])
@@ -180,9 +180,9 @@ class _Search:
 
     def _next_start(self) -> NDArray[np.float64]:
         """The given points first, best first; then offspring of the pool."""
-        if self.walks < min(self.starts.shape[0], self.elite.capacity):
+        if self.walks < min(self.starts.shape[0], self.pool.capacity):
             return np.asarray(self.starts[self.walks])
-        return self.elite.offspring()
+        return self.pool.offspring()
 
     def _check(
         self,

@@ -14,7 +14,7 @@ from solvers.problems.problem import Cost
 MARGIN = 1e-12
 
 
-class Walk:
+class TabuWalk:
     """One-flip tabu walk on the cube.
 
     Parameters
@@ -27,16 +27,16 @@ class Walk:
 
     def __init__(self, form: BinaryForm, generator: np.random.Generator) -> None:
         self.form = form
-        hollow, _ = split_diagonal(form.A)
-        self.hollow: Cost = sp.csr_array(hollow) if sp.issparse(hollow) else np.ascontiguousarray(hollow)
+        rest, _ = split_diagonal(form.A)
+        self.zero_diagonal: Cost = sp.csr_array(rest) if sp.issparse(rest) else np.ascontiguousarray(rest)
         n = form.n
-        self._margin = MARGIN * float(abs(self.hollow).sum() + np.abs(form.b).sum())
+        self._margin = MARGIN * float(abs(self.zero_diagonal).sum() + np.abs(form.b).sum())
         span = min(10, n // 4 + 1)
         # Of the order that works on random graphs and on grids; at most about half of the signs are held.
         self._tenure = np.array([min((n - 1) // 2, 5 + n // 100), span])
         self._random = generator.integers(0, 2**64, size=1, dtype=np.uint64)
         size = 1 << (n - 1).bit_length()
-        sparse = sp.issparse(self.hollow)
+        sparse = sp.issparse(self.zero_diagonal)
         self._keys = np.empty(2 * size if sparse else 1)
         self._winner = np.empty(2 * self._keys.shape[0], np.int64)
         self._heads = np.empty(int(self._tenure.sum()) + 1, np.int64)
@@ -49,13 +49,13 @@ class Walk:
         """Begin a new walk at a point (n,), nothing tabu; fields and value are computed afresh."""
         self._signs = signs.copy()
         self.best = signs.copy()
-        self._fields = np.asarray(self.hollow @ signs) + 0.5 * self.form.b
+        self._fields = np.asarray(self.zero_diagonal @ signs) + 0.5 * self.form.b
         value = float(self.form.evaluate(signs[None, :])[0])
         self._values = np.array([value, value])
         self._counters = np.zeros(3, np.int64)
         self._heads[:] = -1
         self._until[:] = 0
-        if sp.issparse(self.hollow):
+        if sp.issparse(self.zero_diagonal):
             from solvers.kernels.tabu import plant
 
             plant(self._signs, self._fields, self._leaves, self._keys, self._winner, self._random)
@@ -63,7 +63,7 @@ class Walk:
     @property
     def mean_degree(self) -> int:
         """Entries that a step touches, about."""
-        return int(self.hollow.nnz / self.form.n) if sp.issparse(self.hollow) else self.form.n
+        return int(self.zero_diagonal.nnz / self.form.n) if sp.issparse(self.zero_diagonal) else self.form.n
 
     @property
     def best_value(self) -> float:
@@ -76,12 +76,12 @@ class Walk:
 
         before = int(self._counters[0])
         shared = (self._tenure, self._margin, self._values, self._counters, self._random, budget, patience)
-        if sp.issparse(self.hollow):
-            matrix = (self.hollow.data, self.hollow.indices, self.hollow.indptr)
+        if sp.issparse(self.zero_diagonal):
+            matrix = (self.zero_diagonal.data, self.zero_diagonal.indices, self.zero_diagonal.indptr)
             trees = (self._leaves, self._keys, self._winner, self._heads, self._links)
             walk_sparse(*matrix, self._signs, self._fields, self.best, *trees, *shared)
         else:
-            walk_dense(self.hollow, self._signs, self._fields, self.best, self._until, *shared)
+            walk_dense(self.zero_diagonal, self._signs, self._fields, self.best, self._until, *shared)
         if self._counters[2]:
             self.best[:] = self._signs
         self.steps += int(self._counters[0]) - before

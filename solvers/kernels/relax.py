@@ -7,14 +7,14 @@ import numpy as np
 
 from solvers.kernels.compile import kernel
 from solvers.kernels.row_update import by_distance
-from solvers.kernels.vectors import combine_with_row, pull_on_row, squared_distance
+from solvers.kernels.vectors import combine_with_row, gradient_of_row, squared_distance
 
 # The interpreter's lock is let go, so that threads can share a batch.
 compiled = kernel(fastmath=True)
 
 
 @compiled
-def sweep(matrix, everything, factor, width, pull, beta):
+def sweep(matrix, everything, factor, width, gradient, beta):
     """One sweep over a problem with a zero diagonal; return the decrease.
 
     Matrix and factor are flat, ``everything`` is 0 .. N - 1.  The decrease is formed from half the squared distance
@@ -23,15 +23,15 @@ def sweep(matrix, everything, factor, width, pull, beta):
     rows = everything.shape[0]
     decrease = 0.0
     for row in range(rows):
-        squared, _ = pull_on_row(
-            factor, everything, matrix, np.int64(0), np.int64(rows), row * rows, width, row, pull
+        squared, _ = gradient_of_row(
+            factor, everything, matrix, np.int64(0), np.int64(rows), row * rows, width, row, gradient
         )
         if squared == 0.0:
             continue
         length = np.sqrt(squared)
-        distance = 0.5 * squared_distance(factor, row, width, pull, -1.0 / length)
+        distance = 0.5 * squared_distance(factor, row, width, gradient, -1.0 / length)
         toward, keep, fall = by_distance(length, distance, beta)
-        combine_with_row(factor, row, width, pull, toward, keep)
+        combine_with_row(factor, row, width, gradient, toward, keep)
         decrease += fall
     return decrease
 
@@ -45,41 +45,49 @@ def sweep_batch(matrices, factors, betas, decreases):
     """
     rows, width = factors.shape[1], factors.shape[2]
     everything = np.arange(rows)
-    pull = np.empty(width, factors.dtype)
+    gradient = np.empty(width, factors.dtype)
     for problem in range(factors.shape[0]):
         matrix = matrices[problem].reshape(rows * rows)
         factor = factors[problem].reshape(rows * width)
         for number in range(betas.shape[1]):
-            decreases[problem] = sweep(matrix, everything, factor, width, pull, betas[problem, number])
+            decreases[problem] = sweep(matrix, everything, factor, width, gradient, betas[problem, number])
 
 
 @compiled
-def relax_rows(block, pulls, rows, width, betas, decreases):
+def relax_rows(block, gradients, rows, width, betas, decreases):
     """Relax the rows of a block one after the other, in place, in every problem that shares it.
 
-    ``block`` (R, R) holds the costs among the rows, with ones on its diagonal; ``pulls`` and ``rows`` are flat
-    (R, J, k), with k a multiple of eight: the pulls from outside the block, which are overwritten, and the unit
+    ``block`` (R, R) holds the costs among the rows, with ones on its diagonal; ``gradients`` and ``rows`` are flat
+    (R, J, k), with k a multiple of eight: the gradients from outside the block, which are overwritten, and the unit
     rows.  Betas (J,) are of the dtype of the rows; the decrease of each objective is added to ``decreases`` (J,).
     """
     count, problems = block.shape[0], betas.shape[0]
     costs = block.reshape(count * count)
     places = np.empty(count, np.int64)
-    pull = np.empty(width, rows.dtype)
+    gradient = np.empty(width, rows.dtype)
     for problem in range(problems):
         beta = np.float64(betas[problem])
         for i in range(count):
             row = places[i] = i * problems + problem
-            # of the rows before this one, the pulls have been replaced by how far they have moved
-            squared, _ = pull_on_row(
-                pulls, places, costs, np.int64(0), np.int64(i + 1), np.int64(i * count), width, row, pull
+            # of the rows before this one, the gradients have been replaced by how far they have moved
+            squared, _ = gradient_of_row(
+                gradients,
+                places,
+                costs,
+                np.int64(0),
+                np.int64(i + 1),
+                np.int64(i * count),
+                width,
+                row,
+                gradient,
             )
             if squared == 0.0:
-                pulls[row * width : (row + 1) * width] = 0.0
+                gradients[row * width : (row + 1) * width] = 0.0
                 continue
             length = np.sqrt(squared)
-            distance = 0.5 * squared_distance(rows, row, width, pull, -1.0 / length)
+            distance = 0.5 * squared_distance(rows, row, width, gradient, -1.0 / length)
             toward, keep, fall = by_distance(length, distance, beta)
-            pulls[row * width : (row + 1) * width] = rows[row * width : (row + 1) * width]
-            combine_with_row(pulls, row, width, pull, toward, keep - 1.0)
-            combine_with_row(rows, row, width, pull, toward, keep)
+            gradients[row * width : (row + 1) * width] = rows[row * width : (row + 1) * width]
+            combine_with_row(gradients, row, width, gradient, toward, keep - 1.0)
+            combine_with_row(rows, row, width, gradient, toward, keep)
             decreases[problem] += fall

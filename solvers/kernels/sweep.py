@@ -10,18 +10,18 @@ import numpy as np
 
 from solvers.kernels.compile import kernel
 from solvers.kernels.row_update import by_inner_products
-from solvers.kernels.vectors import combine_with_row, pull_on_row
+from solvers.kernels.vectors import combine_with_row, gradient_of_row
 
 compiled = kernel(fastmath=True)
 
 
 @compiled
-def visit(indptr, indices, values, factor, width, pull, rows, moves, first, count, delay, image):
+def visit(indptr, indices, values, factor, width, gradient, rows, moves, first, count, delay, image):
     """Move some rows, in their order, past their minimisers in place; or learn their products with the cost.
 
     Where rows move, sweeps ``first`` .. ``first + count - 1`` have beta = number / (number + delay), and returned
     are the decreases of the objective in the last sweep and in all.  Elsewhere ``image`` receives these rows of
-    C V, one after the other.  ``pull`` is room for one row; like it, factor and image are flat.
+    C V, one after the other.  ``gradient`` is room for one row; like it, factor and image are flat.
     """
     sparse, order = indptr.shape[0] > 0, indices.shape[0]
     decrease = 0.0
@@ -34,13 +34,15 @@ def visit(indptr, indices, values, factor, width, pull, rows, moves, first, coun
             start, stop, shift = np.int64(0), np.int64(order), row * order
             if sparse:
                 start, stop, shift = np.int64(indptr[row]), np.int64(indptr[row + 1]), np.int64(0)
-            squared, aligned = pull_on_row(factor, indices, values, start, stop, shift, width, row, pull)
+            squared, aligned = gradient_of_row(
+                factor, indices, values, start, stop, shift, width, row, gradient
+            )
             if not moves:
                 for column in range(width):
-                    image[place * width + column] = pull[column]
+                    image[place * width + column] = gradient[column]
             elif squared > 0.0:
                 toward, keep, fall = by_inner_products(squared, aligned, beta)
-                combine_with_row(factor, row, width, pull, toward, keep)
+                combine_with_row(factor, row, width, gradient, toward, keep)
                 decrease += fall
         total += decrease
     return decrease, total

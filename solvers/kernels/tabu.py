@@ -1,7 +1,7 @@
 """Compiled tabu walk: always the best flip that is not tabu, uphill too, with local fields that follow.
 
-A walk lives in the arrays of `solvers.heuristics.tabu_walk.Walk`, so that it can stop at any step and go on later
-without a change to its path.  A flip i changes the objective by -4 g_i, where g_i = w_i f_i is called its gain.
+A walk lives in the arrays of `solvers.heuristics.tabu_walk.TabuWalk`, so that it can stop at any step and go on
+later without a change to its path.  A flip i changes the objective by -4 g_i, g_i = w_i f_i being its gain.
 """
 
 from __future__ import annotations

@@ -20,14 +20,14 @@ NARROW = 8
 
 
 @intrinsic
-def pull_on_row(typing, factor, indices, values, start, stop, shift, width, row, pull):
+def gradient_of_row(typing, factor, indices, values, start, stop, shift, width, row, gradient):
     """Store g = sum over p of values[p + shift] * (row indices[p]); return |g|^2 and <g, row>."""
     signature = types.UniTuple(types.float64, 2)(
-        factor, indices, values, start, stop, shift, width, row, pull
+        factor, indices, values, start, stop, shift, width, row, gradient
     )
 
     def generate(context, builder, signature, arguments):
-        factor, indices, values, pull = _pointers(context, builder, signature, arguments, (0, 1, 2, 8))
+        factor, indices, values, gradient = _pointers(context, builder, signature, arguments, (0, 1, 2, 8))
         start, stop, shift, width, row = arguments[3:8]
         kind = context.get_data_type(signature.args[0].dtype)
         squared, aligned = (cgutils.alloca_once_value(builder, ir.Constant(DOUBLE, 0.0)) for _ in range(2))
@@ -42,7 +42,7 @@ def pull_on_row(typing, factor, indices, values, start, stop, shift, width, row,
                 first,
                 ir.VectorType(kind, lanes),
             )
-            _store(builder, total, pull, first)
+            _store(builder, total, gradient, first)
             before = _load(builder, factor, builder.add(own, first), total.type)
             _grow(builder, squared, _sum(builder, builder.fmul(total, total, flags=FAST)))
             _grow(builder, aligned, _sum(builder, builder.fmul(total, before, flags=FAST)))
@@ -61,12 +61,12 @@ def pull_on_row(typing, factor, indices, values, start, stop, shift, width, row,
 
 
 @intrinsic
-def combine_with_row(typing, factor, row, width, pull, toward, keep):
-    """Replace a row of a flat factor by toward * pull + keep * itself."""
-    signature = types.void(factor, row, width, pull, toward, keep)
+def combine_with_row(typing, factor, row, width, gradient, toward, keep):
+    """Replace a row of a flat factor by toward * gradient + keep * itself."""
+    signature = types.void(factor, row, width, gradient, toward, keep)
 
     def generate(context, builder, signature, arguments):
-        factor, pull = _pointers(context, builder, signature, arguments, (0, 3))
+        factor, gradient = _pointers(context, builder, signature, arguments, (0, 3))
         row, width = arguments[1], arguments[2]
         vector = ir.VectorType(context.get_data_type(signature.args[0].dtype), NARROW)
         toward, keep = (
@@ -79,7 +79,7 @@ def combine_with_row(typing, factor, row, width, pull, toward, keep):
         ):
             place = builder.add(own, first)
             kept = builder.fmul(keep, _load(builder, factor, place, vector), flags=FAST)
-            moved = builder.fmul(toward, _load(builder, pull, first, vector), flags=FAST)
+            moved = builder.fmul(toward, _load(builder, gradient, first, vector), flags=FAST)
             _store(builder, builder.fadd(kept, moved, flags=FAST), factor, place)
         return context.get_dummy_value()
 
@@ -87,12 +87,12 @@ def combine_with_row(typing, factor, row, width, pull, toward, keep):
 
 
 @intrinsic
-def squared_distance(typing, factor, row, width, pull, weight):
-    """|v - weight * pull|^2 for one row v of a flat factor."""
-    signature = types.float64(factor, row, width, pull, weight)
+def squared_distance(typing, factor, row, width, gradient, weight):
+    """|v - weight * gradient|^2 for one row v of a flat factor."""
+    signature = types.float64(factor, row, width, gradient, weight)
 
     def generate(context, builder, signature, arguments):
-        factor, pull = _pointers(context, builder, signature, arguments, (0, 3))
+        factor, gradient = _pointers(context, builder, signature, arguments, (0, 3))
         row, width = arguments[1], arguments[2]
         vector = ir.VectorType(context.get_data_type(signature.args[0].dtype), NARROW)
         weight = _splat(builder, _cast(builder, arguments[4], vector.element), vector)
@@ -102,7 +102,7 @@ def squared_distance(typing, factor, row, width, pull, weight):
             first,
             _,
         ):
-            target = builder.fmul(weight, _load(builder, pull, first, vector), flags=FAST)
+            target = builder.fmul(weight, _load(builder, gradient, first, vector), flags=FAST)
             before = _load(builder, factor, builder.add(own, first), vector)
             apart = builder.fsub(before, target, flags=FAST)
             _grow(builder, total, builder.fmul(apart, apart, flags=FAST))

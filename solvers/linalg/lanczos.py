@@ -17,15 +17,15 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dstebz, dstein
 
-from solvers.linalg.threads import Meet, together
+from solvers.linalg.threads import Wait, lockstep
 from solvers.problems.cost import Cost
 
 Vector = NDArray[np.float64]
 # The last two basis vectors, not normalised, each with its length.
 State = tuple[Vector, float, Vector, float]
 
-# Rows that a thread handles at a time, about; the pieces are as many as two, four or eight threads share evenly.
-PIECE = 12_500
+# Rows that a thread handles at a time, about; the blocks are as many as two, four or eight threads share evenly.
+BLOCK_ROWS = 12_500
 SHARED_BY = 8
 CHECK_EVERY = 15
 BREAKDOWN = 1e-14
@@ -66,11 +66,11 @@ class Krylov:
     def __init__(self, cost: Cost, dual: Vector, start: Vector, workers: int = 1) -> None:
         self._start = start
         self._half_steps: HalfSteps = _SparseRows(cost, dual) if sp.issparse(cost) else _Whole(cost, dual)
-        count = SHARED_BY * math.ceil(start.size / (SHARED_BY * PIECE))
-        if not sp.issparse(cost) or start.size <= PIECE:
+        count = SHARED_BY * math.ceil(start.size / (SHARED_BY * BLOCK_ROWS))
+        if not sp.issparse(cost) or start.size <= BLOCK_ROWS:
             count = 1
-        self._pieces = list(pairwise(start.size * piece // count for piece in range(count + 1)))
-        self._workers = min(workers, len(self._pieces))
+        self._blocks = list(pairwise(start.size * block // count for block in range(count + 1)))
+        self._workers = min(workers, len(self._blocks))
         self._rewind()
 
     def _rewind(self) -> None:
@@ -82,10 +82,10 @@ class Krylov:
     def extend(self, count: int, coefficients: Vector | None = None, total: Vector | None = None) -> None:
         """Run ``count`` steps; add the basis vectors, weighted, to ``total`` where asked."""
         alphas, betas = np.empty(count), np.empty(count)
-        sums = tuple([0.0] * len(self._pieces) for _ in range(2))
-        state = together(
+        sums = tuple([0.0] * len(self._blocks) for _ in range(2))
+        state = lockstep(
             self._workers,
-            lambda worker, meet: self._steps(worker, meet, sums, alphas, betas, coefficients, total),
+            lambda worker, barrier: self._steps(worker, barrier, sums, alphas, betas, coefficients, total),
         )
         self._previous, self._norm_before, self._current, self._norm = state
         self.diagonal = np.concatenate([self.diagonal, alphas])
@@ -94,30 +94,30 @@ class Krylov:
     def _steps(
         self,
         worker: int,
-        meet: Meet,
+        barrier: Wait,
         sums: tuple[list[float], ...],
         alphas: Vector,
         betas: Vector,
         coefficients: Vector | None,
         total: Vector | None,
     ) -> State:
-        """One thread's share of some steps: the pieces that are its own."""
+        """One thread's share of some steps: the blocks that are its own."""
         previous, before, current, norm = self._previous, self._norm_before, self._current, self._norm
-        pieces, half_steps = self._pieces, self._half_steps
-        own = range(worker, len(pieces), self._workers)
+        blocks, half_steps = self._blocks, self._half_steps
+        own = range(worker, len(blocks), self._workers)
         for step in range(alphas.size):
             scale = 1.0 / norm if norm > 0.0 else 0.0
             back = norm / before if before > 0.0 else 0.0
-            for piece in own:
+            for block in own:
                 if coefficients is not None and total is not None:
-                    rows = slice(*pieces[piece])
+                    rows = slice(*blocks[block])
                     total[rows] += coefficients[step] * scale * current[rows]
-                sums[0][piece] = half_steps.image(previous, current, *pieces[piece], scale, back)
-            meet()
+                sums[0][block] = half_steps.image(previous, current, *blocks[block], scale, back)
+            barrier()
             alpha = scale * sum(sums[0])
-            for piece in own:
-                sums[1][piece] = half_steps.subtract(previous, current, *pieces[piece], alpha * scale)
-            meet()
+            for block in own:
+                sums[1][block] = half_steps.subtract(previous, current, *blocks[block], alpha * scale)
+            barrier()
             before, norm = norm, math.sqrt(sum(sums[1]))
             previous, current = current, previous
             # every thread writes the same

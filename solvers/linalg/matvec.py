@@ -1,4 +1,4 @@
-"""Products of a cost with the columns of a factor, compiled where its entries are at hand."""
+"""Products of a cost with the columns of a factor, and sweeps, compiled where its entries are at hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from solvers.linalg.sphere import Factor
-from solvers.linalg.threads import RowPieces
+from solvers.linalg.threads import RowBlocks
 from solvers.problems.cost import Cost
 
 # Columns come in vector registers of this many.
@@ -20,8 +20,8 @@ COLUMNS = 8
 NOWHERE: NDArray[np.float64] = np.empty(0)
 
 
-class Products:
-    """``products @ factor``, like the cost itself, but faster.
+class Matvec:
+    """``matvec @ factor``, like the cost itself, but faster.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Products:
         self.workers = workers
         self.shape: tuple[int, int] = cost.shape
         self.arguments: tuple[NDArray[Any], ...] | None = None
-        self._pieces: dict[int, RowPieces] = {}
+        self._blocks: dict[int, RowBlocks] = {}
         if isinstance(cost, LinearOperator):
             return
         from solvers.kernels.sweep import visit
@@ -67,19 +67,19 @@ class Products:
         width = -(-rank // COLUMNS) * COLUMNS
         arranged = _aligned(rows, width)
 
-        def fill(piece: slice) -> None:
-            arranged[piece, :rank] = factor[piece]
-            arranged[piece, rank:] = 0.0
+        def fill(block: slice) -> None:
+            arranged[block, :rank] = factor[block]
+            arranged[block, rank:] = 0.0
 
-        self.pieces(width).map(fill)
+        self.blocks(width).map(fill)
         return arranged
 
-    def pieces(self, width: int) -> RowPieces:
+    def blocks(self, width: int) -> RowBlocks:
         """Pieces of arrays with as many rows as the cost has, and this many columns."""
-        if width not in self._pieces:
+        if width not in self._blocks:
             whole = self.arguments is None
-            self._pieces[width] = RowPieces(self.shape[0], width, self.workers, whole=whole)
-        return self._pieces[width]
+            self._blocks[width] = RowBlocks(self.shape[0], width, self.workers, whole=whole)
+        return self._blocks[width]
 
     def __matmul__(self, factor: Factor) -> Factor:
         if self.arguments is None:
@@ -88,7 +88,7 @@ class Products:
         fits = rank % COLUMNS == 0 and factor.flags.c_contiguous
         columns = factor if fits else self.arrange(factor)
         image = np.empty_like(columns)
-        self.pieces(columns.shape[1]).map(lambda rows: self._store(columns, rows, image[rows]))
+        self.blocks(columns.shape[1]).map(lambda rows: self._store(columns, rows, image[rows]))
         return image[:, :rank]
 
     def rows(self, factor: Factor, rows: slice) -> Factor:

@@ -27,12 +27,12 @@ class TooMuchFill(ValueError):
     """The factor of this matrix would not fit; the message says how large it may be."""
 
 
-class Elimination:
+class SparseCholesky:
     """An order of elimination for a symmetric matrix, and the places that it fills.
 
     Parameters
     ----------
-    hollow : (n, n) csr_array
+    zero_diagonal : (n, n) csr_array
         Symmetric, without its diagonal.
 
     Attributes
@@ -54,17 +54,17 @@ class Elimination:
     Examples
     --------
     >>> ring = sp.csr_array(np.roll(np.eye(100), 1, axis=1) + np.roll(np.eye(100), -1, axis=1))
-    >>> elimination = Elimination(ring)
+    >>> elimination = SparseCholesky(ring)
     >>> elimination.factorises(np.full(100, 2.001)), elimination.factorises(np.full(100, 1.999))
     (True, False)
     """
 
-    def __init__(self, hollow: sp.csr_array) -> None:
-        from solvers.kernels import elimination as kernels
+    def __init__(self, zero_diagonal: sp.csr_array) -> None:
+        from solvers.kernels import sparse_cholesky as kernels
 
         self._kernels = kernels
-        self._matrix = hollow
-        order = hollow.shape[0]
+        self._matrix = zero_diagonal
+        order = zero_diagonal.shape[0]
         sequence, pool, start, length = self._least_degrees()
         core = np.ones(order, dtype=np.bool_)
         core[sequence] = False

@@ -1,7 +1,7 @@
 """Threads that share an array's rows, or that work in step: each does its share, waits for the others, and goes on.
 
-The pieces that threads share do not depend on their number, and what these give is added up in their order, so
-neither does any result.  What fits a cache need not go through memory, so one thread works piece by piece too.
+The blocks that threads share do not depend on their number, and what these give is added up in their order, so
+neither does any result.  What fits a cache need not go through memory, so one thread works block by block too.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-# Entries of one array in a piece, a megabyte in double precision.
-PIECE = 1 << 17
+# Entries of one array in a block, a megabyte in double precision.
+BLOCK_ENTRIES = 1 << 17
 
 Result = TypeVar("Result")
-Meet = Callable[[], object]
+Wait = Callable[[], object]
 Matrix = NDArray[np.float64]
 
 
-def together(workers: int, work: Callable[[int, Meet], Result]) -> Result:
-    """Call ``work(worker, meet)`` on so many threads at once; return what the first returns.
+def lockstep(workers: int, work: Callable[[int, Wait], Result]) -> Result:
+    """Call ``work(worker, barrier)`` on so many threads at once; return what the first returns.
 
-    ``meet()`` comes back when every thread has called it.  What one of them raises ends them all, and is raised.
+    ``barrier()`` comes back when every thread has called it.  What one of them raises ends them all, and is raised.
 
     Examples
     --------
     >>> shares = [0, 0]
-    >>> def work(worker, meet):
+    >>> def work(worker, barrier):
     ...     shares[worker] = worker + 1
-    ...     meet()
+    ...     barrier()
     ...     return sum(shares)
-    >>> together(2, work)
+    >>> lockstep(2, work)
     3
     """
     if workers == 1:
@@ -62,36 +62,36 @@ def together(workers: int, work: Callable[[int, Meet], Result]) -> Result:
     return tasks[0].result()
 
 
-class RowPieces:
-    """The rows of arrays of one shape, in pieces.
+class RowBlocks:
+    """The rows of arrays of one shape, in blocks.
 
     Parameters
     ----------
     rows, width : int
     workers : int
-        Threads that share the pieces.
+        Threads that share the blocks.
     whole : bool, optional
-        Whether there must be one piece only.
+        Whether there must be one block only.
 
     Examples
     --------
     >>> tall = np.ones((1_000_000, 2))
-    >>> RowPieces(*tall.shape, workers=2).total(lambda rows: (tall[rows].T @ tall[rows],))[0].tolist()
+    >>> RowBlocks(*tall.shape, workers=2).total(lambda rows: (tall[rows].T @ tall[rows],))[0].tolist()
     [[1000000.0, 1000000.0], [1000000.0, 1000000.0]]
     """
 
     def __init__(self, rows: int, width: int, workers: int, *, whole: bool = False) -> None:
-        size = rows if whole else max(PIECE // max(width, 1), 1)
-        self._pieces = [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
-        self._workers = max(min(workers, len(self._pieces)), 1)
+        size = rows if whole else max(BLOCK_ENTRIES // max(width, 1), 1)
+        self._blocks = [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
+        self._workers = max(min(workers, len(self._blocks)), 1)
 
     def map(self, work: Callable[[slice], Result]) -> list[Result]:
-        """What the work on each piece returns, in order."""
+        """What the work on each block returns, in order."""
         if self._workers == 1:
-            return [work(piece) for piece in self._pieces]
+            return [work(block) for block in self._blocks]
         with ThreadPoolExecutor(self._workers) as pool:
-            return list(pool.map(work, self._pieces))
+            return list(pool.map(work, self._blocks))
 
     def total(self, work: Callable[[slice], tuple[Matrix, ...]]) -> tuple[Matrix, ...]:
-        """The sums of what the work on each piece returns."""
+        """The sums of what the work on each block returns."""
         return reduce(lambda sums, terms: tuple(map(np.add, sums, terms)), self.map(work))

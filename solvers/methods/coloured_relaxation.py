@@ -1,7 +1,7 @@
 """Over-relaxed sweeps on several threads: rows of one colour meet no other row of it, so their order is free.
 
-The colours of a greedy colouring are swept one after the other; their rows are dealt to threads in pieces of a
-fixed size, and the pieces' decreases are added up in a fixed order, so the result does not depend on the number
+The colours of a greedy colouring are swept one after the other; their rows are dealt to threads in blocks of a
+fixed size, and the blocks' decreases are added up in a fixed order, so the result does not depend on the number
 of threads.
 """
 
@@ -10,15 +10,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.linalg.matvec import Products
+from solvers.linalg.matvec import Matvec
 from solvers.linalg.sphere import Factor
-from solvers.linalg.threads import Meet, together
+from solvers.linalg.threads import Wait, lockstep
 from solvers.methods.over_relaxation import OverRelaxation
 
 # Handing work to threads costs some ten microseconds a colour; from this order on that is a few percent of a sweep.
 PARALLEL_ORDER = 50_000
-# Rows in a piece: enough to amortise a call, few enough to balance the threads.
-PIECE = 512
+# Rows in a block: enough to amortise a call, few enough to balance the threads.
+BLOCK_ROWS = 512
 # A graph that needs more colours has hubs, and its classes are too small to share.
 MAX_COLOURS = 64
 
@@ -28,7 +28,7 @@ class ColouredRelaxation(OverRelaxation):
 
     Parameters
     ----------
-    products : Products
+    matvec : Matvec
         Of a sparse cost with a zero diagonal; sweeps use as many threads as products do.
     colours : (n,) ndarray of int
         Different for rows that meet.
@@ -38,40 +38,40 @@ class ColouredRelaxation(OverRelaxation):
     One sweep costs O(nnz k), as in `OverRelaxation`.
     """
 
-    def __init__(self, products: Products, colours: NDArray[np.int32]) -> None:
-        super().__init__(products)
-        self._workers = products.workers
+    def __init__(self, matvec: Matvec, colours: NDArray[np.int32]) -> None:
+        super().__init__(matvec)
+        self._workers = matvec.workers
         rows = np.argsort(colours, kind="stable").astype(np.int64)
         bounds = np.concatenate([[0], np.cumsum(np.bincount(colours))])
-        pieces = [
-            [rows[first : min(first + PIECE, end)] for first in range(start, end, PIECE)]
+        blocks = [
+            [rows[first : min(first + BLOCK_ROWS, end)] for first in range(start, end, BLOCK_ROWS)]
             for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
         ]
-        self._pieces = sum(map(len, pieces))
-        numbers = iter(range(self._pieces))
-        self._classes = [[(next(numbers), piece) for piece in alike] for alike in pieces]
+        self._blocks = sum(map(len, blocks))
+        numbers = iter(range(self._blocks))
+        self._classes = [[(next(numbers), block) for block in alike] for alike in blocks]
 
     def _run(self, factor: Factor, count: int) -> tuple[float, float]:
-        decreases = np.empty((count, self._pieces))
+        decreases = np.empty((count, self._blocks))
 
-        def work(worker: int, meet: Meet) -> None:
+        def work(worker: int, barrier: Wait) -> None:
             for sweep in range(count):
-                for pieces in self._classes:
-                    for number, rows in pieces[worker :: self._workers]:
-                        swept = self._products.sweep(factor, rows, self.iterations + sweep, 1, self.delay)
+                for blocks in self._classes:
+                    for number, rows in blocks[worker :: self._workers]:
+                        swept = self._matvec.sweep(factor, rows, self.iterations + sweep, 1, self.delay)
                         decreases[sweep, number] = swept[0]
-                    meet()
+                    barrier()
 
-        together(self._workers, work)
+        lockstep(self._workers, work)
         sweeps = decreases.sum(axis=1).tolist()
         return sweeps[-1], sum(sweeps)
 
 
-def few_colours(products: Products) -> NDArray[np.int32] | None:
+def few_colours(matvec: Matvec) -> NDArray[np.int32] | None:
     """A colouring of the graph of a sparse cost, or None where it needs too many colours to be of use."""
     from solvers.kernels.graph import greedy_colours
 
-    assert products.arguments is not None
-    indptr, indices, _ = products.arguments
+    assert matvec.arguments is not None
+    indptr, indices, _ = matvec.arguments
     count, colours = greedy_colours(indptr, indices, MAX_COLOURS)
     return colours if count <= MAX_COLOURS else None

@@ -19,7 +19,7 @@ from solvers.problems.gram import Gram
 BLOCK = 32
 
 
-class FactoredSweep(OverRelaxation):
+class GramRelaxation(OverRelaxation):
     """Sweeps over the rows of a factor, in place.
 
     Parameters
@@ -33,7 +33,7 @@ class FactoredSweep(OverRelaxation):
     """
 
     def __init__(self, cost: Gram) -> None:
-        from solvers.kernels import factored_sweep
+        from solvers.kernels import gram_sweep
 
         self._cost = cost
         self.delay = DELAY
@@ -43,10 +43,10 @@ class FactoredSweep(OverRelaxation):
         border = np.empty(0) if cost.border is None else cost.border
         if sp.issparse(vectors):
             squares = cost.squares()[-vectors.shape[0] :]
-            self._sweep = factored_sweep.factored_sweep_sparse
+            self._sweep = gram_sweep.gram_sweep_sparse
             self._arguments = (vectors.indptr, vectors.indices, vectors.data, cost.weights, squares, border)
         else:
-            self._sweep = factored_sweep.factored_sweep_dense
+            self._sweep = gram_sweep.gram_sweep_dense
             self._arguments = (vectors, cost.weights, _diagonal_blocks(cost), border)
         self.restart()
 

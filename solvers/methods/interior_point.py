@@ -105,19 +105,19 @@ def interior_point(
     (-8.09017, -8.09017, (5, 2))
     """
     diagonal = np.diagonal(cost).copy()
-    hollow = np.array(cost, dtype=np.float64, order="C")
-    np.fill_diagonal(hollow, 0.0)
-    scale = float(np.abs(hollow).max(initial=0.0))
+    zero_diagonal = np.array(cost, dtype=np.float64, order="C")
+    np.fill_diagonal(zero_diagonal, 0.0)
+    scale = float(np.abs(zero_diagonal).max(initial=0.0))
     if scale == 0.0:
-        return InteriorPoint(np.ones((len(hollow), 1)), diagonal, *2 * (float(diagonal.sum()),), 0)
-    hollow /= scale
-    path = _Path(hollow)
+        return InteriorPoint(np.ones((len(zero_diagonal), 1)), diagonal, *2 * (float(diagonal.sum()),), 0)
+    zero_diagonal /= scale
+    path = _Path(zero_diagonal)
     wanted = CLOSED * allowed / scale
     while not path.ended and path.gap > wanted and path.steps < max_steps and not expired():
         path.step()
     dual = path.dual * scale + diagonal
     bound = float(dual.sum()) - len(dual) * path.rounding * scale
-    factor, value = _narrow(hollow, path.point.matrix, float(path.dual.sum()) + 0.95 * allowed / scale)
+    factor, value = _narrow(zero_diagonal, path.point.matrix, float(path.dual.sum()) + 0.95 * allowed / scale)
     return InteriorPoint(factor, dual, value * scale + float(diagonal.sum()), bound, path.steps)
 
 

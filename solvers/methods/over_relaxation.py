@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from solvers.linalg.matvec import Products
+from solvers.linalg.matvec import Matvec
 from solvers.linalg.sphere import Factor
 from solvers.methods.base import Advance
 
@@ -34,7 +34,7 @@ class OverRelaxation:
 
     Parameters
     ----------
-    products : Products
+    matvec : Matvec
         Of a cost with a zero diagonal whose entries are at hand.
 
     Attributes
@@ -49,9 +49,9 @@ class OverRelaxation:
     One sweep costs O(nnz k); memory beyond factor and cost is O(k).
     """
 
-    def __init__(self, products: Products) -> None:
-        self._products = products
-        self._rows = np.arange(products.shape[0])
+    def __init__(self, matvec: Matvec) -> None:
+        self._matvec = matvec
+        self._rows = np.arange(matvec.shape[0])
         self.delay = DELAY
         self.restart()
 
@@ -82,4 +82,4 @@ class OverRelaxation:
 
     def _run(self, factor: Factor, count: int) -> tuple[float, float]:
         """Sweep; return the decrease in the last sweep and in all."""
-        return self._products.sweep(factor, self._rows, self.iterations, count, self.delay)
+        return self._matvec.sweep(factor, self._rows, self.iterations, count, self.delay)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.linalg.matvec import Products
+from solvers.linalg.matvec import Matvec
 from solvers.linalg.sphere import Factor, retract, row_products, tangent
 from solvers.methods.base import Advance
 
@@ -27,12 +27,12 @@ class TrustRegion:
 
     Parameters
     ----------
-    products : Products
+    matvec : Matvec
         Of the symmetric cost.
     """
 
-    def __init__(self, products: Products) -> None:
-        self._cost = products
+    def __init__(self, matvec: Matvec) -> None:
+        self._cost = matvec
         self.restart()
 
     def restart(self) -> None:

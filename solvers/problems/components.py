@@ -39,16 +39,16 @@ class Component:
 def split_diagonal(cost: Cost) -> tuple[Cost, NDArray[np.float64]]:
     """The cost without its diagonal, sparse where that is faster, and the diagonal; operators stay whole."""
     if isinstance(cost, Gram):
-        return cost.hollow(), cost.diagonal()
+        return cost.zero_diagonal(), cost.diagonal()
     if isinstance(cost, LinearOperator):
         return cost, np.zeros(cost.shape[0])
     diagonal = np.array(cost.diagonal(), dtype=np.float64)
     if sp.issparse(cost):
         return _without_diagonal(cost) if np.any(diagonal) else cost, diagonal
-    hollow = np.array(cost)
-    np.fill_diagonal(hollow, 0.0)
-    sparse = np.count_nonzero(hollow) <= SPARSE_SHARE * hollow.size
-    return sp.csr_array(hollow) if sparse else hollow, diagonal
+    zero_diagonal = np.array(cost)
+    np.fill_diagonal(zero_diagonal, 0.0)
+    sparse = np.count_nonzero(zero_diagonal) <= SPARSE_SHARE * zero_diagonal.size
+    return sp.csr_array(zero_diagonal) if sparse else zero_diagonal, diagonal
 
 
 def _without_diagonal(cost: sp.csr_array) -> sp.csr_array:

@@ -127,7 +127,7 @@ class Gram(LinearOperator):
         absolute = np.abs(self.border)
         return self.offset - np.concatenate([[absolute.sum()], absolute - negative])
 
-    def hollow(self) -> Gram:
+    def zero_diagonal(self) -> Gram:
         """The same without its diagonal."""
         return self._with(self.vectors, -self.squares(), self.border)
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from solvers.methods.over_relaxation import DELAY
-from solvers.torch_backend.dense.backends import Sweeper
-from solvers.torch_backend.dense.costs import hollow
+from solvers.torch_backend.dense.backends import Backend
+from solvers.torch_backend.dense.costs import zero_diagonal
 
 # Finished problems are swept along until they are this share of the group.
 IDLE_SHARE = 0.25
@@ -15,7 +15,7 @@ IDLE_SHARE = 0.25
 EXTRA_COLUMNS = 4
 
 
-class Group:
+class ActiveSet:
     """Problems under way, in float32.
 
     Parameters
@@ -42,15 +42,15 @@ class Group:
     def __init__(self, which: Tensor, exact: Tensor, factors: Tensor, iterations: Tensor) -> None:
         self.which = which
         self.exact = exact
-        self.costs = hollow(exact.float())
+        self.costs = zero_diagonal(exact.float())
         self.factors = factors
         self.iterations = iterations
         self.age = torch.zeros_like(iterations)
         self.next_check = torch.zeros_like(iterations)
         self.alive = torch.ones_like(iterations, dtype=torch.bool)
 
-    def advance(self, sweep: Sweeper, count: int) -> Tensor:
-        """Run ``count`` sweeps; return the error (b,) that the last decrease foretells, as for a single problem."""
+    def advance(self, sweep: Backend, count: int) -> Tensor:
+        """Run ``count`` sweeps; return the error (b,) that the last decrease predicts, as for a single problem."""
         ages = self.age[:, None] + torch.arange(count, device=self.age.device)
         last = sweep(self.costs, self.factors, (ages / (ages + DELAY)).to(self.factors.dtype))
         self.factors /= torch.linalg.vector_norm(self.factors, dim=2, keepdim=True)

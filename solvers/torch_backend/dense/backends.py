@@ -15,7 +15,7 @@ from torch import Tensor
 from solvers.torch_backend.dense import over_relaxation
 
 # (costs, factors, betas) -> the decrease of the last sweep of each problem; factors change in place.
-Sweeper: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+Backend: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 LANES = 8
 KERNELS = ("compiled", "torch", "triton")
@@ -27,7 +27,7 @@ BLOCK_ROWS = 64
 ENTRIES_A_WARP = 1024
 
 
-def choose_sweeper(kernel: str | None, device: torch.device) -> tuple[str, Sweeper]:
+def choose_backend(kernel: str | None, device: torch.device) -> tuple[str, Backend]:
     """Name and function of the implementation asked for, or of the fastest one that this device and machine have.
 
     Raises
@@ -39,7 +39,7 @@ def choose_sweeper(kernel: str | None, device: torch.device) -> tuple[str, Sweep
 
     Examples
     --------
-    >>> choose_sweeper("torch", torch.device("cpu"))[0]
+    >>> choose_backend("torch", torch.device("cpu"))[0]
     'torch'
     """
     if kernel is None:
@@ -92,17 +92,17 @@ def sweep_triton(costs: Tensor, factors: Tensor, betas: Tensor) -> Tensor:
         last = torch.zeros_like(last)
         for first in range(0, rows, BLOCK_ROWS):
             here = slice(first, min(first + BLOCK_ROWS, rows))
-            pull = torch.bmm(costs[:, here], factors)
-            last += _launch(costs[:, here, here], pull, factors[:, here], beta[:, None])
+            gradient = torch.bmm(costs[:, here], factors)
+            last += _launch(costs[:, here, here], gradient, factors[:, here], beta[:, None])
     return last
 
 
-def relax_triton(block: Tensor, pull: Tensor, rows: Tensor, beta: Tensor) -> Tensor:
-    """As `over_relaxation.relax_rows`, but for ``pull``, which is left as it was."""
-    return _launch(block, pull, rows, beta[:, None])
+def relax_triton(block: Tensor, gradient: Tensor, rows: Tensor, beta: Tensor) -> Tensor:
+    """As `over_relaxation.relax_rows`, but for ``gradient``, which is left as it was."""
+    return _launch(block, gradient, rows, beta[:, None])
 
 
-def _launch(block: Tensor, pull: Tensor, rows: Tensor, betas: Tensor) -> Tensor:
+def _launch(block: Tensor, gradient: Tensor, rows: Tensor, betas: Tensor) -> Tensor:
     """One program a problem; ``block`` and ``rows`` may be views with strides, the last of them 1."""
     from solvers.torch_backend.dense.triton_kernels import relax_rows
 
@@ -112,7 +112,7 @@ def _launch(block: Tensor, pull: Tensor, rows: Tensor, betas: Tensor) -> Tensor:
     warps = min(max(padded_rows * padded_width // ENTRIES_A_WARP, 1), 8)
     relax_rows[(problems,)](
         block,
-        pull.contiguous(),
+        gradient.contiguous(),
         rows,
         betas.contiguous(),
         decreases,

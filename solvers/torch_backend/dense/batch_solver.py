@@ -9,9 +9,9 @@ from solvers.problems.solution import STATUSES, Status
 from solvers.stop import Stop
 from solvers.torch_backend.common.run_state import Limits, RunState
 from solvers.torch_backend.dense import certificate
-from solvers.torch_backend.dense.active_set import Group
-from solvers.torch_backend.dense.backends import Sweeper
-from solvers.torch_backend.dense.costs import BatchCosts, frobenius, hollow
+from solvers.torch_backend.dense.active_set import ActiveSet
+from solvers.torch_backend.dense.backends import Backend
+from solvers.torch_backend.dense.costs import BatchCosts, frobenius, zero_diagonal
 from solvers.torch_backend.dense.escape import escape, principal_columns
 from solvers.torch_backend.dense.interior_point import interior
 from solvers.torch_backend.dense.multipliers import corrected
@@ -22,9 +22,9 @@ BLOCK = 10
 FIRST_CHECK = 20
 # A failed certificate is followed by this many times the sweeps so far before the next.
 PATIENCE = 1.25
-# A certificate is worth its price once the foretold error is this share of what is allowed.
-LOOK = 0.5
-# Converged: the foretold error is this small a part of what is allowed, so that only an escape can help.
+# A certificate is worth its price once the predicted error is this share of what is allowed.
+WORTH_EVALUATING = 0.5
+# Converged: the predicted error is this small a part of what is allowed, so that only an escape can help.
 CONVERGED = 1e-3
 # Nor can sweeps in float32 help below this share of the value.
 FLOOR = 1e-12
@@ -37,7 +37,7 @@ MIN_SWEEPS = 200
 SWEEPS_A_ROW = 4
 
 
-class BatchRun(RunState):
+class BatchSolver(RunState):
     """A batch on its way.
 
     Parameters
@@ -45,14 +45,14 @@ class BatchRun(RunState):
     costs : BatchCosts
     factors : (B, N, k) Tensor
         Unit rows to start from.
-    sweep : Sweeper
+    sweep : Backend
     limits : Limits
     piece_bytes : float
         Memory for the costs of the problems under way; and for the matrices of a certificate.
     """
 
     def __init__(
-        self, costs: BatchCosts, factors: Tensor, sweep: Sweeper, limits: Limits, piece_bytes: float
+        self, costs: BatchCosts, factors: Tensor, sweep: Backend, limits: Limits, piece_bytes: float
     ) -> None:
         super().__init__(costs.solvable, costs.order, limits, costs.scale)
         self.costs = costs
@@ -72,7 +72,7 @@ class BatchRun(RunState):
         except KeyboardInterrupt:
             pass
         for piece in self.unfinished_pieces(self._certificate_piece):
-            self._settle(piece, reason)
+            self._finalise(piece, reason)
 
     def _solve(self, which: Tensor) -> None:
         """Work on these problems until each is finished; float32 rounds a value by its square near an optimum."""
@@ -83,43 +83,45 @@ class BatchRun(RunState):
         for part, place in zip(which.split(size), exact.split(size), strict=True):
             place.copy_(self.costs.assemble(part))
             self.norm[part] = frobenius(place)
-        group = Group(which, exact, self.factors[which].float(), self.iterations[which])
+        group = ActiveSet(which, exact, self.factors[which].float(), self.iterations[which])
         hidden = exact.diagonal(dim1=1, dim2=2).sum(dim=1)
         self.value[which] = hidden + certificate.multipliers(group.costs, group.factors).sum(dim=1)
         group.next_check += group.iterations + FIRST_CHECK
         try:
             while group.which.numel():
-                foretold = group.advance(self._sweep, BLOCK)
+                predicted = group.advance(self._sweep, BLOCK)
                 due = (
-                    group.alive & (group.iterations >= group.next_check) & self._worth_a_look(group, foretold)
+                    group.alive
+                    & (group.iterations >= group.next_check)
+                    & self._worth_evaluating(group, predicted)
                 )
                 for places in due.nonzero()[:, 0].split(self._certificate_piece):
-                    self._look(group, places, foretold[places])
+                    self._evaluate(group, places, predicted[places])
                 self._heed_limits(group)
                 group.compact()
         finally:
             self._keep(group, group.alive.nonzero()[:, 0])
 
-    def _worth_a_look(self, group: Group, foretold: Tensor) -> Tensor:
+    def _worth_evaluating(self, group: ActiveSet, predicted: Tensor) -> Tensor:
         """Where (b,) a certificate is near by the scale known so far, or none is known, or sweeps are of no use."""
         which = group.which
-        near = foretold <= LOOK * self.limits.tol * self.scale[which]
+        near = predicted <= WORTH_EVALUATING * self.limits.tol * self.scale[which]
         return near | (group.age <= FIRST_CHECK) | self._late(group.iterations)
 
     def _late(self, iterations: Tensor) -> Tensor:
         return iterations >= max(MIN_SWEEPS, SWEEPS_A_ROW * self.costs.order)
 
-    def _heed_limits(self, group: Group) -> None:
+    def _heed_limits(self, group: ActiveSet) -> None:
         """Stop where a limit is reached; problems at their own limit are settled and leave."""
         spent = (group.alive & (group.iterations >= self.limits.max_iterations)).nonzero()[:, 0]
         if spent.numel():
             self._keep(group, spent)
             for piece in group.which[spent].split(self._certificate_piece):
-                self._settle(piece, Status.ITERATION_LIMIT)
+                self._finalise(piece, Status.ITERATION_LIMIT)
             group.leave(spent)
         self.heed_limits(int(group.iterations.max()))
 
-    def _look(self, group: Group, places: Tensor, foretold: Tensor) -> None:
+    def _evaluate(self, group: ActiveSet, places: Tensor, predicted: Tensor) -> None:
         """Measure these problems; certify, polish, or escape, as each needs."""
         which = group.which[places]
         costs = group.exact if which.numel() == group.which.numel() else group.exact[places]
@@ -128,13 +130,13 @@ class BatchRun(RunState):
         self.value[which] = dual.sum(dim=1)
         allowed = self.limits.tol * self.scale[which]
         floor = FLOOR * self.value[which].abs()
-        converged = foretold <= torch.maximum(CONVERGED * allowed, floor)
-        worth_it = (foretold <= LOOK * allowed).nonzero()[:, 0]
+        converged = predicted <= torch.maximum(CONVERGED * allowed, floor)
+        worth_it = (predicted <= WORTH_EVALUATING * allowed).nonzero()[:, 0]
         dual[worth_it] = corrected(rows[worth_it], dual[worth_it], slope[worth_it])
         done = self._certify(worth_it, which, costs, dual, allowed)
         # polishing costs about as much as a sweep a row
         patient = (group.iterations[places] >= self.costs.order) | converged
-        ready = patient & (foretold <= NEARLY_OPTIMAL * allowed) & ~done
+        ready = patient & (predicted <= NEARLY_OPTIMAL * allowed) & ~done
         done |= self._polish(ready.nonzero()[:, 0], which, costs, dual, allowed)
         self._finish(group, places[done], Status.CERTIFIED)
         group.next_check[places] = (PATIENCE * group.iterations[places]).long()
@@ -166,7 +168,9 @@ class BatchRun(RunState):
             done[places] = value - self.bound[chosen] <= allowed[places]
         return done
 
-    def _escape(self, group: Group, places: Tensor, costs: Tensor, rows: Tensor, allowed: Tensor) -> Tensor:
+    def _escape(
+        self, group: ActiveSet, places: Tensor, costs: Tensor, rows: Tensor, allowed: Tensor
+    ) -> Tensor:
         """Give converged factors that are not optimal a new direction; return (b,) where one was found."""
         rotated, spare = principal_columns(rows)
         if not bool(spare.all()):
@@ -180,7 +184,9 @@ class BatchRun(RunState):
         group.next_check[moved] = group.iterations[moved] + FIRST_CHECK
         return away.found
 
-    def _interior(self, group: Group, places: Tensor, costs: Tensor, dual: Tensor, allowed: Tensor) -> None:
+    def _interior(
+        self, group: ActiveSet, places: Tensor, costs: Tensor, dual: Tensor, allowed: Tensor
+    ) -> None:
         """Finish these problems, one way or the other, by the interior point method."""
         which = group.which[places]
         start = certificate.climb(costs, dual, allowed / self.costs.order)
@@ -198,12 +204,12 @@ class BatchRun(RunState):
         self._finish(group, places[done], Status.CERTIFIED)
         self._finish(group, places[~done], Status.STALLED)
 
-    def _finish(self, group: Group, places: Tensor, status: Status) -> None:
+    def _finish(self, group: ActiveSet, places: Tensor, status: Status) -> None:
         self._keep(group, places)
         self.status[group.which[places]] = STATUSES.index(status)
         group.leave(places)
 
-    def _keep(self, group: Group, places: Tensor) -> None:
+    def _keep(self, group: ActiveSet, places: Tensor) -> None:
         """Store what a group has for these problems."""
         missing = group.factors.shape[2] - self.factors.shape[2]
         if missing > 0:
@@ -212,14 +218,14 @@ class BatchRun(RunState):
         self.factors[which, :, : group.factors.shape[2]] = group.factors[places].to(self.factors.dtype)
         self.iterations[which] = group.iterations[places]
 
-    def _settle(self, which: Tensor, reason: Status) -> None:
+    def _finalise(self, which: Tensor, reason: Status) -> None:
         """Value and bound at the present factors, for problems that a limit has ended."""
         costs = self.costs.assemble(which)
         self.norm[which] = frobenius(costs)
         dual = certificate.multipliers(costs, certificate.normalised(self.factors[which]))
         self.value[which] = dual.sum(dim=1)
         allowed = self.limits.tol * self.scale[which]
-        gershgorin = -hollow(costs.abs()).sum(dim=2) + costs.diagonal(dim1=1, dim2=2)
+        gershgorin = -zero_diagonal(costs.abs()).sum(dim=2) + costs.diagonal(dim1=1, dim2=2)
         self.raise_bounds(which, gershgorin.sum(dim=1), gershgorin)
         touched = (self.iterations[which] > 0).nonzero()[:, 0]
         if touched.numel():

@@ -60,7 +60,7 @@ class BatchCosts:
         return whole
 
 
-def hollow(costs: Tensor) -> Tensor:
+def zero_diagonal(costs: Tensor) -> Tensor:
     """The same costs with a zero diagonal, which sweeps need; in place."""
     costs.diagonal(dim1=1, dim2=2).zero_()
     return costs

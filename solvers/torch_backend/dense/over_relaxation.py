@@ -6,9 +6,9 @@ With e = |v_i - u|^2/2 the new row is (u - beta (v_i - u))/s, s^2 = 1 + 2 (1 + b
 by 2 |g_i| (e - beta^2 e (2 - e)/(s (s + 1 + beta e))): no difference of nearly equal numbers, so that a decrease
 means something in float32 too.
 
-Rows follow one another, problems do not: each step works on one row of every problem.  Rows are taken in blocks,
-whose pulls from everything outside the block are one matrix product; inside a block each new row is added to the
-pulls of the rows after it.
+Rows follow one another, problems do not: each step works on one row of every problem.  Rows are taken in blocks:
+what everything outside a block adds to their gradients is one matrix product; inside it each new row is added to
+the gradients of the rows after it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from torch import Tensor
 BLOCK_ROWS = 16
 
 
-def relax_rows(block: Tensor, pull: Tensor, rows: Tensor, beta: Tensor) -> Tensor:
+def relax_rows(block: Tensor, gradient: Tensor, rows: Tensor, beta: Tensor) -> Tensor:
     """Relax the rows of a block one after the other, in place, in every problem.
 
     Parameters
     ----------
     block : (B or 1, R, R) Tensor
         Symmetric costs among these rows, with a zero diagonal.
-    pull : (B, R, k) Tensor
+    gradient : (B, R, k) Tensor
         g_i of each row before the first is moved.
     rows : (B, R, k) Tensor
         Unit rows; overwritten.
@@ -40,23 +40,23 @@ def relax_rows(block: Tensor, pull: Tensor, rows: Tensor, beta: Tensor) -> Tenso
         The decrease of each objective.
     """
     # problems last: then every step below runs along contiguous memory
-    pulls, block = pull.permute(1, 2, 0).contiguous(), block.permute(1, 2, 0).contiguous()
+    gradients, block = gradient.permute(1, 2, 0).contiguous(), block.permute(1, 2, 0).contiguous()
     old = rows.permute(1, 2, 0).contiguous()
     new = old.clone()
     tiny = torch.finfo(rows.dtype).tiny
     for i in range(old.shape[0]):
-        length = _lengths(pulls[i])
-        past = torch.addcmul(beta * old[i], pulls[i], (1.0 + beta) / length.clamp_min(tiny))
+        length = _lengths(gradients[i])
+        past = torch.addcmul(beta * old[i], gradients[i], (1.0 + beta) / length.clamp_min(tiny))
         past /= -_lengths(past).clamp_min(tiny)
-        # a row that nothing pulls stays where it is
+        # a row that nothing gradients stays where it is
         moved = (past - old[i]).mul_(length > tiny)
         new[i] += moved
         if i + 1 < old.shape[0]:
-            pulls[i + 1 :].addcmul_(block[i + 1 :, i, None], moved)
+            gradients[i + 1 :].addcmul_(block[i + 1 :, i, None], moved)
     rows.copy_(new.permute(2, 0, 1))
-    # no later row has touched a pull: each is still the one that its own row followed
-    lengths = _lengths(pulls.transpose(0, 1))
-    apart = old + pulls / lengths.clamp_min(tiny)[:, None]
+    # no later row has touched a gradient: each is still the one that its own row followed
+    lengths = _lengths(gradients.transpose(0, 1))
+    apart = old + gradients / lengths.clamp_min(tiny)[:, None]
     return decrease(lengths, 0.5 * apart.square_().sum(dim=1), beta).sum(dim=0)
 
 
@@ -84,6 +84,6 @@ def sweep_batch(costs: Tensor, factors: Tensor, betas: Tensor) -> Tensor:
         last = torch.zeros_like(last)
         for first in range(0, rows, BLOCK_ROWS):
             here = slice(first, min(first + BLOCK_ROWS, rows))
-            pull = torch.bmm(costs[:, here], factors)
-            last += relax_rows(costs[:, here, here], pull, factors[:, here], beta)
+            gradient = torch.bmm(costs[:, here], factors)
+            last += relax_rows(costs[:, here, here], gradient, factors[:, here], beta)
     return last

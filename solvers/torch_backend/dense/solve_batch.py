@@ -18,8 +18,8 @@ from solvers.torch_backend.common.checks import (
 )
 from solvers.torch_backend.common.memory import working_on
 from solvers.torch_backend.common.run_state import BatchMoment, Limits
-from solvers.torch_backend.dense.backends import choose_sweeper
-from solvers.torch_backend.dense.batch_solver import BatchRun
+from solvers.torch_backend.dense.backends import choose_backend
+from solvers.torch_backend.dense.batch_solver import BatchSolver
 from solvers.torch_backend.dense.costs import BatchCosts
 from solvers.torch_backend.dense.solution import BatchSolution, differentiable_value
 
@@ -108,20 +108,20 @@ def solve_batch(
         None if max_seconds is None else checks.scalar("max_seconds", max_seconds, positive=True),
         checks.function("callback", callback),
     )
-    name, sweep = choose_sweeper(kernel, costs.device)
+    name, sweep = choose_backend(kernel, costs.device)
     width = checked_width(rank, start, order)
     estimate = count * order * (width * costs.element_size() + 8) + 6.0 * _piece_bytes(name, count, order)
     with working_on(
         estimate, costs.device, f"solve fewer problems at once than {count}, or lower rank from {width}"
     ):
         factors = _start_factors(start, (count, order, width), costs, generator)
-        run = BatchRun(BatchCosts(costs, linear), factors, sweep, limits, _piece_bytes(name, count, order))
+        run = BatchSolver(BatchCosts(costs, linear), factors, sweep, limits, _piece_bytes(name, count, order))
         with torch.no_grad():
             run.run()
             return _solution(run, costs, linear)
 
 
-def _solution(run: BatchRun, costs: Tensor, linear: Tensor | None) -> BatchSolution:
+def _solution(run: BatchSolver, costs: Tensor, linear: Tensor | None) -> BatchSolution:
     scale = run.costs.scale
     bound, gap, status = run.judged()
     with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""Over-relaxed coordinate sweeps on a GPU: one program a problem, rows and their pulls in registers.
+"""Over-relaxed coordinate sweeps on a GPU: one program a problem, rows and their gradients in registers.
 
 The mathematics is that of `solvers.torch_backend.dense.over_relaxation`, the reference of this kernel.
 """
@@ -10,7 +10,7 @@ import triton.language as tl
 @triton.jit
 def relax_rows(
     block,
-    pull,
+    outside,
     rows,
     betas,
     decreases,
@@ -24,9 +24,9 @@ def relax_rows(
     PADDED_ROWS: tl.constexpr,
     PADDED_WIDTH: tl.constexpr,
 ):
-    """Relax all rows of a block ``SWEEPS`` times; each new row reaches the pulls of all others at once.
+    """Relax all rows of a block ``SWEEPS`` times; each new row reaches the gradients of all others at once.
 
-    ``pull`` is contiguous (B, ROWS, WIDTH) and only read; ``decreases`` (B,) is zero on entry and receives the
+    ``outside`` is contiguous (B, ROWS, WIDTH) and only read; ``decreases`` (B,) is zero on entry and receives the
     decrease of the last sweep.
     """
     problem = tl.program_id(0).to(tl.int64)
@@ -36,7 +36,7 @@ def relax_rows(
     place = rows + problem * rows_problem + row[:, None] * rows_row + column[None, :]
     factor = tl.load(place, mask=inside, other=0.0)
     position = problem * ROWS * WIDTH + row[:, None] * WIDTH + column[None, :]
-    pulls = tl.load(pull + position, mask=inside, other=0.0)
+    gradients = tl.load(outside + position, mask=inside, other=0.0)
     decrease = tl.load(decreases + problem)
     for sweep in range(SWEEPS):
         beta = tl.load(betas + problem * SWEEPS + sweep)
@@ -44,21 +44,21 @@ def relax_rows(
         for i in range(ROWS):
             here = (row == i)[:, None]
             own = tl.sum(tl.where(here, factor, 0.0), axis=0)
-            gradient = tl.sum(tl.where(here, pulls, 0.0), axis=0)
+            gradient = tl.sum(tl.where(here, gradients, 0.0), axis=0)
             squared = tl.sum(gradient * gradient, axis=0)
-            pulled = squared > 0.0
+            moves = squared > 0.0
             length = tl.sqrt(squared)
-            minimiser = -gradient / tl.where(pulled, length, 1.0)
+            minimiser = -gradient / tl.where(moves, length, 1.0)
             apart = own - minimiser
             distance = 0.5 * tl.sum(apart * apart, axis=0)
             norm = tl.sqrt(1.0 + 2.0 * (1.0 + beta) * beta * distance)
-            # a row that nothing pulls stays where it is
-            moved = tl.where(pulled, (minimiser - beta * apart) / norm - own, 0.0)
+            # a row without a gradient stays where it is
+            moved = tl.where(moves, (minimiser - beta * apart) / norm - own, 0.0)
             factor = tl.where(here, factor + moved[None, :], factor)
             costs = tl.load(block + problem * block_problem + i * block_row + row, mask=row < ROWS, other=0.0)
-            pulls += costs[:, None] * moved[None, :]
+            gradients += costs[:, None] * moved[None, :]
             after = beta * beta * distance * (2.0 - distance) / (norm * (norm + 1.0 + beta * distance))
-            # length is zero where nothing pulls
+            # length is zero where there is no gradient
             decrease += 2.0 * length * (distance - after)
     tl.store(place, factor, mask=inside)
     tl.store(decreases + problem, decrease)

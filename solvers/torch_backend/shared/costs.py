@@ -56,7 +56,7 @@ class SharedCosts:
         r"""\|C_j\|_F, (J,)."""
         return torch.sqrt(self._square + 2.0 * self.half.square().sum(dim=0))
 
-    def hollow(self, dtype: torch.dtype) -> Tensor:
+    def zero_diagonal(self, dtype: torch.dtype) -> Tensor:
         """A without its diagonal in another dtype."""
         return self.matrix.clone().fill_diagonal_(0.0).to(dtype)
 

@@ -25,14 +25,14 @@ EARLY_SWEEPS = 20
 MIN_SWEEPS = 100
 SWEEPS_A_ROW = 0.25
 ALONE_ORDER = {"cpu": 4100, "cuda": 16400}
-# A look costs a few sweeps and a factorisation: the first once the foretold error is this share of what is allowed,
-# the next each time that it has fallen by as much again.
-LOOK = 0.5
-# Floats for the float64 factors of a look.
-LOOK_ENTRIES = 2**25
+# An evaluation costs a few sweeps and a factorisation: the first is due once the predicted error is this share of
+# what is allowed, the next each time that it has fallen by as much again.
+WORTH_EVALUATING = 0.5
+# Floats for the float64 factors that are evaluated at once.
+EVALUATED_ENTRIES = 2**25
 
 
-class SharedRun(RunState):
+class SharedSolver(RunState):
     """Problems on their way.
 
     Parameters
@@ -59,8 +59,8 @@ class SharedRun(RunState):
         self.costs, self.factors = costs, factors
         self.norm = costs.frobenius
         self._generator, self._early = generator, early
-        # the share of what is allowed below which the foretold error of each problem is worth a look
-        self._worth = torch.full_like(self.norm, LOOK)
+        # the share of what is allowed below which the predicted error of each problem is worth evaluating
+        self._worth = torch.full_like(self.norm, WORTH_EVALUATING)
         self._alone = costs.order <= ALONE_ORDER[costs.device.type]
 
     def run(self) -> None:
@@ -74,15 +74,15 @@ class SharedRun(RunState):
             reason = stop.status
         except KeyboardInterrupt:
             pass
-        for which in self.unfinished_pieces(self._look_size()):
-            self._settle(which, reason)
+        for which in self.unfinished_pieces(self._evaluated_at_once()):
+            self._finalise(which, reason)
 
-    def _look_size(self) -> int:
-        return max(1, LOOK_ENTRIES // (self.costs.order * self.factors.shape[2]))
+    def _evaluated_at_once(self) -> int:
+        return max(1, EVALUATED_ENTRIES // (self.costs.order * self.factors.shape[2]))
 
     def _sweep_all(self) -> None:
         """Sweep problems that are not finished, all together, as long as that helps."""
-        matrix = self.costs.hollow(torch.float32)
+        matrix = self.costs.zero_diagonal(torch.float32)
         early = None if self._early is None else matrix.to(self._early)
         relax = choose_relaxation(self.costs.device)
         going = self.unfinished
@@ -110,17 +110,17 @@ class SharedRun(RunState):
                     going, factors, half = going[waiting], factors[:, waiting].contiguous(), half[:, waiting]
             self.heed_limits(sweeps)
 
-    def _examine(self, going: Tensor, foretold: Tensor, *, first: bool) -> Tensor:
+    def _examine(self, going: Tensor, predicted: Tensor, *, first: bool) -> Tensor:
         """Certify those whose factor seems good enough; return which (b,) have converged without that."""
         if first:
-            for which in going.split(self._look_size()):
+            for which in going.split(self._evaluated_at_once()):
                 self._measure(which)
-        # nothing is left to foretell of a problem that is zero
-        share = (foretold / (self.limits.tol * self.scale[going])).nan_to_num(0.0)
+        # nothing is left to predict of a problem that is zero
+        share = (predicted / (self.limits.tol * self.scale[going])).nan_to_num(0.0)
         near = ((share <= self._worth[going]) & (self.status[going] == -1)).nonzero()[:, 0]
-        for places in near.split(self._look_size()):
-            self._look(going[places])
-        self._worth[going[near]] = LOOK * share[near]
+        for places in near.split(self._evaluated_at_once()):
+            self._evaluate(going[places])
+        self._worth[going[near]] = WORTH_EVALUATING * share[near]
         return (share <= CONVERGED) & (self.status[going] == -1)
 
     def _measure(self, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -134,7 +134,7 @@ class SharedRun(RunState):
         self.value[which] = dual.sum(dim=0)
         return rows.transpose(0, 1), dual.mT, slope.transpose(0, 1)
 
-    def _look(self, which: Tensor) -> Tensor:
+    def _evaluate(self, which: Tensor) -> Tensor:
         """Try to certify these problems at their present factors; return their multipliers (b, N)."""
         dual = corrected(*self._measure(which))
         value, allowed = self.value[which], self.limits.tol * self.scale[which]
@@ -143,9 +143,9 @@ class SharedRun(RunState):
         self.finish(which[proved], proved[proved], Status.CERTIFIED)
         return dual
 
-    def _settle(self, which: Tensor, reason: Status) -> None:
+    def _finalise(self, which: Tensor, reason: Status) -> None:
         """Bounds at the present factors, for problems that a limit has ended; where time is left, sharp ones."""
-        dual = self._look(which) if reason is Status.ITERATION_LIMIT else corrected(*self._measure(which))
+        dual = self._evaluate(which) if reason is Status.ITERATION_LIMIT else corrected(*self._measure(which))
         left = (self.status[which] == -1).nonzero()[:, 0]
         if left.numel():
             which, dual = which[left], dual[left]

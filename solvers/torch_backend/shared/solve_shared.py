@@ -22,7 +22,7 @@ from solvers.torch_backend.common.memory import working_on
 from solvers.torch_backend.common.run_state import BatchMoment, Limits
 from solvers.torch_backend.shared.certificate import PIECE_ENTRIES
 from solvers.torch_backend.shared.costs import SharedCosts
-from solvers.torch_backend.shared.shared_solver import SharedRun
+from solvers.torch_backend.shared.shared_solver import SharedSolver
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,12 +148,12 @@ def solve_shared(
     with working_on(estimate, matrix.device, advice), torch.no_grad():
         factors = _start_factors(start, (count, order, width), linear, generator)
         costs = SharedCosts(matrix, linear)
-        run = SharedRun(costs, factors, limits, generator, _early_dtype(matrix.device))
+        run = SharedSolver(costs, factors, limits, generator, _early_dtype(matrix.device))
         run.run()
         return _solution(run)
 
 
-def _solution(run: SharedRun) -> SharedSolution:
+def _solution(run: SharedSolver) -> SharedSolution:
     bound, gap, status = run.judged()
     failed = status == STATUSES.index(Status.FAILED)
     return SharedSolution(

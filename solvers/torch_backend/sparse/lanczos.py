@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from solvers.torch_backend.sparse.colouring import HEAVY, Layout
-from solvers.torch_backend.sparse.over_relaxation import blocks, pull_heavy, pull_rows
+from solvers.torch_backend.sparse.over_relaxation import blocks, gradient_heavy, gradient_rows
 
 # Rows a program of the Triton kernel takes.
 BLOCK = 256
@@ -95,7 +95,7 @@ class SparseKrylov:
             for rows in self._layout.classes:
                 if rows.heavy is not None:
                     here = slice(rows.light, rows.last)
-                    image[here] += self._scale[here] * pull_heavy(rows.heavy, scaled[:, None])[:, 0]
+                    image[here] += self._scale[here] * gradient_heavy(rows.heavy, scaled[:, None])[:, 0]
         return image
 
     def _cost_product(self, scaled: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class SparseKrylov:
         image = torch.zeros_like(scaled)
         for rows in self._layout.classes:
             for first, last in blocks(rows, 1):
-                image[first:last] = pull_rows(self._layout, scaled[:, None], first, last)[:, 0]
+                image[first:last] = gradient_rows(self._layout, scaled[:, None], first, last)[:, 0]
         return image
 
     def _fused_product(self, scaled: Tensor) -> Tensor:

@@ -76,11 +76,11 @@ class Sweeps:
             parts.append(sweep_fused(self.layout, factor, rows.first, rows.light, self._step))
         else:
             parts.extend(
-                relax(factor[first:last], pull_rows(self.layout, factor, first, last), beta)
+                relax(factor[first:last], gradient_rows(self.layout, factor, first, last), beta)
                 for first, last in blocks(rows, factor.shape[1])
             )
         if rows.heavy is not None:
-            parts.append(relax(factor[rows.light : rows.last], pull_heavy(rows.heavy, factor), beta))
+            parts.append(relax(factor[rows.light : rows.last], gradient_heavy(rows.heavy, factor), beta))
         return torch.stack(parts).sum()
 
     def _may_replay(self) -> bool:
@@ -107,26 +107,26 @@ class Sweeps:
         self._graph.replay()
 
 
-def relax(rows: Tensor, pull: Tensor, beta: Tensor) -> Tensor:
-    """Move rows past their minimisers -pull/|pull| by the factor 1 + beta, in place; return the decrease."""
-    squared = torch.linalg.vecdot(pull, pull)
-    aligned = torch.linalg.vecdot(pull, rows)
+def relax(rows: Tensor, gradient: Tensor, beta: Tensor) -> Tensor:
+    """Move rows past their minimisers -g/|g| by the factor 1 + beta, in place; return the decrease."""
+    squared = torch.linalg.vecdot(gradient, gradient)
+    aligned = torch.linalg.vecdot(gradient, rows)
     moves = squared > 0
     length = torch.where(moves, squared, 1.0).sqrt_()
     beta = beta.to(rows.dtype)
     ahead = torch.where(moves, -(1.0 + beta) / length, 0.0)
     behind = torch.where(moves, -beta, 1.0)
-    rows.mul_(behind[:, None]).addcmul_(pull, ahead[:, None])
+    rows.mul_(behind[:, None]).addcmul_(gradient, ahead[:, None])
     scale = torch.linalg.vecdot(rows, rows).rsqrt_()
     rows.mul_(scale[:, None])
     changed = (ahead * squared + behind * aligned) * scale
     return 2.0 * torch.where(moves, aligned - changed, 0.0).sum(dtype=torch.float64)
 
 
-def pull_rows(layout: Layout, factor: Tensor, first: int, last: int, *, fused: bool = False) -> Tensor:
+def gradient_rows(layout: Layout, factor: Tensor, first: int, last: int, *, fused: bool = False) -> Tensor:
     """The rows first .. last - 1 of C V, each with at most HEAVY entries."""
     if fused:
-        return pull_fused(layout, factor, first, last)
+        return gradient_fused(layout, factor, first, last)
     start, stop = int(layout.pointers[first]), int(layout.pointers[last])
     offsets = layout.pointers[first : last + 1] - layout.pointers[first]
     return weighted_sums(layout.indices[start:stop], factor, offsets, layout.values[start:stop])
@@ -139,7 +139,7 @@ def weighted_sums(indices: Tensor, rows: Tensor, offsets: Tensor, weights: Tenso
     )
 
 
-def pull_heavy(heavy: HeavyRows, factor: Tensor) -> Tensor:
+def gradient_heavy(heavy: HeavyRows, factor: Tensor) -> Tensor:
     """The heavy rows of one colour of C V: their pieces, which are then added up."""
     pieces = weighted_sums(heavy.indices, factor, heavy.starts, heavy.values)
     numbers = torch.arange(pieces.shape[0], device=pieces.device)
@@ -169,11 +169,13 @@ def evaluate(layout: Layout, factor: Tensor, *, fused: bool) -> Evaluation:
     multipliers = torch.empty(layout.order, dtype=factor.dtype, device=factor.device)
     for rows in layout.classes:
         for first, last in blocks(rows, factor.shape[1], EVALUATED):
-            pull = pull_rows(layout, factor, first, last, fused=fused)
-            multipliers[first:last] = torch.linalg.vecdot(pull, factor[first:last])
+            gradient = gradient_rows(layout, factor, first, last, fused=fused)
+            multipliers[first:last] = torch.linalg.vecdot(gradient, factor[first:last])
         if rows.heavy is not None:
-            pull = pull_heavy(rows.heavy, factor)
-            multipliers[rows.light : rows.last] = torch.linalg.vecdot(pull, factor[rows.light : rows.last])
+            gradient = gradient_heavy(rows.heavy, factor)
+            multipliers[rows.light : rows.last] = torch.linalg.vecdot(
+                gradient, factor[rows.light : rows.last]
+            )
     return Evaluation(multipliers, float(multipliers.sum(dtype=torch.float64)))
 
 
@@ -189,9 +191,9 @@ def sweep_fused(layout: Layout, factor: Tensor, first: int, last: int, step: Ten
     return decreases.sum(dtype=torch.float64)
 
 
-def pull_fused(layout: Layout, factor: Tensor, first: int, last: int) -> Tensor:
+def gradient_fused(layout: Layout, factor: Tensor, first: int, last: int) -> Tensor:
     """Rows first .. last - 1 of C V by a kernel."""
-    from solvers.torch_backend.sparse.triton_kernels import pull_rows as kernel
+    from solvers.torch_backend.sparse.triton_kernels import gradient_rows as kernel
 
     width, padded, height = _block_shape(factor)
     result = torch.empty(last - first, width, dtype=factor.dtype, device=factor.device)

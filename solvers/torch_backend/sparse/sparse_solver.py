@@ -22,7 +22,7 @@ GAP_OVER_PREDICTED = 3.0
 # ... and where it is this many times that, more columns help more than sweeps do.
 TOO_NARROW = 6.0
 # Of the value: once the predicted error is this small, it pays to see whether the factor is wide enough.
-FIRST_LOOK = 3e-4
+FIRST_EVALUATION = 3e-4
 # A failed certificate is followed by this many times the sweeps so far before the next.
 PATIENCE = 1.25
 # Converged: the predicted error is this small a part of what is allowed, or lost in rounding.  The gap may still
@@ -80,11 +80,11 @@ class SparseSolver:
         Stop
             From ``monitor``, at a limit.
         """
-        next_check, first_look, attempts = 0, FIRST_LOOK, 0
+        next_check, first_evaluation, attempts = 0, FIRST_EVALUATION, 0
         while attempts <= ATTEMPTS and self.value - self.bound > target * monitor.scale:
             predicted = self._advance(monitor)
             allowed = 0.9 * target * monitor.scale
-            wanted = max(allowed / GAP_OVER_PREDICTED, first_look * monitor.scale)
+            wanted = max(allowed / GAP_OVER_PREDICTED, first_evaluation * monitor.scale)
             if predicted > wanted or self._sweeps.iterations < next_check:
                 continue
             limit = max(allowed, TOO_NARROW * predicted)
@@ -93,8 +93,8 @@ class SparseSolver:
             if slack.total * -slack.value > limit and self._widen(slack):
                 next_check, attempts = self._sweeps.iterations + 2 * BLOCK, 0
                 continue
-            # wide enough, or as wide as it can be: from here on only a gap within reach is worth a look
-            first_look = 0.0
+            # wide enough, or as wide as it can be: from here on only a gap within reach is worth a certificate
+            first_evaluation = 0.0
             attempts += predicted <= max(CONVERGED * allowed, self._rounding * monitor.scale)
         if self._moved:
             self._evaluate()

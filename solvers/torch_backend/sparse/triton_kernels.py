@@ -11,19 +11,19 @@ import triton.language as tl
 
 
 @triton.jit
-def _pull(pointers, indices, values, factor, rows, live, columns, within, WIDTH: tl.constexpr):
+def _gradient(pointers, indices, values, factor, rows, live, columns, within, WIDTH: tl.constexpr):
     """Row block of C V, (rows, columns); C in CSR form."""
     start = tl.load(pointers + rows, mask=live, other=0)
     end = tl.load(pointers + rows + 1, mask=live, other=0)
-    pull = tl.zeros((rows.shape[0], columns.shape[0]), dtype=factor.dtype.element_ty)
+    gradient = tl.zeros((rows.shape[0], columns.shape[0]), dtype=factor.dtype.element_ty)
     for offset in range(0, tl.max(end - start, axis=0)):
         position = start + offset
         more = position < end
         neighbour = tl.load(indices + position, mask=more, other=0).to(tl.int64)
         weight = tl.load(values + position, mask=more, other=0.0)
         source = factor + neighbour[:, None] * WIDTH + columns[None, :]
-        pull += weight[:, None] * tl.load(source, mask=more[:, None] & within[None, :], other=0.0)
-    return pull
+        gradient += weight[:, None] * tl.load(source, mask=more[:, None] & within[None, :], other=0.0)
+    return gradient
 
 
 @triton.jit
@@ -36,17 +36,17 @@ def sweep_rows(
     live = rows < last
     columns = tl.arange(0, PADDED)
     within = columns < WIDTH
-    pull = _pull(pointers, indices, values, factor, rows, live, columns, within, WIDTH)
+    gradient = _gradient(pointers, indices, values, factor, rows, live, columns, within, WIDTH)
     place = factor + rows.to(tl.int64)[:, None] * WIDTH + columns[None, :]
     held = live[:, None] & within[None, :]
     row = tl.load(place, mask=held, other=0.0)
-    squared = tl.sum(pull * pull, axis=1)
-    aligned = tl.sum(pull * row, axis=1)
+    squared = tl.sum(gradient * gradient, axis=1)
+    aligned = tl.sum(gradient * row, axis=1)
     moves = squared > 0
     number = tl.load(step)
     beta = (number / (number + DELAY)).to(factor.dtype.element_ty)
     ahead = -(1.0 + beta) / tl.sqrt(tl.where(moves, squared, 1.0))
-    moved = ahead[:, None] * pull - beta * row
+    moved = ahead[:, None] * gradient - beta * row
     norm = tl.sqrt(tl.where(moves, tl.sum(moved * moved, axis=1), 1.0))
     tl.store(place, moved / norm[:, None], mask=held & moves[:, None])
     changed = (ahead * squared - beta * aligned) / norm
@@ -54,7 +54,7 @@ def sweep_rows(
 
 
 @triton.jit
-def pull_rows(
+def gradient_rows(
     pointers, indices, values, factor, result, first, last,
     WIDTH: tl.constexpr, PADDED: tl.constexpr, HEIGHT: tl.constexpr,
 ):  # fmt: skip
@@ -63,9 +63,9 @@ def pull_rows(
     live = rows < last
     columns = tl.arange(0, PADDED)
     within = columns < WIDTH
-    pull = _pull(pointers, indices, values, factor, rows, live, columns, within, WIDTH)
+    gradient = _gradient(pointers, indices, values, factor, rows, live, columns, within, WIDTH)
     place = result + (rows - first).to(tl.int64)[:, None] * WIDTH + columns[None, :]
-    tl.store(place, pull, mask=live[:, None] & within[None, :])
+    tl.store(place, gradient, mask=live[:, None] & within[None, :])
 
 
 @triton.jit

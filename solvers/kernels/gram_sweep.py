@@ -1,7 +1,7 @@
 """Over-relaxed coordinate sweeps for the cost X^T S X, S diagonal, through the image U = S X V that they keep.
 
-With every other row fixed, row i is pulled by g_i = U^T x_i - (x_i^T S x_i) v_i (+ h_i v_0): no entry of X^T S X
-outside small diagonal blocks is ever needed.
+With every other row fixed, half the gradient of row i is g_i = U^T x_i - (x_i^T S x_i) v_i (+ h_i v_0): no entry of
+X^T S X outside small diagonal blocks is ever needed.
 """
 
 import numpy as np
@@ -13,34 +13,34 @@ compiled = kernel(fastmath=True)
 
 
 @compiled
-def relax_row(factor, row, pull, beta):
-    """Move one row past its minimiser -pull/|pull| by a factor 1 + beta; return the decrease."""
+def relax_row(factor, row, gradient, beta):
+    """Move one row past its minimiser -gradient/|gradient| by a factor 1 + beta; return the decrease."""
     width = factor.shape[1]
     squared = 0.0
     aligned = 0.0
     for column in range(width):
-        squared += pull[column] * pull[column]
-        aligned += pull[column] * factor[row, column]
+        squared += gradient[column] * gradient[column]
+        aligned += gradient[column] * factor[row, column]
     if squared == 0.0:
         return 0.0
     toward, keep, decrease = by_inner_products(squared, aligned, beta)
     for column in range(width):
-        factor[row, column] = toward * pull[column] + keep * factor[row, column]
+        factor[row, column] = toward * gradient[column] + keep * factor[row, column]
     return decrease
 
 
 @compiled
 def relax_border(border, factor, beta):
     """Relax row 0, which meets every other row i through border[i - 1]; return the decrease."""
-    pull = np.zeros(factor.shape[1])
+    gradient = np.zeros(factor.shape[1])
     for row in range(border.shape[0]):
-        for column in range(pull.shape[0]):
-            pull[column] += border[row] * factor[row + 1, column]
-    return relax_row(factor, 0, pull, beta)
+        for column in range(gradient.shape[0]):
+            gradient[column] += border[row] * factor[row + 1, column]
+    return relax_row(factor, 0, gradient, beta)
 
 
 @compiled
-def factored_sweep_dense(vectors, weights, blocks, border, image, factor, first, count, delay):
+def gram_sweep_dense(vectors, weights, blocks, border, image, factor, first, count, delay):
     """Run sweeps ``first`` .. ``first + count - 1`` in place; return the decrease in the last one and in all.
 
     ``vectors`` (n, m) holds the columns of X, ``image`` (m, k) is S X V, and ``blocks`` (., size, size) holds the
@@ -52,8 +52,8 @@ def factored_sweep_dense(vectors, weights, blocks, border, image, factor, first,
     shift = factor.shape[0] - rows
     width = factor.shape[1]
     size = blocks.shape[1]
-    pull = np.empty(width)
-    pulls = np.empty((size, width))
+    gradient = np.empty(width)
+    gradients = np.empty((size, width))
     moved = np.empty((size, width))
     change = np.empty((vectors.shape[1], width))
     decrease = 0.0
@@ -65,21 +65,21 @@ def factored_sweep_dense(vectors, weights, blocks, border, image, factor, first,
             start = block * size
             stop = min(start + size, rows)
             gram = blocks[block]
-            np.dot(vectors[start:stop], image, pulls[: stop - start])
+            np.dot(vectors[start:stop], image, gradients[: stop - start])
             for member in range(stop - start):
                 row = start + member + shift
                 for column in range(width):
-                    pull[column] = pulls[member, column] - gram[member, member] * factor[row, column]
+                    gradient[column] = gradients[member, column] - gram[member, member] * factor[row, column]
                     moved[member, column] = factor[row, column]
                 if shift > 0:
                     weight = border[start + member]
                     for column in range(width):
-                        pull[column] += weight * factor[0, column]
+                        gradient[column] += weight * factor[0, column]
                 for earlier in range(member):
                     weight = gram[member, earlier]
                     for column in range(width):
-                        pull[column] += weight * moved[earlier, column]
-                decrease += relax_row(factor, row, pull, beta)
+                        gradient[column] += weight * moved[earlier, column]
+                decrease += relax_row(factor, row, gradient, beta)
                 for column in range(width):
                     moved[member, column] = factor[row, column] - moved[member, column]
             np.dot(vectors[start:stop].T, moved[: stop - start], change)
@@ -91,14 +91,12 @@ def factored_sweep_dense(vectors, weights, blocks, border, image, factor, first,
 
 
 @compiled
-def factored_sweep_sparse(
-    indptr, indices, values, weights, squares, border, image, factor, first, count, delay
-):
+def gram_sweep_sparse(indptr, indices, values, weights, squares, border, image, factor, first, count, delay):
     """The same for sparse X, given as the CSR form of its transpose; ``squares`` holds x_i^T S x_i."""
     rows = indptr.shape[0] - 1
     shift = factor.shape[0] - rows
     width = factor.shape[1]
-    pull = np.empty(width)
+    gradient = np.empty(width)
     moved = np.empty(width)
     decrease = 0.0
     total = 0.0
@@ -110,13 +108,13 @@ def factored_sweep_sparse(
             weight = border[index] if shift > 0 else 0.0
             for column in range(width):
                 moved[column] = factor[row, column]
-                pull[column] = weight * factor[0, column] - squares[index] * moved[column]
+                gradient[column] = weight * factor[0, column] - squares[index] * moved[column]
             for position in range(indptr[index], indptr[index + 1]):
                 line = indices[position]
                 weight = values[position]
                 for column in range(width):
-                    pull[column] += weight * image[line, column]
-            decrease += relax_row(factor, row, pull, beta)
+                    gradient[column] += weight * image[line, column]
+            decrease += relax_row(factor, row, gradient, beta)
             for column in range(width):
                 moved[column] = factor[row, column] - moved[column]
             for position in range(indptr[index], indptr[index + 1]):
