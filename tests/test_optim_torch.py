@@ -230,3 +230,15 @@ def test_an_unknown_option_of_a_group_is_refused_and_nothing_is_added(optimizer)
         optimizer([{"params": [signs_of(2)], "sigmoid": 1.0}])
     with pytest.raises(ValueError, match="no option 'momentum'"):
         OptionSchedule(found, momentum=LinearSchedule(0.1, steps=3))
+
+
+def test_a_scheduler_of_learning_rates_is_shown_the_schedule_of_options():
+    optimizer = vispa.Bop([torch.ones(3, requires_grad=True)])
+    for current in (optimizer, copy.deepcopy(optimizer)):
+        with pytest.raises(ValueError, match=r"no learning rate 'lr'.*vispa\.OptionSchedule"):
+            torch.optim.lr_scheduler.LambdaLR(current, lambda step: 1.0)
+    optimizer.load_state_dict(optimizer.state_dict())
+    with pytest.raises(ValueError, match="no learning rate"):
+        torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    with pytest.raises(KeyError, match="nonsense"):
+        optimizer.param_groups[0]["nonsense"]

@@ -34,6 +34,18 @@ def rate(name: str) -> Check:
     return check
 
 
+class OptionsOfSigns(dict[str, Any]):
+    """A parameter group that says which options it has where another optimizer's is asked for."""
+
+    def __missing__(self, name: str) -> Any:
+        if name == "lr":
+            raise ValueError(
+                "an optimizer of signs has no learning rate 'lr', which torch's schedulers change; schedule its "
+                f"own options ({', '.join(key for key in self if key != 'params')}) with vispa.OptionSchedule"
+            )
+        raise KeyError(name)
+
+
 class SignOptimizer(Optimizer):
     """What the optimizers here share: parameters of +1 and -1, checked options, one update a parameter.
 
@@ -69,7 +81,7 @@ class SignOptimizer(Optimizer):
         for name in set(param_group) - _NOT_OPTIONS - set(self.defaults):
             self.checked_option(name, param_group[name])
         super().add_param_group(param_group)
-        group = self.param_groups[-1]
+        group = self.param_groups[-1] = OptionsOfSigns(self.param_groups[-1])
         try:
             for name in self.option_checks:
                 group[name] = self.checked_option(name, group[name])
@@ -82,6 +94,7 @@ class SignOptimizer(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a checkpoint; options that it does not know take their defaults."""
         super().__setstate__(state)
+        self.param_groups = [OptionsOfSigns(group) for group in self.param_groups]
         for group in self.param_groups:
             for name in self.option_checks:
                 group.setdefault(name, self.defaults[name])
