@@ -20,7 +20,7 @@ from solvers.methods.over_relaxation import DELAY
 def every_size_in_parallel(monkeypatch):
     """Colours for small problems too, in pieces of a few rows."""
     monkeypatch.setattr(solvers.burer_monteiro.component_solver, "PARALLEL_ORDER", 2)
-    monkeypatch.setattr(solvers.methods.coloured_relaxation, "PIECE", 7)
+    monkeypatch.setattr(solvers.methods.coloured_relaxation, "BLOCK_ROWS", 7)
 
 
 @settings(max_examples=40)

@@ -6,13 +6,9 @@ import torch
 from torch import Tensor
 
 from solvers.methods.over_relaxation import DELAY
+from solvers.torch_backend.common.settings import DENSE
 from solvers.torch_backend.dense.backends import Backend
 from solvers.torch_backend.dense.costs import zero_diagonal
-
-# Finished problems are swept along until they are this share of the group.
-IDLE_SHARE = 0.25
-# Columns that an escape adds to all factors of a group where none is spare.
-EXTRA_COLUMNS = 4
 
 
 class ActiveSet:
@@ -46,7 +42,7 @@ class ActiveSet:
         self.factors = factors
         self.iterations = iterations
         self.age = torch.zeros_like(iterations)
-        self.next_check = torch.zeros_like(iterations)
+        self.next_check = iterations + DENSE.first_evaluation
         self.alive = torch.ones_like(iterations, dtype=torch.bool)
 
     def advance(self, sweep: Backend, count: int) -> Tensor:
@@ -58,6 +54,28 @@ class ActiveSet:
         self.iterations += count * self.alive
         return 0.5 * last.double() * self.age
 
+    @property
+    def is_due(self) -> Tensor:
+        """Where (b,) as many sweeps have run as the next certificate waits for."""
+        return self.iterations >= self.next_check
+
+    def postpone(self, places: Tensor) -> None:
+        """Let the next certificate of these problems wait for more sweeps, in proportion to those so far."""
+        self.next_check[places] = (DENSE.patience * self.iterations[places]).long()
+
+    def begin_again(self, places: Tensor, factors: Tensor) -> None:
+        """Go on from other factors (b, N, k), as after an escape."""
+        self.factors[places] = factors.to(self.factors.dtype)
+        self.age[places] = 0
+        self.next_check[places] = self.iterations[places] + DENSE.first_evaluation
+
+    def replace(self, places: Tensor, factors: Tensor) -> None:
+        """Put factors (b, N, k) in the place of these, as many columns as any of them uses."""
+        used = int((factors != 0.0).any(dim=1).sum(dim=1).max())
+        self.widen(used)
+        self.factors[places] = 0.0
+        self.factors[places, :, :used] = factors[:, :, :used].to(self.factors.dtype)
+
     def leave(self, places: Tensor) -> None:
         """Take the problems at these places out; memory and time are regained at the next `compact`."""
         self.alive[places] = False
@@ -65,7 +83,7 @@ class ActiveSet:
     def compact(self) -> None:
         """Drop finished problems once they are many."""
         kept = self.alive.nonzero()[:, 0]
-        if kept.numel() > (1.0 - IDLE_SHARE) * self.alive.numel() and kept.numel() > 1:
+        if kept.numel() > (1.0 - DENSE.idle_share) * self.alive.numel() and kept.numel() > 1:
             return
         if kept.numel() == self.alive.numel():
             return
@@ -75,5 +93,5 @@ class ActiveSet:
     def widen(self, width: int | None = None) -> None:
         """Give every factor columns of zeros, up to the width asked for or a few more than it has."""
         have = self.factors.shape[2]
-        wanted = have + EXTRA_COLUMNS if width is None else max(width, have)
+        wanted = have + DENSE.extra_columns if width is None else max(width, have)
         self.factors = torch.nn.functional.pad(self.factors, (0, wanted - have))

@@ -2,39 +2,55 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from solvers.problems.solution import STATUSES, Status
 from solvers.stop import Stop
 from solvers.torch_backend.common.run_state import Limits, RunState
+from solvers.torch_backend.common.settings import DENSE
 from solvers.torch_backend.dense import certificate
 from solvers.torch_backend.dense.active_set import ActiveSet
 from solvers.torch_backend.dense.backends import Backend
-from solvers.torch_backend.dense.costs import BatchCosts, frobenius, zero_diagonal
+from solvers.torch_backend.dense.costs import BatchCosts, dominated_dual, frobenius
 from solvers.torch_backend.dense.escape import escape, principal_columns
 from solvers.torch_backend.dense.interior_point import interior
 from solvers.torch_backend.dense.multipliers import corrected
 
-# Sweeps between looks: only there does the processor wait for the device.
-BLOCK = 10
-# The first look measures every problem, so that its gap has a scale.
-FIRST_CHECK = 20
-# A failed certificate is followed by this many times the sweeps so far before the next.
-PATIENCE = 1.25
-# A certificate is worth its price once the predicted error is this share of what is allowed.
-WORTH_EVALUATING = 0.5
-# Converged: the predicted error is this small a part of what is allowed, so that only an escape can help.
-CONVERGED = 1e-3
-# Nor can sweeps in float32 help below this share of the value.
-FLOOR = 1e-12
-# An escape that lowers the value by a smaller part of what is allowed has only found rounding.
-WORTHWHILE = 0.01
-# The dual problem is worth polishing where the factor's own error is within this share of the gap allowed.
-NEARLY_OPTIMAL = 0.5
-# Problems that are not certified after this many sweeps, and this many a row, go to the interior point method.
-MIN_SWEEPS = 200
-SWEEPS_A_ROW = 4
+
+class Point(NamedTuple):
+    """Some problems of an active set as an evaluation sees them, one row of each tensor a problem.
+
+    Attributes
+    ----------
+    places, which : (b,) Tensor
+        Where they stand in the active set, and in the batch.
+    costs : (b, N, N) Tensor
+    rows : (b, N, k) Tensor
+        Unit rows in float64.
+    dual : (b, N) Tensor
+        Multipliers.
+    error, allowed : (b,) Tensor
+        What the last decrease predicts is still to come, and the gap that the tolerance allows.
+    converged : (b,) bool Tensor
+        Whether only an escape can help.
+    """
+
+    places: Tensor
+    which: Tensor
+    costs: Tensor
+    rows: Tensor
+    dual: Tensor
+    error: Tensor
+    allowed: Tensor
+    converged: Tensor
+
+    def at(self, chosen: Tensor) -> Point:
+        """Those of the problems that are ``chosen``, (b,) bool."""
+        places = chosen.nonzero()[:, 0]
+        return Point(*(tensor[places] for tensor in self))
 
 
 class BatchSolver(RunState):
@@ -86,33 +102,42 @@ class BatchSolver(RunState):
         group = ActiveSet(which, exact, self.factors[which].float(), self.iterations[which])
         hidden = exact.diagonal(dim1=1, dim2=2).sum(dim=1)
         self.value[which] = hidden + certificate.multipliers(group.costs, group.factors).sum(dim=1)
-        group.next_check += group.iterations + FIRST_CHECK
         try:
             while group.which.numel():
-                predicted = group.advance(self._sweep, BLOCK)
-                due = (
-                    group.alive
-                    & (group.iterations >= group.next_check)
-                    & self._worth_evaluating(group, predicted)
-                )
+                error = group.advance(self._sweep, DENSE.block)
+                due = group.alive & group.is_due & self._evaluation_pays(group, error)
                 for places in due.nonzero()[:, 0].split(self._certificate_piece):
-                    self._evaluate(group, places, predicted[places])
+                    self._examine(group, places, error[places])
                 self._heed_limits(group)
                 group.compact()
         finally:
             self._keep(group, group.alive.nonzero()[:, 0])
 
-    def _worth_evaluating(self, group: ActiveSet, predicted: Tensor) -> Tensor:
+    def _examine(self, group: ActiveSet, places: Tensor, error: Tensor) -> None:
+        """Evaluate these problems; certify, polish, escape, or switch their method, as each needs."""
+        point = self._evaluate(group, places, error)
+        done = self._certify(point)
+        done |= self._polish(point, self._polish_pays(group, point) & ~done)
+        self._finish(group, places[done], Status.CERTIFIED)
+        group.postpone(places)
+        done |= self._escape(group, point, point.converged & ~done)
+        self._switch_method(group, point.at((point.converged | self._late(group.iterations[places])) & ~done))
+
+    def _evaluation_pays(self, group: ActiveSet, error: Tensor) -> Tensor:
         """Where (b,) a certificate is near by the scale known so far, or none is known, or sweeps are of no use."""
-        which = group.which
-        near = predicted <= WORTH_EVALUATING * self.limits.tol * self.scale[which]
-        return near | (group.age <= FIRST_CHECK) | self._late(group.iterations)
+        near = error <= DENSE.worth_evaluating * self.limits.tol * self.scale[group.which]
+        return near | (group.age <= DENSE.first_evaluation) | self._late(group.iterations)
 
     def _late(self, iterations: Tensor) -> Tensor:
-        return iterations >= max(MIN_SWEEPS, SWEEPS_A_ROW * self.costs.order)
+        return iterations >= max(DENSE.least_sweeps, DENSE.sweeps_a_row * self.costs.order)
+
+    def _polish_pays(self, group: ActiveSet, point: Point) -> Tensor:
+        """Where (b,) the factor is nearly optimal, and as much has gone into it as polishing costs."""
+        patient = (group.iterations[point.places] >= self.costs.order) | point.converged
+        return patient & (point.error <= DENSE.nearly_optimal * point.allowed)
 
     def _heed_limits(self, group: ActiveSet) -> None:
-        """Stop where a limit is reached; problems at their own limit are settled and leave."""
+        """Stop where a limit is reached; problems at their own limit are finalised and leave."""
         spent = (group.alive & (group.iterations >= self.limits.max_iterations)).nonzero()[:, 0]
         if spent.numel():
             self._keep(group, spent)
@@ -121,88 +146,71 @@ class BatchSolver(RunState):
             group.leave(spent)
         self.heed_limits(int(group.iterations.max()))
 
-    def _evaluate(self, group: ActiveSet, places: Tensor, predicted: Tensor) -> None:
-        """Measure these problems; certify, polish, or escape, as each needs."""
+    def _evaluate(self, group: ActiveSet, places: Tensor, error: Tensor) -> Point:
+        """Find values and multipliers; those near enough for a certificate are corrected to second order."""
         which = group.which[places]
         costs = group.exact if which.numel() == group.which.numel() else group.exact[places]
         rows = certificate.normalised(group.factors[places])
         dual, slope = certificate.multipliers_and_slope(costs, rows)
         self.value[which] = dual.sum(dim=1)
         allowed = self.limits.tol * self.scale[which]
-        floor = FLOOR * self.value[which].abs()
-        converged = predicted <= torch.maximum(CONVERGED * allowed, floor)
-        worth_it = (predicted <= WORTH_EVALUATING * allowed).nonzero()[:, 0]
-        dual[worth_it] = corrected(rows[worth_it], dual[worth_it], slope[worth_it])
-        done = self._certify(worth_it, which, costs, dual, allowed)
-        # polishing costs about as much as a sweep a row
-        patient = (group.iterations[places] >= self.costs.order) | converged
-        ready = patient & (predicted <= NEARLY_OPTIMAL * allowed) & ~done
-        done |= self._polish(ready.nonzero()[:, 0], which, costs, dual, allowed)
-        self._finish(group, places[done], Status.CERTIFIED)
-        group.next_check[places] = (PATIENCE * group.iterations[places]).long()
-        stuck = (converged & ~done).nonzero()[:, 0]
-        if stuck.numel():
-            moved = self._escape(group, places[stuck], costs[stuck], rows[stuck], allowed[stuck])
-            done[stuck[moved]] = True
-        last = ((converged | self._late(group.iterations[places])) & ~done).nonzero()[:, 0]
-        if last.numel():
-            self._interior(group, places[last], costs[last], dual[last], allowed[last])
+        floor = DENSE.float32_floor * self.value[which].abs()
+        converged = error <= torch.maximum(DENSE.converged * allowed, floor)
+        near = (error <= DENSE.worth_evaluating * allowed).nonzero()[:, 0]
+        dual[near] = corrected(rows[near], dual[near], slope[near])
+        return Point(places, which, costs, rows, dual, error, allowed, converged)
 
-    def _certify(self, places: Tensor, which: Tensor, costs: Tensor, dual: Tensor, allowed: Tensor) -> Tensor:
-        """Try the multipliers themselves at ``places``; return where they suffice, among all of ``which``."""
-        done = torch.zeros_like(allowed, dtype=torch.bool)
-        value = self.value[which[places]]
-        proved, bound = certificate.certify(costs[places], dual[places], value, allowed[places])
-        done[places] = proved
-        self.raise_bounds(which[places[proved]], bound[proved], dual[places[proved]])
+    def _certify(self, point: Point) -> Tensor:
+        """Try the multipliers themselves where a certificate is near; return where (b,) they suffice."""
+        done = torch.zeros_like(point.converged)
+        near = (point.error <= DENSE.worth_evaluating * point.allowed).nonzero()[:, 0]
+        which, dual = point.which[near], point.dual[near]
+        proved, bound = certificate.certify(point.costs[near], dual, self.value[which], point.allowed[near])
+        done[near] = proved
+        self.raise_bounds(which[proved], bound[proved], dual[proved])
         return done
 
-    def _polish(self, places: Tensor, which: Tensor, costs: Tensor, dual: Tensor, allowed: Tensor) -> Tensor:
-        """The same after steps on the dual problem, for those whose multipliers did not suffice."""
-        done = torch.zeros_like(allowed, dtype=torch.bool)
-        if places.numel():
-            chosen, value = which[places], self.value[which[places]]
-            start = certificate.climb(costs[places], dual[places], allowed[places] / self.costs.order)
-            found = certificate.polish(costs[places], start, value, allowed[places])
-            self.raise_bounds(chosen, found.bound, found.dual)
-            done[places] = value - self.bound[chosen] <= allowed[places]
+    def _polish(self, point: Point, chosen: Tensor) -> Tensor:
+        """Certify after steps on the dual problem, where ``chosen`` (b,); return where (b,) that suffices."""
+        done = torch.zeros_like(chosen)
+        if bool(chosen.any()):
+            near = point.at(chosen)
+            value = self.value[near.which]
+            start = certificate.climb(near.costs, near.dual, near.allowed / self.costs.order)
+            found = certificate.polish(near.costs, start, value, near.allowed)
+            self.raise_bounds(near.which, found.bound, found.dual)
+            done[chosen] = value - self.bound[near.which] <= near.allowed
         return done
 
-    def _escape(
-        self, group: ActiveSet, places: Tensor, costs: Tensor, rows: Tensor, allowed: Tensor
-    ) -> Tensor:
-        """Give converged factors that are not optimal a new direction; return (b,) where one was found."""
-        rotated, spare = principal_columns(rows)
-        if not bool(spare.all()):
-            group.widen()
-            missing = group.factors.shape[2] - rows.shape[2]
-            rotated, _ = principal_columns(torch.nn.functional.pad(rows, (0, missing)))
-        away = escape(costs, rotated, WORTHWHILE * allowed)
-        moved = places[away.found]
-        group.factors[moved] = away.factors[away.found].to(group.factors.dtype)
-        group.age[moved] = 0
-        group.next_check[moved] = group.iterations[moved] + FIRST_CHECK
-        return away.found
+    def _escape(self, group: ActiveSet, point: Point, chosen: Tensor) -> Tensor:
+        """Give factors a new direction where ``chosen`` (b,); return where (b,) one was found."""
+        done = torch.zeros_like(chosen)
+        if bool(chosen.any()):
+            stuck = point.at(chosen)
+            rotated, spare = principal_columns(stuck.rows)
+            if not bool(spare.all()):
+                group.widen()
+                missing = group.factors.shape[2] - stuck.rows.shape[2]
+                rotated, _ = principal_columns(torch.nn.functional.pad(stuck.rows, (0, missing)))
+            away = escape(stuck.costs, rotated, DENSE.worthwhile * stuck.allowed)
+            group.begin_again(stuck.places[away.found], away.factors[away.found])
+            done[chosen] = away.found
+        return done
 
-    def _interior(
-        self, group: ActiveSet, places: Tensor, costs: Tensor, dual: Tensor, allowed: Tensor
-    ) -> None:
+    def _switch_method(self, group: ActiveSet, point: Point) -> None:
         """Finish these problems, one way or the other, by the interior point method."""
-        which = group.which[places]
-        start = certificate.climb(costs, dual, allowed / self.costs.order)
-        found = interior(
-            costs, start, certificate.normalised(group.factors[places]), allowed, lambda: self.expired
-        )
-        used = int((found.factors != 0.0).any(dim=1).sum(dim=1).max())
-        group.widen(used)
-        group.factors[places] = 0.0
-        group.factors[places, :, :used] = found.factors[:, :, :used].to(group.factors.dtype)
-        rows = certificate.normalised(group.factors[places])
-        self.value[which] = certificate.multipliers(costs, rows).sum(dim=1)
-        self.raise_bounds(which, found.bound.bound, found.bound.dual)
-        done = self.reached(which)
-        self._finish(group, places[done], Status.CERTIFIED)
-        self._finish(group, places[~done], Status.STALLED)
+        if point.which.numel() == 0:
+            return
+        start = certificate.climb(point.costs, point.dual, point.allowed / self.costs.order)
+        rows = certificate.normalised(group.factors[point.places])
+        found = interior(point.costs, start, rows, point.allowed, lambda: self.expired)
+        group.replace(point.places, found.factors)
+        rows = certificate.normalised(group.factors[point.places])
+        self.value[point.which] = certificate.multipliers(point.costs, rows).sum(dim=1)
+        self.raise_bounds(point.which, found.bound.bound, found.bound.dual)
+        done = self.reached(point.which)
+        self._finish(group, point.places[done], Status.CERTIFIED)
+        self._finish(group, point.places[~done], Status.STALLED)
 
     def _finish(self, group: ActiveSet, places: Tensor, status: Status) -> None:
         self._keep(group, places)
@@ -225,8 +233,8 @@ class BatchSolver(RunState):
         dual = certificate.multipliers(costs, certificate.normalised(self.factors[which]))
         self.value[which] = dual.sum(dim=1)
         allowed = self.limits.tol * self.scale[which]
-        gershgorin = -zero_diagonal(costs.abs()).sum(dim=2) + costs.diagonal(dim1=1, dim2=2)
-        self.raise_bounds(which, gershgorin.sum(dim=1), gershgorin)
+        dominated = dominated_dual(costs)
+        self.raise_bounds(which, dominated.sum(dim=1), dominated)
         touched = (self.iterations[which] > 0).nonzero()[:, 0]
         if touched.numel():
             found = certificate.climb(costs[touched], dual[touched], allowed[touched] / self.costs.order)

@@ -69,3 +69,8 @@ def zero_diagonal(costs: Tensor) -> Tensor:
 def frobenius(costs: Tensor) -> Tensor:
     r"""\|C\|_F of each problem (b,)."""
     return torch.linalg.vector_norm(costs, dim=(1, 2))
+
+
+def dominated_dual(costs: Tensor) -> Tensor:
+    """The y (b, N) that makes C - Diag(y) diagonally dominant, whatever the costs (b, N, N) (Gershgorin)."""
+    return costs.diagonal(dim1=1, dim2=2) - zero_diagonal(costs.abs()).sum(dim=2)

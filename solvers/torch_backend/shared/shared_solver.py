@@ -9,27 +9,13 @@ from solvers.methods.over_relaxation import DELAY
 from solvers.problems.solution import Status
 from solvers.stop import Stop
 from solvers.torch_backend.common.run_state import Limits, RunState
+from solvers.torch_backend.common.settings import SHARED
 from solvers.torch_backend.dense import certificate as batch_certificate
-from solvers.torch_backend.dense.active_set import IDLE_SHARE
-from solvers.torch_backend.dense.batch_solver import BLOCK, CONVERGED
 from solvers.torch_backend.dense.interior_point import interior
 from solvers.torch_backend.dense.multipliers import corrected
 from solvers.torch_backend.shared import certificate as shared_certificate
 from solvers.torch_backend.shared.costs import SharedCosts
 from solvers.torch_backend.shared.over_relaxation import choose_relaxation, padded_width, sweep_shared
-
-# Sweeps whose products with the matrix are in bfloat16, where the device is fast at it.
-EARLY_SWEEPS = 20
-# Sweeps, and sweeps a row, after which a problem is solved on its own, by the interior point method, which costs
-# about as much as three sweeps a row; and the order above which that takes too long.
-MIN_SWEEPS = 100
-SWEEPS_A_ROW = 0.25
-ALONE_ORDER = {"cpu": 4100, "cuda": 16400}
-# An evaluation costs a few sweeps and a factorisation: the first is due once the predicted error is this share of
-# what is allowed, the next each time that it has fallen by as much again.
-WORTH_EVALUATING = 0.5
-# Floats for the float64 factors that are evaluated at once.
-EVALUATED_ENTRIES = 2**25
 
 
 class SharedSolver(RunState):
@@ -59,9 +45,11 @@ class SharedSolver(RunState):
         self.costs, self.factors = costs, factors
         self.norm = costs.frobenius
         self._generator, self._early = generator, early
-        # the share of what is allowed below which the predicted error of each problem is worth evaluating
-        self._worth = torch.full_like(self.norm, WORTH_EVALUATING)
-        self._alone = costs.order <= ALONE_ORDER[costs.device.type]
+        # the share of what is allowed below which the error error of each problem is worth evaluating
+        self._worth = torch.full_like(self.norm, SHARED.worth_evaluating)
+        self._alone = costs.order <= (
+            SHARED.alone_on_cuda if costs.device.type == "cuda" else SHARED.alone_on_cpu
+        )
 
     def run(self) -> None:
         """Sweep until all are finished or a limit is reached; what does not converge is solved on its own."""
@@ -78,7 +66,7 @@ class SharedSolver(RunState):
             self._finalise(which, reason)
 
     def _evaluated_at_once(self) -> int:
-        return max(1, EVALUATED_ENTRIES // (self.costs.order * self.factors.shape[2]))
+        return max(1, SHARED.evaluated_entries // (self.costs.order * self.factors.shape[2]))
 
     def _sweep_all(self) -> None:
         """Sweep problems that are not finished, all together, as long as that helps."""
@@ -93,37 +81,39 @@ class SharedSolver(RunState):
         sweeps = 0
         patience = self.limits.max_iterations
         if self._alone:
-            patience = min(patience, max(MIN_SWEEPS, int(SWEEPS_A_ROW * self.costs.order)))
+            patience = min(patience, max(SHARED.least_sweeps, int(SHARED.sweeps_a_row * self.costs.order)))
         while going.numel() and sweeps < patience:
-            ages = torch.arange(sweeps, sweeps + BLOCK, device=self.costs.device)
-            betas = (ages / (ages + DELAY)).float().expand(going.numel(), BLOCK)
-            chosen = early if early is not None and sweeps < EARLY_SWEEPS else matrix
+            ages = torch.arange(sweeps, sweeps + SHARED.block, device=self.costs.device)
+            betas = (ages / (ages + DELAY)).float().expand(going.numel(), SHARED.block)
+            chosen = early if early is not None and sweeps < SHARED.early_sweeps else matrix
             last = sweep_shared(chosen, half, factors, betas, relax)
             factors /= torch.linalg.vector_norm(factors, dim=2, keepdim=True)
-            sweeps += BLOCK
+            sweeps += SHARED.block
             self.factors[:, going] = factors[:, :, :width]
             self.iterations[going] = sweeps
-            if sweeps >= EARLY_SWEEPS:
-                stuck = self._examine(going, 0.5 * last.double() * sweeps, first=sweeps == EARLY_SWEEPS)
+            if sweeps >= SHARED.early_sweeps:
+                stuck = self._examine(
+                    going, 0.5 * last.double() * sweeps, first=sweeps == SHARED.early_sweeps
+                )
                 waiting = ((self.status[going] == -1) & ~(stuck & self._alone)).nonzero()[:, 0]
-                if waiting.numel() <= (1.0 - IDLE_SHARE) * going.numel():
+                if waiting.numel() <= (1.0 - SHARED.idle_share) * going.numel():
                     going, factors, half = going[waiting], factors[:, waiting].contiguous(), half[:, waiting]
             self.heed_limits(sweeps)
 
-    def _examine(self, going: Tensor, predicted: Tensor, *, first: bool) -> Tensor:
+    def _examine(self, going: Tensor, error: Tensor, *, first: bool) -> Tensor:
         """Certify those whose factor seems good enough; return which (b,) have converged without that."""
         if first:
             for which in going.split(self._evaluated_at_once()):
-                self._measure(which)
+                self._evaluate(which)
         # nothing is left to predict of a problem that is zero
-        share = (predicted / (self.limits.tol * self.scale[going])).nan_to_num(0.0)
+        share = (error / (self.limits.tol * self.scale[going])).nan_to_num(0.0)
         near = ((share <= self._worth[going]) & (self.status[going] == -1)).nonzero()[:, 0]
         for places in near.split(self._evaluated_at_once()):
-            self._evaluate(going[places])
-        self._worth[going[near]] = WORTH_EVALUATING * share[near]
-        return (share <= CONVERGED) & (self.status[going] == -1)
+            self._certify(going[places])
+        self._worth[going[near]] = SHARED.worth_evaluating * share[near]
+        return (share <= SHARED.converged) & (self.status[going] == -1)
 
-    def _measure(self, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _evaluate(self, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rows (b, N, k), multipliers (b, N) and slopes (b, N, k) at the present factors; keeps the values."""
         rows = self.factors[:, which].double()
         rows /= torch.linalg.vector_norm(rows, dim=2, keepdim=True)
@@ -134,9 +124,9 @@ class SharedSolver(RunState):
         self.value[which] = dual.sum(dim=0)
         return rows.transpose(0, 1), dual.mT, slope.transpose(0, 1)
 
-    def _evaluate(self, which: Tensor) -> Tensor:
+    def _certify(self, which: Tensor) -> Tensor:
         """Try to certify these problems at their present factors; return their multipliers (b, N)."""
-        dual = corrected(*self._measure(which))
+        dual = corrected(*self._evaluate(which))
         value, allowed = self.value[which], self.limits.tol * self.scale[which]
         proved, bound = shared_certificate.certify(self.costs, which, dual, value, allowed, self._generator)
         self.raise_bounds(which[proved], bound[proved], dual[proved])
@@ -145,7 +135,7 @@ class SharedSolver(RunState):
 
     def _finalise(self, which: Tensor, reason: Status) -> None:
         """Bounds at the present factors, for problems that a limit has ended; where time is left, sharp ones."""
-        dual = self._evaluate(which) if reason is Status.ITERATION_LIMIT else corrected(*self._measure(which))
+        dual = self._certify(which) if reason is Status.ITERATION_LIMIT else corrected(*self._evaluate(which))
         left = (self.status[which] == -1).nonzero()[:, 0]
         if left.numel():
             which, dual = which[left], dual[left]
@@ -160,12 +150,13 @@ class SharedSolver(RunState):
         if not self._alone or bool((self.iterations[self.unfinished] >= self.limits.max_iterations).any()):
             return
         for piece in self.unfinished_pieces(shared_certificate.pieces(self.costs)):
-            self._interior(piece)
+            self._switch_method(piece)
             self.heed_limits(int(self.iterations.max()))
 
-    def _interior(self, which: Tensor) -> None:
+    def _switch_method(self, which: Tensor) -> None:
+        """Solve these problems by the interior point method, each with a matrix of its own."""
         costs = self.costs.assemble(which)
-        rows, dual, _ = self._measure(which)
+        rows, dual, _ = self._evaluate(which)
         allowed = self.limits.tol * self.scale[which]
         start = batch_certificate.climb(costs, dual, allowed / self.costs.order)
         found = interior(costs, start, rows, allowed, lambda: self.expired)
@@ -174,7 +165,7 @@ class SharedSolver(RunState):
         self.factors = torch.nn.functional.pad(self.factors, (0, missing))
         self.factors[:, which] = 0.0
         self.factors[:, which, :used] = found.factors[:, :, :used].transpose(0, 1).float()
-        self._measure(which)
+        self._evaluate(which)
         self.raise_bounds(which, found.bound.bound, found.bound.dual)
         done = self.reached(which)
         if not self.expired:

@@ -9,26 +9,12 @@ from torch import Tensor
 
 from solvers.burer_monteiro.monitor import Monitor
 from solvers.torch_backend.common.memory import ran_out_of_memory
+from solvers.torch_backend.common.settings import SPARSE
 from solvers.torch_backend.sparse.certificate import Slack
 from solvers.torch_backend.sparse.colouring import Layout
 from solvers.torch_backend.sparse.cost import row_sums
 from solvers.torch_backend.sparse.factor import widened
 from solvers.torch_backend.sparse.over_relaxation import Sweeps, evaluate
-
-# Sweeps between words from the device.
-BLOCK = 10
-# The gap of a factor that is wide enough is about three times the error that its last decrease predicts ...
-GAP_OVER_PREDICTED = 3.0
-# ... and where it is this many times that, more columns help more than sweeps do.
-TOO_NARROW = 6.0
-# Of the value: once the predicted error is this small, it pays to see whether the factor is wide enough.
-FIRST_EVALUATION = 3e-4
-# A failed certificate is followed by this many times the sweeps so far before the next.
-PATIENCE = 1.25
-# Converged: the predicted error is this small a part of what is allowed, or lost in rounding.  The gap may still
-# follow, as its square root does, so that only this many failed certificates in a row mean that nothing can help.
-CONVERGED = 1e-3
-ATTEMPTS = 6
 
 
 class SparseSolver:
@@ -80,22 +66,22 @@ class SparseSolver:
         Stop
             From ``monitor``, at a limit.
         """
-        next_check, first_evaluation, attempts = 0, FIRST_EVALUATION, 0
-        while attempts <= ATTEMPTS and self.value - self.bound > target * monitor.scale:
-            predicted = self._advance(monitor)
-            allowed = 0.9 * target * monitor.scale
-            wanted = max(allowed / GAP_OVER_PREDICTED, first_evaluation * monitor.scale)
-            if predicted > wanted or self._sweeps.iterations < next_check:
+        due_from, first_evaluation, attempts = 0, SPARSE.first_evaluation, 0
+        while attempts <= SPARSE.attempts and self.value - self.bound > target * monitor.scale:
+            error = self._advance(monitor)
+            allowed = SPARSE.safety * target * monitor.scale
+            wanted = max(allowed / SPARSE.gap_over_error, first_evaluation * monitor.scale)
+            if error > wanted or self._sweeps.iterations < due_from:
                 continue
-            limit = max(allowed, TOO_NARROW * predicted)
-            slack = self._certify(allowed if GAP_OVER_PREDICTED * predicted <= allowed else limit)
-            next_check = int(PATIENCE * self._sweeps.iterations)
-            if slack.total * -slack.value > limit and self._widen(slack):
-                next_check, attempts = self._sweeps.iterations + 2 * BLOCK, 0
+            narrow = max(allowed, SPARSE.too_narrow * error)
+            slack = self._certify(allowed if SPARSE.gap_over_error * error <= allowed else narrow)
+            due_from = int(SPARSE.patience * self._sweeps.iterations)
+            if slack.total * -slack.value > narrow and self._escape(slack):
+                due_from, attempts = self._sweeps.iterations + 2 * SPARSE.block, 0
                 continue
             # wide enough, or as wide as it can be: from here on only a gap within reach is worth a certificate
             first_evaluation = 0.0
-            attempts += predicted <= max(CONVERGED * allowed, self._rounding * monitor.scale)
+            attempts += self._has_converged(error, allowed, monitor.scale)
         if self._moved:
             self._evaluate()
 
@@ -103,13 +89,13 @@ class SparseSolver:
         """Compute the bound at the present point, as after a limit."""
         self._certify(None)
 
-    @property
-    def _rounding(self) -> float:
-        return float(torch.finfo(self.factor.dtype).eps)
+    def _has_converged(self, error: float, allowed: float, scale: float) -> bool:
+        rounding = float(torch.finfo(self.factor.dtype).eps)
+        return error <= max(SPARSE.converged * allowed, rounding * scale)
 
     def _advance(self, monitor: Monitor) -> float:
         """Run a block of sweeps; return the error that the last decrease predicts."""
-        count = max(1, min(BLOCK, monitor.remaining_iterations))
+        count = max(1, min(SPARSE.block, monitor.remaining_iterations))
         last, decrease = self._sweeps.advance(self.factor, count)
         self.value -= decrease
         self._moved = True
@@ -132,7 +118,7 @@ class SparseSolver:
             self.dual, self.bound = slack.certified_dual(), bound
         return slack
 
-    def _widen(self, slack: Slack) -> bool:
+    def _escape(self, slack: Slack) -> bool:
         """Double the columns, one of the new ones along the eigenvector; False where there is no room."""
         if self.factor.shape[1] >= self._widest:
             return False
