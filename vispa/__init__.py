@@ -36,6 +36,7 @@ _HOME = {
     "packing": "vispa.deploy.pack",
     "save_packed": "vispa.deploy.files",
     "minimize_by_sdp": "vispa.inference.by_sdp",
+    "binarize_trained": "vispa.quantization.binarize_trained",
     "binary_layer": "vispa.quantization.binary_layer",
     "SignActivation": "vispa.nn",
     "accuracies": "vispa.nn",

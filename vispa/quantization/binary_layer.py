@@ -100,7 +100,6 @@ def binary_layer(
         workers=workers,
         max_seconds=max_seconds,
         callback=callback,
-        columns=width,
     )
     given = None if start is None else _checked_signs(start, rows.shape)
     return fit_layer(LayerProblem.of(rows, matrix), options, given, checks.generator("rng", rng))

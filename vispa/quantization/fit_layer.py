@@ -44,7 +44,6 @@ class Options(NamedTuple):
     def checked(
         cls,
         *,
-        columns: int,
         group: int | None = None,
         effort: float = 1.0,
         relaxations: int = 0,
@@ -54,10 +53,8 @@ class Options(NamedTuple):
         callback: Callable[[int, int], None] | None = None,
     ) -> Options:
         """Refuse what does not fit, by name."""
-        if group is not None and checks.integer("group", group, minimum=1) >= columns:
-            group = None
         return cls(
-            group,
+            None if group is None else checks.integer("group", group, minimum=1),
             checks.scalar("effort", effort, positive=True),
             checks.integer("relaxations", relaxations, minimum=0),
             checks.boolean("bounds", bounds),
