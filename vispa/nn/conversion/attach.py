@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from vispa.nn.conversion.optimizer_kinds import refuse_new_parameter, stepping_optimizer, takes
 from vispa.nn.conversion.optimizer_state import StateNames, plain_names
 from vispa.nn.conversion.selection import BinaryLayer, binary_layers
+from vispa.nn.conversion.still_signs import StillSigns
 from vispa.nn.weights.baselines import SignWeight
 
 __all__ = ["attach", "project"]
@@ -25,10 +26,12 @@ class _ProjectAfterStep:
 
     def __init__(self) -> None:
         self.layers: dict[int, BinaryLayer] = {}
+        self.still_signs = StillSigns()
 
     def __call__(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         for found in self.layers.values():
             found.weight.follow(found.mean)
+        self.still_signs.after_step(optimizer, self.layers.values())
 
 
 @overload
@@ -75,6 +78,9 @@ def attach(optimizer: Any, model: nn.Module) -> Any:
     Attach before ``optimizer.load_state_dict``, so that the groups match. What ``optimizer.state_dict()``
     returns holds the names of the parameters too, under ``"parameter_names"``: when it is loaded, each
     parameter gets its own state whatever the order, and a state of other parameters is refused.
+
+    After 400 steps it warns, once, where fewer than a thousandth of the signs of a layer have turned that trains
+    otherwise: a learning rate too small for the size of its latent weights.
 
     Examples
     --------
