@@ -124,7 +124,8 @@ def test_a_published_recipe_trains_a_narrow_network_on_a_folder_of_images(
     assert (settings["rank"], settings["learning_rate"], settings["weight_decay"]) == (4, 0.5, 1e-5)
     assert (settings["crop_padding"], settings["flip"]) == (4, True)
     lines = (tmp_path / "logs" / "vispa-all-seed0.csv").read_text().splitlines()
-    assert lines[0] == "epoch,training_loss,validation_accuracy,validation_loss"
+    assert lines[0] == "epoch,training_loss,validation_accuracy,validation_loss,signs_turned,signs_moved"
+    assert 0 < run["epochs"][2]["signs_moved"] < 1
     assert [float(value) for value in lines[3].split(",")] == list(run["epochs"][2].values())
 
 
@@ -157,7 +158,7 @@ def test_tensorboard_is_asked_for_by_name(capsys, stripes, tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
     assert main([*arguments, "--method", "ste", "--epochs", "2"]) == 0
     folder = str(tmp_path / "ste-all-seed0")
-    names = ("training_loss", "validation_accuracy", "validation_loss")
+    names = ("training_loss", "validation_accuracy", "validation_loss", "signs_turned", "signs_moved")
     assert Writer.scalars == [(folder, name, step) for step in (1, 2) for name in names]
 
 
@@ -167,7 +168,7 @@ def test_table_names_every_method_and_explains_itself(capsys, stripes):
     rows = [line.split()[0] for line in output.splitlines() if line]
     assert "bernoulli" in rows
     assert "float" in rows
-    assert "Difference: sgn(mean) of bernoulli minus this row's" in output
+    assert "Difference: sgn(mean) of bernoulli minus this row's" in " ".join(output.split())
 
 
 def test_time_limit_exits_with_one_and_keeps_the_test_images(capsys, stripes):
@@ -182,7 +183,7 @@ def test_time_limit_exits_with_one_and_keeps_the_test_images(capsys, stripes):
 def test_diverging_run_exits_with_one_and_names_the_layer(capsys, stripes, monkeypatch):
     from vispa.training import recipes
 
-    monkeypatch.setitem(recipes.LEARNING_RATES, "float", 1e38)
+    monkeypatch.setitem(recipes.TUNED, "float", {"learning_rate": 1e38})
     assert main(["train", "--dataset", stripes, "--method", "float"]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -60,7 +60,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "noise 0.2, a draw a channel": {"noise_ratio": 0.2, "covariance": "channel"},
     "rows on a sphere, noise 0.5": {"projection": "paper", "radius": 1, "noise_ratio": 0.5},
 }
-EPOCHS = {"mlp": 15, "convolutional": 15, "cifar": 8}
+EPOCHS = {"mlp": 15, "convolutional": 15, "cifar": 4}
 IMAGES = {"mlp": 1000, "convolutional": 1000, "cifar": 10_000}
 
 

@@ -6,7 +6,7 @@ import copy
 import enum
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from vispa.optim import Bop, Bop2ndOrder, LinearSchedule, OptionSchedule
+from vispa.optim.flip_tracker import FlipTracker
 from vispa.optim.groups import OptimizerGroup, split_parameters
 from vispa.training import generators
 from vispa.training.data.batches import Batch, batches
@@ -44,12 +45,18 @@ class Stop(enum.Enum):
 
 
 class Epoch(NamedTuple):
-    """One finished epoch; validation is that of the fixed network sgn(mean)."""
+    """One finished epoch; validation is that of the fixed network sgn(mean).
+
+    ``signs_turned`` is the share of its signs that differ from those of the epoch before, ``signs_moved`` from
+    those at the start; of float networks, the signs of all Linear and convolutional weights.
+    """
 
     epoch: int
     training_loss: float
     validation_accuracy: float
     validation_loss: float
+    signs_turned: float
+    signs_moved: float
 
 
 @dataclass
@@ -59,6 +66,7 @@ class TrainingState:
     model: nn.Module
     optimizer: Optimizer | OptimizerGroup
     scheduler: LambdaLR | OptimizerGroup
+    signs: FlipTracker
     history: list[Epoch] = field(default_factory=list)
     best: Epoch | None = None
     best_model: dict[str, Tensor] = field(default_factory=dict)
@@ -86,6 +94,7 @@ class TrainingState:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
+            "signs": self.signs.state_dict(),
             "history": [tuple(epoch) for epoch in self.history],
             "best": None if self.best is None else tuple(self.best),
             "best_model": self.best_model,
@@ -97,6 +106,7 @@ class TrainingState:
         self.model.load_state_dict(snapshot["model"])
         self.optimizer.load_state_dict(snapshot["optimizer"])
         self.scheduler.load_state_dict(snapshot["scheduler"])
+        self.signs.load_state_dict(snapshot["signs"])
         self.history = [Epoch(*epoch) for epoch in snapshot["history"]]
         self.best = None if snapshot["best"] is None else Epoch(*snapshot["best"])
         self.best_model = dict(snapshot["best_model"])
@@ -111,7 +121,7 @@ def _merit(epoch: Epoch) -> tuple[float, float]:
 def make_optimizer(
     model: nn.Module, settings: Recipe, training_images: int
 ) -> tuple[Optimizer | OptimizerGroup, LambdaLR | OptimizerGroup]:
-    """SGD with momentum, or flips beside Adam; the rate warms up linearly and falls to zero along a cosine."""
+    """The recipe's optimizer, beside flips or not; the rate warms up linearly and falls to zero along a cosine."""
     steps = math.ceil(training_images / settings.batch_size)
     total, warmup = steps * settings.epochs, steps * settings.warmup_epochs
 
@@ -120,12 +130,7 @@ def make_optimizer(
 
     if settings.latent_free:
         return _make_flipping(model, settings, rate, total)
-    optimizer = SGD(
-        model.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
+    optimizer = _gradient_steps(model.parameters(), settings)
     if settings.method != "float":
         from vispa.nn import attach
 
@@ -144,9 +149,17 @@ def _make_flipping(
         flipping = Bop2ndOrder(
             binary, threshold=settings.threshold, gamma=settings.gamma, sigma=settings.sigma
         )
-    adam = Adam(real, lr=settings.learning_rate)
+    steps = _gradient_steps(real, settings)
     slower = OptionSchedule(flipping, gamma=LinearSchedule(0.01 * settings.gamma, steps=total))
-    return OptimizerGroup(flipping, adam), OptimizerGroup(slower, LambdaLR(adam, rate))
+    return OptimizerGroup(flipping, steps), OptimizerGroup(slower, LambdaLR(steps, rate))
+
+
+def _gradient_steps(values: Iterable[Tensor], settings: Recipe) -> Optimizer:
+    if settings.optimizer == "adam":
+        return Adam(values, lr=settings.learning_rate)
+    return SGD(
+        values, lr=settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
 
 
 def fit(
@@ -199,7 +212,9 @@ def fit(
         processes.share_buffers(state.model)
         _check_network(state.model, number)
         validation_accuracy, validation_loss = accuracy_and_loss(state.model, parts.validation, processes)
-        state.record(Epoch(number, sum(losses) / len(losses), validation_accuracy, validation_loss))
+        turned, moved = state.signs.update().total, 1.0 - state.signs.agreement().total
+        loss = sum(losses) / len(losses)
+        state.record(Epoch(number, loss, validation_accuracy, validation_loss, turned, moved))
         if after_epoch is not None:
             try:
                 after_epoch(state.history[-1])

@@ -12,7 +12,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from solvers import checks
-from vispa.training.recipes import FLIP_RULES, LATENT_FREE_METHODS, LEARNING_RATES, Recipe
+from vispa.training.recipes import LATENT_FREE_METHODS, TUNED, Recipe
 
 __all__ = ["PUBLISHED", "Published", "published"]
 
@@ -26,7 +26,8 @@ class Published(NamedTuple):
 
 def _settings(rank: int, learning_rate: float, weight_decay: float, epochs: int, **others: Any) -> Recipe:
     common: dict[str, Any] = {
-        "warmup_epochs": 5, "samples": 40, "batch_size": 256, "crop_padding": 4, "flip": True,
+        "projection": "published", "warmup_epochs": 5, "samples": 40, "batch_size": 256, "crop_padding": 4,
+        "flip": True,
     }  # fmt: skip
     return Recipe(
         "vispa", learning_rate, weight_decay=weight_decay, rank=rank, epochs=epochs, **common | others
@@ -67,8 +68,8 @@ def published(name: str, method: str = "vispa", **changes: Any) -> Published:
     name : str
         One of `PUBLISHED`.
     method : str, optional
-        In `vispa.training.recipes.METHODS`: the same steps, with other weights.  ``bop`` and ``bop2nd``, which take
-        Adam for what is real, keep their own learning rate and rule.
+        In `vispa.training.recipes.METHODS`: the same steps, with other weights.  ``bop`` and ``bop2nd`` keep
+        their own optimizer, learning rate and rule.
     **changes
         Fields of `Recipe`.  Fewer epochs shorten the warm-up in proportion.
 
@@ -85,7 +86,7 @@ def published(name: str, method: str = "vispa", **changes: Any) -> Published:
     """
     model, settings = PUBLISHED[checks.choice("recipe", name, tuple(PUBLISHED))]
     if method in LATENT_FREE_METHODS:
-        changes = {"learning_rate": LEARNING_RATES[method], **FLIP_RULES[method], **changes}
+        changes = {**TUNED[method], **changes}
     changed = dataclasses.replace(settings, method=method, **changes)
     if "warmup_epochs" not in changes:
         warmup = settings.warmup_epochs * changed.epochs // settings.epochs

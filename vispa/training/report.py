@@ -15,11 +15,11 @@ from vispa.training.statistics import PairedDifference, Summary, paired_differen
 SINGLE = ("mean_network", "best_network")
 MANY = ("sampled_network", "ensemble")
 EXPLANATION = (
-    "Test accuracy in %, mean ± standard deviation over seeds. One network: sgn(mean) as it stands (float: the\n"
-    "network itself), and the best of L drawn networks, chosen on validation. Drawn: the average accuracy of one\n"
-    "drawn network, and L networks averaged. Difference: sgn(mean) of {first} minus this row's, seed by seed,\n"
-    "with Student's 95 % interval; it speaks of the variation between seeds, not between test sets, and is not\n"
-    "corrected for several comparisons."
+    "Test accuracy in %, mean ± standard deviation over seeds. Signs moved: the share in % that differs from the\n"
+    "start. One network: sgn(mean) as it stands (float: the network itself), and the best of L drawn networks,\n"
+    "chosen on validation. Drawn: the average accuracy of one drawn network, and L networks averaged. Difference:\n"
+    "sgn(mean) of {first} minus this row's, seed by seed, with Student's 95 % interval; it speaks of the\n"
+    "variation between seeds, not between test sets, and is not corrected for several comparisons."
 )
 
 
@@ -51,13 +51,13 @@ def table(results: Sequence[Result]) -> str:
     """Lay the methods out side by side; the first is compared with each of the others."""
     groups = methods(results)
     first, samples = next(iter(groups)), max(result.recipe.samples for result in results)
-    header = f"{'':10}  {'one network':^26}  {'drawn':^26}  {'difference':>22}"
+    header = f"{'':10}  {'signs':>8}  {'one network':^26}  {'drawn':^26}  {'difference':>22}"
     names = (
-        f"{'method':10}  {'sgn(mean)':>12}  {f'best of {samples}':>12}  {'average':>12}  {'ensemble':>12}  "
-        f"{first + ' minus it':>22}"
+        f"{'method':10}  {'moved':>8}  {'sgn(mean)':>12}  {f'best of {samples}':>12}  "
+        f"{'average':>12}  {'ensemble':>12}  {first + ' minus it':>22}"
     )
     rows = [
-        f"{method:10}  "
+        f"{method:10}  {_moved(group):>8}  "
         + "  ".join(f"{_percent(summary(group, measure)):>12}" for measure in SINGLE + MANY)
         + f"  {_interval(difference(groups[first], group) if method != first else None):>22}"
         for method, group in groups.items()
@@ -72,7 +72,10 @@ def as_json(results: Sequence[Result]) -> dict[str, Any]:
     return {
         "runs": [_run(result) for result in results],
         "summary": {
-            method: {measure: _plain(summary(group, measure)) for measure in SINGLE + MANY}
+            method: {
+                "signs_moved": signs_moved(group),
+                **{measure: _plain(summary(group, measure)) for measure in SINGLE + MANY},
+            }
             for method, group in groups.items()
         },
         "paired_differences": [
@@ -109,6 +112,17 @@ def _plain(record: Any) -> dict[str, Any] | None:
 def _evaluation(result: Result) -> Accuracies:
     assert result.evaluation is not None
     return result.evaluation
+
+
+def signs_moved(results: Sequence[Result]) -> float | None:
+    """Mean share of signs that differ from those at the start, in the epochs that were chosen."""
+    shares = [result.best.signs_moved for result in results if result.best is not None]
+    return sum(shares) / len(shares) if shares else None
+
+
+def _moved(results: Sequence[Result]) -> str:
+    share = signs_moved(results)
+    return "-" if share is None else f"{100 * share:.1f}"
 
 
 def _percent(found: Summary | None) -> str:

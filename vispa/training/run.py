@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from solvers import checks
 from vispa.nn import Accuracies
+from vispa.optim.flip_tracker import FlipTracker
 from vispa.training import checkpoint as checkpoints
 from vispa.training.data.split import Split
 from vispa.training.evaluation import evaluate
@@ -184,7 +185,7 @@ def prepare(parts: Split, recipe: Recipe, *, model: str = "convolutional", seed:
     # A fifth faster on small images; torch's annotations do not know of it.
     network.to(parts.train.labels.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer, scheduler = make_optimizer(network, recipe, len(parts.train))
-    return TrainingState(network, optimizer, scheduler)
+    return TrainingState(network, optimizer, scheduler, FlipTracker(network))
 
 
 def _conclude(

@@ -121,7 +121,8 @@ def binarize(
 
     Notes
     -----
-    At the start ``mean`` is Xavier normal; the factor is normal; a learned ``alpha`` is one over the square
+    At the start ``mean`` is Xavier normal (with ``"bernoulli"``, whose noise has unit size, standard normal before
+    it is clipped); the factor is normal; a learned ``alpha`` is one over the square
     root of the number of products that an output adds up, so that inputs of unit variance give outputs of
     unit variance (1 in an Embedding, whose ``padding_idx`` keeps alpha 0); the bias is divided by alpha, so
     that the layer adds what it added before. All draws come from torch's default generator. Memory: K more

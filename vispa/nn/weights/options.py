@@ -91,9 +91,10 @@ def latent_scale(layout: Layout) -> float:
 
 
 def draw_mean(weight: BinaryWeight, mean: Tensor) -> None:
-    """Draw the mean, in place, from Xavier's normal law."""
+    """Draw the mean, in place, from Xavier's normal law, or where its noise is of unit size from the standard one."""
+    std = 1.0 if isinstance(weight, BernoulliWeight) else latent_scale(weight.layout)
     with torch.no_grad():
-        nn.init.normal_(mean, std=latent_scale(weight.layout))
+        nn.init.normal_(mean, std=std)
 
 
 def published_noise_ratio(weight: LowRankWeight) -> float:
