@@ -118,7 +118,7 @@ class Recipe:
 TUNED: dict[str, dict[str, Any]] = {
     "vispa": {"learning_rate": 0.003, "optimizer": "adam"},
     "ste": {"learning_rate": 0.003, "optimizer": "adam"},
-    "bernoulli": {"learning_rate": 0.01, "optimizer": "adam"},
+    "bernoulli": {"learning_rate": 0.03, "optimizer": "adam"},
     "bop": {"learning_rate": 0.01, "optimizer": "adam", "threshold": 1e-8, "gamma": 3e-2},
     "bop2nd": {"learning_rate": 0.01, "optimizer": "adam", "threshold": 1e-2, "gamma": 1e-1},
     "frozen": {"learning_rate": 0.01, "optimizer": "adam"},

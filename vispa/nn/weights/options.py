@@ -91,7 +91,7 @@ def latent_scale(layout: Layout) -> float:
 
 
 def draw_mean(weight: BinaryWeight, mean: Tensor) -> None:
-    """Draw the mean, in place, from Xavier's normal law, or where its noise is of unit size from the standard one."""
+    """Draw the mean, in place, from Xavier's normal law, or the standard one where noise has unit size."""
     std = 1.0 if isinstance(weight, BernoulliWeight) else latent_scale(weight.layout)
     with torch.no_grad():
         nn.init.normal_(mean, std=std)
