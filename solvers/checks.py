@@ -177,14 +177,17 @@ def symmetric_dense(name: str, values: ArrayLike) -> Matrix:
     return 0.5 * array + 0.5 * array.T
 
 
-def symmetric_sparse(name: str, values: Any) -> sp.csr_array:
-    """Return an exactly symmetric, finite float64 CSR copy in canonical form, without stored zeros."""
+def symmetric_sparse(name: str, values: Any, remedy: str | None = None) -> sp.csr_array:
+    """Return an exactly symmetric, finite float64 CSR copy in canonical form, without stored zeros.
+
+    ``remedy`` is what to do about a matrix that is not symmetric, in place of the usual (A + A^T)/2.
+    """
     array = square_sparse(name, values)
     _check_range(name, array.data)
     difference = abs(array - array.T)
     if difference.nnz and difference.max() > 0.0:
         largest = float(np.abs(array.data).max(initial=0.0))
-        _check_asymmetry(name, float(difference.max()), largest)
+        _check_asymmetry(name, float(difference.max()), largest, remedy)
         array = sp.csr_array(0.5 * array + 0.5 * array.T)
     array.eliminate_zeros()
     array.sort_indices()
@@ -230,9 +233,9 @@ def _check_range(name: str, entries: NDArray[np.float64]) -> None:
         )
 
 
-def _check_asymmetry(name: str, asymmetry: float, largest: float) -> None:
+def _check_asymmetry(name: str, asymmetry: float, largest: float, remedy: str | None = None) -> None:
     if asymmetry > SYMMETRY_TOLERANCE * largest:
+        remedy = remedy or f"Pass symmetrise({name}) to use (A + A^T)/2"
         raise ValueError(
-            f"{name} must be symmetric; entries differ from their mirror image by up to {asymmetry:.3g}. "
-            f"Pass symmetrise({name}) to use (A + A^T)/2"
+            f"{name} must be symmetric; entries differ from their mirror image by up to {asymmetry:.3g}. {remedy}"
         )

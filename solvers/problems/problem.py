@@ -269,6 +269,12 @@ class Cut(NamedTuple):
     second: tuple[Hashable, ...]
 
 
+_ONE_SIDED = (
+    "With each edge on one side of the diagonal, or as an arc, pass graph + graph.T; symmetrise(graph) would halve "
+    "every edge"
+)
+
+
 class MaxCut:
     r"""Maximise the weight of the edges cut, :math:`\tfrac14 w^T L w`, over :math:`w \in \{-1, 1\}^n`.
 
@@ -302,7 +308,9 @@ class MaxCut:
             raise TypeError("graph must be an array of weights; found a LinearOperator")
         graph = as_plain("graph", graph)
         weights = sp.csr_array(
-            checks.symmetric_sparse("graph", graph if sp.issparse(graph) else _sparsified("graph", graph))
+            checks.symmetric_sparse(
+                "graph", graph if sp.issparse(graph) else _sparsified("graph", graph), _ONE_SIDED
+            )
         )
         if weights.diagonal().any():
             weights.setdiag(0.0)

@@ -12,6 +12,7 @@ from torch import Tensor
 from solvers import checks
 from solvers.problems.solution import STATUSES, Status
 from solvers.torch_backend.common.checks import (
+    check_symmetric,
     checked_generator,
     checked_width,
     companion,
@@ -82,7 +83,7 @@ def solve_shared(
     Parameters
     ----------
     matrix : (n, n) Tensor
-        A, float32 or float64, on the processor or a CUDA device; only its symmetric part counts.
+        A, float32 or float64, on the processor or a CUDA device; symmetric up to rounding.
     linear : (J, n) Tensor
         The b_j, of the same dtype and on the same device.
     rank : int, optional
@@ -183,6 +184,7 @@ def _checked_problems(matrix: Any, linear: Any) -> tuple[Tensor, Tensor]:
             )
     if not bool(torch.isfinite(matrix).all()):
         raise ValueError("matrix must be finite; found NaN or infinite entries")
+    check_symmetric("matrix", matrix)
     return matrix, linear
 
 
