@@ -85,13 +85,12 @@ def test_a_triangle_of_a_graph_is_not_halved_silently(one_sided):
             solve()
 
 
-def test_a_batch_may_hold_rounding_but_no_triangle():
+def test_a_batch_may_hold_any_form_but_no_triangle():
     generator = torch.Generator().manual_seed(0)
-    factor = torch.randn(5, 12, 20, generator=generator)
-    costs = factor @ factor.mT + 1e-6 * torch.randn(5, 12, 12, generator=generator)
+    costs = torch.randn(5, 12, 12, generator=generator)
     assert solve_batch(costs, generator=generator).certified.all()
     costs[3] = costs[3].triu()
-    with pytest.raises(ValueError, match="costs must be symmetric"):
+    with pytest.raises(ValueError, match="costs must be symmetric; found a triangle"):
         solve_batch(costs, generator=generator)
 
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from solvers import checks
 from solvers.torch_backend.common.checks import (
-    check_symmetric,
     checked_generator,
     checked_width,
     companion,
     real_tensor,
+    refuse_triangles,
     unit_rows,
 )
 from solvers.torch_backend.common.memory import working_on
@@ -49,8 +49,8 @@ def solve_batch(
     Parameters
     ----------
     costs : (B, n, n) Tensor
-        float32 or float64, on the processor or a CUDA device.  Symmetric up to rounding.  May require a gradient;
-        see `BatchSolution.value`.
+        float32 or float64, on the processor or a CUDA device.  Only the symmetric part of each matrix counts, as
+        in the quadratic form; a triangle alone is refused.  May require a gradient; see `BatchSolution.value`.
     linear : (B, n) Tensor, optional
         The b_i, of the same dtype and on the same device.  With them N = n + 1, else N = n.
     rank : int, optional
@@ -147,7 +147,7 @@ def _checked_problems(costs: Any, linear: Any) -> tuple[Tensor, Tensor | None]:
         raise ValueError(f"costs must hold square matrices; found shape {tuple(costs.shape)}")
     if costs.device.type not in ("cpu", "cuda"):
         raise ValueError(f"costs must be on a cpu or cuda device, which have float64; found {costs.device}")
-    check_symmetric("costs", costs)
+    refuse_triangles("costs", costs)
     if linear is not None:
         linear = companion("linear", linear, tuple(costs.shape[:2]), costs, "costs")
     return costs, linear

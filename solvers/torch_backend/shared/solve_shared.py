@@ -12,11 +12,11 @@ from torch import Tensor
 from solvers import checks
 from solvers.problems.solution import STATUSES, Status
 from solvers.torch_backend.common.checks import (
-    check_symmetric,
     checked_generator,
     checked_width,
     companion,
     real_tensor,
+    refuse_triangles,
     unit_rows,
 )
 from solvers.torch_backend.common.memory import working_on
@@ -83,7 +83,8 @@ def solve_shared(
     Parameters
     ----------
     matrix : (n, n) Tensor
-        A, float32 or float64, on the processor or a CUDA device; symmetric up to rounding.
+        A, float32 or float64, on the processor or a CUDA device; only its symmetric part counts,
+        and a triangle alone is refused.
     linear : (J, n) Tensor
         The b_j, of the same dtype and on the same device.
     rank : int, optional
@@ -184,7 +185,7 @@ def _checked_problems(matrix: Any, linear: Any) -> tuple[Tensor, Tensor]:
             )
     if not bool(torch.isfinite(matrix).all()):
         raise ValueError("matrix must be finite; found NaN or infinite entries")
-    check_symmetric("matrix", matrix)
+    refuse_triangles("matrix", matrix)
     return matrix, linear
 
 
