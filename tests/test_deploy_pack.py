@@ -322,3 +322,39 @@ def test_what_cannot_be_packed_is_refused():
     packed = vispa.pack(hardened(small(), 3, 8, 8))
     with pytest.raises(TypeError, match="float32"):
         packed.double()(torch.randn(2, 3, 8, 8).double())
+
+
+def test_results_and_programs_do_not_share_memory():
+    model = nn.Sequential(nn.Conv2d(3, 32, 1), sign(), nn.Conv2d(32, 32, 3), nn.Flatten())
+    model = hardened(model, 3, 6, 6)
+    packed = vispa.pack(vispa.harden(vispa.binarize(model, keep=("first",), rank=1)))
+    first, second = torch.randn(2, 3, 6, 6), torch.randn(2, 3, 6, 6)
+    one = packed(first)
+    kept, two = one.clone(), packed(second)
+    assert torch.equal(one, kept)
+    assert not torch.equal(one, two)
+    assert torch.equal(packed.network(second), two)
+    strided = torch.randn(2, 6, 6, 3).permute(0, 3, 1, 2)
+    for inputs in (
+        first,
+        strided,
+        first[:1],
+        first.clone(),
+        torch.randn(5, 3, 9, 7),
+        torch.randn(1, 3, 6, 6),
+        first,
+    ):
+        assert torch.equal(packed(inputs), packed.network(inputs))
+
+
+def test_threads_have_programs_of_their_own():
+    from concurrent.futures import ThreadPoolExecutor
+
+    network = named_network("resnet18-1w1a")
+    packed = vispa.pack(hardened(network.build((3, 16, 16), 5, width=8), 3, 16, 16, keep=network.keep))
+    batches = [torch.randn(2, 3, 16, 16) for _ in range(24)]
+    with torch.no_grad():
+        expected = [packed.network(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(packed, batches))
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))

@@ -43,9 +43,9 @@ class LayerRecord:
     why: str
     weights: int
 
-    def under(self, prefix: str) -> LayerRecord:
-        """The record in a model around the one that was traced."""
-        packed = prefix + self.packed if self.packed else ""
+    def under(self, prefix: str, inner: str) -> LayerRecord:
+        """The record in a model around the one that was traced, which keeps its packed layers inside a module."""
+        packed = prefix + inner + self.packed if self.packed else ""
         return replace(self, name=prefix + self.name, packed=packed)
 
 

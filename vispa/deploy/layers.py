@@ -48,6 +48,7 @@ class PoolBits(nn.Module):
         stride = pool.kernel_size if pool.stride is None else pool.stride
         self.window = [*_pair(pool.kernel_size), *_pair(stride), *_pair(pool.padding)]
         self.ceil_mode = pool.ceil_mode
+        self.flips: Tensor
         self.register_buffer("flips", flips)
 
     def forward(self, bits: Tensor) -> Tensor:
@@ -62,6 +63,8 @@ class _Packed(nn.Module):
     words: Tensor
     bases: Tensor
     numbers: Tensor
+    limits: Tensor
+    flips: Tensor
 
     def __init__(
         self,

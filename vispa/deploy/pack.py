@@ -11,6 +11,7 @@ from torch.fx import GraphModule
 from vispa.deploy.chains import LAYERS, trace
 from vispa.deploy.fusion import LayerRecord, fuse
 from vispa.deploy.layout import checked_kernel
+from vispa.deploy.runner import PackedModel
 from vispa.deploy.signs import split_rows
 from vispa.nn.conversion.harden import harden
 from vispa.nn.conversion.refusals import refuse_sharded, refuse_wrapped
@@ -112,8 +113,9 @@ def _packed(model: nn.Module, kernel: str, prefix: str) -> tuple[nn.Module, list
         return model, [_real(model, prefix)]
     traced = trace(model)
     if isinstance(traced, GraphModule):
-        return traced, [record.under(prefix) for record in fuse(traced, kernel)]
-    records: list[LayerRecord] = []
+        records = [record.under(prefix, "network.") for record in fuse(traced, kernel)]
+        return PackedModel(traced), records
+    records = []
     for name, child in list(model.named_children()):
         replaced, found = _packed(child, kernel, f"{prefix}{name}.")
         setattr(model, name, replaced)

@@ -1,0 +1,223 @@
+"""A traced packed model run without torch's cost of a call a layer: buffers and arguments made once a size."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
+
+from vispa.deploy.calls import Call, Work, pack_signs, pool_bits
+from vispa.deploy.layers import PackedConv2d, PackSigns, PoolBits
+
+__all__ = ["PackedModel"]
+
+Values = dict[Node, Any]
+Step = Callable[[Values], None]
+# Sizes of inputs whose programs are kept, in every thread: a program holds all values between its layers.
+KEPT = 4
+
+
+class PackedModel(nn.Module):
+    """A traced model of packed layers.
+
+    On CPU tensors it runs as a list of compiled loops, prepared for each size of its inputs; what torch.export,
+    torch.compile and other transforms see is the graph of its operators.
+    """
+
+    def __init__(self, network: GraphModule) -> None:
+        super().__init__()
+        self.network = network
+        self._programs = _Programs()
+        self.eval()
+
+    def _apply(self, *arguments: Any, **options: Any) -> PackedModel:
+        self._programs = _Programs()
+        super()._apply(*arguments, **options)
+        return self
+
+    def forward(self, inputs: Any, *others: Any, **options: Any) -> Any:
+        """Return what the model returns."""
+        given = (inputs, *others)
+        plain = all(type(value) is Tensor and value.device.type == "cpu" for value in given)
+        if not plain or options or torch.compiler.is_compiling():
+            return self.network(*given, **options)
+        with torch.no_grad():
+            return self._programs.of(self.network, given).run(given)
+
+
+class _Programs(threading.local):
+    """Programs by sizes of inputs. Threads have their own, since a program has its values in fixed places."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Any, Program] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Programs:
+        return _Programs()
+
+    def __reduce__(self) -> Any:
+        return _Programs, ()
+
+    def of(self, network: GraphModule, inputs: tuple[Tensor, ...]) -> Program:
+        """The program of these sizes and dtypes; the oldest is forgotten where there are too many."""
+        key = tuple((value.shape, value.dtype, value.stride()) for value in inputs)
+        found = self.kept.pop(key, None) or Program(network, inputs)
+        self.kept[key] = found
+        while len(self.kept) > KEPT:
+            del self.kept[next(iter(self.kept))]
+        return found
+
+
+class Program:
+    """The nodes of a graph as functions of one size of inputs."""
+
+    def __init__(self, network: GraphModule, inputs: tuple[Tensor, ...]) -> None:
+        self.network = network
+        self.values: Values = {}
+        # nodes whose values lie in the same memory in every run, and these memories
+        self.fixed: set[Node] = set()
+        self.memories: set[int] = set()
+        self.steps: list[Step] = []
+        self.places: list[Node] = []
+        for node in network.graph.nodes:
+            if node.op == "placeholder":
+                self.values[node] = (
+                    inputs[len(self.places)] if len(self.places) < len(inputs) else node.args[0]
+                )
+                self.places.append(node)
+            elif node.op == "output":
+                self.result = node.args[0]
+            else:
+                self._add(node)
+
+    def run(self, inputs: tuple[Tensor, ...]) -> Any:
+        """The outputs, in memory of their own."""
+        values = self.values
+        values.update(zip(self.places, inputs, strict=False))
+        for step in self.steps:
+            step(values)
+        return map_arg(self.result, self._own)
+
+    def _own(self, node: Node) -> Any:
+        """A result; a copy where it lies, or is a view of what lies, in a fixed place: the next run changes it."""
+        value = self.values[node]
+        if isinstance(value, Tensor) and value.untyped_storage().data_ptr() in self.memories:
+            return value.clone()
+        return value
+
+    def _fix(self, node: Node) -> None:
+        self.fixed.add(node)
+        value = self.values[node]
+        for tensor in value if isinstance(value, tuple | list) else (value,):
+            self.memories.add(tensor.untyped_storage().data_ptr())
+
+    def _add(self, node: Node) -> None:
+        """Compute a node once, for its sizes and its place, and keep what computes it again."""
+        module = self.network.get_submodule(str(node.target)) if node.op == "call_module" else None
+        step = _by_torch(node, self.network, module)
+        step(self.values)
+        self.steps.append(step)
+        source = node.args[0] if node.args else None
+        fixed = isinstance(source, Node) and source in self.fixed
+        if isinstance(module, PackSigns):
+            self.steps[-1] = _packing(node, self.values[node], module.rows)
+        elif fixed and isinstance(module, PoolBits):
+            assert isinstance(source, Node)
+            pooled = pool_bits(self.values[source], module.flips, module.window, self.values[node])
+            self.steps[-1] = _works([pooled])
+        elif fixed and isinstance(module, PackedConv2d):
+            assert isinstance(source, Node)
+            self.steps[-1] = self._layer(node, module, self.values[source])
+        elif fixed and (type(module) is nn.Identity or _is_item(node)):
+            self.steps.pop()
+        else:
+            return
+        self._fix(node)
+
+    def _layer(self, node: Node, layer: PackedConv2d, bits: Tensor) -> Step:
+        """The loops of a packed layer, its outputs in the places where torch's operator left them."""
+        call = Call(bits, layer.words, layer.window.flat(), layer.kernel)
+        before = [] if call.border is None else [call.border]
+        value = self.values[node]
+        if layer.outputs == "bits":
+            return _works([*before, call.to_bits(layer.limits, layer.flips, _flat(value, call))])
+        floats, signs = value if layer.outputs == "both" else (value, None)
+        outputs = _flat(floats.permute(0, 2, 3, 1), call)
+        bits_out = None if signs is None else _flat(signs, call)
+        residual = node.args[1] if len(node.args) > 1 else None
+
+        def work(beside: Any) -> Work:
+            return call.to_floats(layer.bases, layer.numbers, layer.steps, beside, outputs, bits_out)
+
+        if residual is None:
+            return _works([*before, work(call.beside(None, layer.channels))])
+        assert isinstance(residual, Node)
+        beside = call.beside(self.values[residual], layer.channels)
+        if residual in self.fixed and beside.ctypes.data == self.values[residual].data_ptr():
+            return _works([*before, work(beside)])
+        first = _works(before)
+
+        def with_residual(values: Values) -> None:
+            first(values)
+            function, arguments = work(call.beside(values[residual], layer.channels))
+            function(*arguments)
+
+        return with_residual
+
+
+def _works(works: list[Work]) -> Step:
+    def run(values: Values) -> None:
+        for function, arguments in works:
+            function(*arguments)
+
+    return run
+
+
+def _packing(node: Node, bits: Tensor, rows: bool) -> Step:
+    source = node.args[0]
+    assert isinstance(source, Node)
+    return lambda values: pack_signs(values[source], bits, rows)
+
+
+def _flat(image: Tensor, call: Call) -> Tensor:
+    """Images with their channels last as (images, pixels, channels), in the same memory."""
+    return image.view(call.images, call.pixels, image.shape[3])
+
+
+def _is_item(node: Node) -> bool:
+    return node.op == "call_function" and getattr(node.target, "__name__", "") == "getitem"
+
+
+def _by_torch(node: Node, network: GraphModule, module: nn.Module | None) -> Step:
+    """A node as torch.fx runs it."""
+    target: Any = node.target
+    if node.op == "get_attr":
+        home, _, name = str(target).rpartition(".")
+
+        def fetch(values: Values) -> None:
+            values[node] = getattr(network.get_submodule(home), name)
+
+        return fetch
+
+    def run(values: Values) -> None:
+        arguments = map_arg(node.args, values.__getitem__)
+        options = map_arg(node.kwargs, values.__getitem__)
+        if module is not None:
+            values[node] = module(*arguments, **options)
+        elif node.op == "call_method":
+            values[node] = getattr(arguments[0], target)(*arguments[1:], **options)
+        else:
+            values[node] = target(*arguments, **options)
+
+    if module is not None and len(node.args) == 1 and not node.kwargs and isinstance(node.args[0], Node):
+        source = node.args[0]
+
+        def run_module(values: Values) -> None:
+            values[node] = module(values[source])
+
+        return run_module
+    return run
