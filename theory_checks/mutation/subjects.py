@@ -23,10 +23,8 @@ _FORMULAS: dict[str, tuple[str, ...]] = {
         "sample_log_marginal",
     ),
     "vispa.gaussian.enumeration": ("mixture_probabilities", "entropy", "probabilities", "_mix"),
-    "vispa.estimators.kernels": (
-        "hard_tanh_kernel", "bireal_kernel", "tanh_kernel", "gaussian_kernel", "swish_sign_kernel",
-        "NoiseLaw.mean_sign", "_triangular_cumulative", "_triangular_quantile",
-    ),
+    "vispa.estimators.kernels": ("_hard_tanh", "_bireal", "_tanh", "_gaussian", "_swish_sign"),
+    "vispa.estimators.noise_laws": ("NoiseLaw.mean_sign", "triangular_cumulative", "triangular_quantile"),
     "vispa.estimators.latent": ("latent", "signs_of", "probability_arguments", "carry_to_rows"),
     "vispa.estimators.registry": (
         "straight_through", "gaussian", "rao_blackwell", "score", "_through_probabilities",

@@ -16,11 +16,6 @@ __all__ = ["BernoulliWeight", "SignWeight", "StraightThroughWeight"]
 class StraightThroughWeight(BinaryWeight):
     """Method ``ste``: ``sgn(mean)``, the identity as gradient of the sign, the mean clipped to [-1, 1]."""
 
-    def strays(self, mean: Tensor) -> str | None:
-        """Say where means are outside the box that they are clipped to."""
-        largest = float(mean.detach().abs().max())
-        return None if largest <= 1.01 else f"its means reach {largest:.2g}, outside [-1, 1]"
-
     def project(self, mean: Tensor) -> None:
         """Clip the mean to [-1, 1], in place: the box that means fill exactly (claim G3 of theory_checks)."""
         with torch.no_grad():
@@ -53,6 +48,11 @@ class BernoulliWeight(StraightThroughWeight):
         # Empty: it follows the layer's dtype and device. A reference to where the mean is kept would be a
         # cycle, and copies that are dropped would wait for the collector.
         self.register_buffer("like_mean", mean.detach().new_empty(0), persistent=False)
+
+    def strays(self, mean: Tensor) -> str | None:
+        """Say where means are outside the box, in which alone their noise has a variance."""
+        largest = float(mean.detach().abs().max())
+        return None if largest <= 1.01 else f"its means reach {largest:.2g}, outside [-1, 1]"
 
     def latent_mean(self, values: Tensor) -> Tensor:
         """Return values of root mean square one, so that small weights are the uncertain ones."""
