@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import platform
 import textwrap
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.record import machine
 from vispa.training.execution import Execution
 
 COLUMNS = {
@@ -35,22 +35,12 @@ NAMES = {
 
 def environment(execution: Execution) -> dict[str, str]:
     """Where and with what it was measured."""
-    device = execution.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    about = machine(("torch",), str(execution.device))
     return {
-        "date": datetime.date.today().isoformat(), "device": name, "torch": torch.__version__,
+        "date": about["date"][:10], "device": about["device"], "torch": torch.__version__,
         "python": platform.python_version(), "precision": execution.precision,
         "threads": str(torch.get_num_threads()), "processes": str(execution.processes.count),
     }  # fmt: skip
-
-
-def processor() -> str:
-    """The processor's name, where Linux tells it."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    return next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
 
 
 def label(run: dict[str, Any]) -> str:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import vispa
 from benchmarks.networks.training_traffic import PASSES
 from benchmarks.networks.training_variants import PLAIN_STE
-from benchmarks.sdp.report import machine
+from benchmarks.record import heading, machine, save
 
 
 @dataclass(frozen=True)
@@ -56,26 +53,16 @@ class Measurement:
 
 def write(folder: Path, settings: dict[str, Any], measurements: list[Measurement]) -> Path:
     """Write training_<device>_<date>.json and .md into ``folder``; returns the path of the second."""
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = {**machine(), **settings}
-    others = {name: metadata.version(name) for name in ("torch", "numpy")}
-    facts["versions"] = {"vispa": vispa.__version__, **others}
+    facts = {**machine(("vispa-sdp", "torch", "numpy")), **settings}
     rows = [found.row(name) for found in measurements for name in found.seconds]
     kind = "cpu" if "CPU" in facts["device"] else "gpu"
     table = folder / f"training_{kind}_{facts['date'][:10]}.md"
-    table.with_suffix(".json").write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
-    table.write_text("\n".join(_markdown(facts, rows)) + "\n")
-    return table
+    return save(table, _markdown(facts, rows), {**facts, "rows": rows})
 
 
 def _markdown(facts: dict[str, Any], rows: list[dict[str, Any]]) -> Iterable[str]:
-    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    yield f"# A training step of {facts['network']}, {facts['date'][:10]}"
-    yield ""
-    yield (
-        f"{facts['device']} of {facts['processor']}, {facts['system']}; {versions}. {facts['remark']}".strip()
-    )
-    yield ""
+    where = f"{facts['device']} of {facts['processor']}"
+    yield from heading(f"A training step of {facts['network']}", facts, where)
     yield (
         f"Forward, backward, SGD with momentum 0.9 and projection, {facts['binary_weights']:,} binary weights, "
         f"medians over {facts['rounds']} rounds, in each of which every variant ran once. The ratio is to the "

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import aslinearoperator
 
+from benchmarks.record import heading, machine
 from benchmarks.sdp.clock import Timed, repeated
-from benchmarks.sdp.report import machine
 from solvers import BinaryQuadratic, Gram, Solution, low_rank
 
 # A formed matrix above this order takes gigabytes.
@@ -141,13 +141,9 @@ def row(case: Case, ways: dict[str, Measured | None]) -> str:
 
 
 def table(rows: list[tuple[Case, dict[str, Measured | None]]], note: str) -> str:
-    about = machine()
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    facts = {**machine(), "remark": note}
     lines = [
-        f"# Factored costs, {about['date'][:10]}",
-        "",
-        f"{about['processor']}; {versions}. {note}".rstrip(),
-        "",
+        *heading("Factored costs", facts, facts["processor"]),
         "Seconds of processor time on one thread, medians, to a certified relative gap of 1e-6; megabytes",
         "allocated at the peak beyond X. The last two columns: time of that way over that of the factored cost.",
         "",

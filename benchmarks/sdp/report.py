@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-import json
 import math
-import os
-import platform
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from benchmarks.record import heading, machine, number, save
 from benchmarks.sdp.outcome import Outcome
 
 PACKAGES = ("vispa-sdp", "numpy", "scipy", "numba", "cvxpy", "clarabel", "scs", "pymanopt")
@@ -40,38 +36,16 @@ class Row:
         return next((o.seconds for o in self.outcomes if o.solver == OURS), None)
 
 
-def machine() -> dict[str, Any]:
-    """Processor, number of cores, system, and versions of everything measured."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed as a package"
-    return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "versions": versions,
-    }
-
-
 def write(folder: Path, settings: dict[str, Any], rows: list[Row], first_call: dict[str, Any]) -> Path:
     """Write sdp_<date>.json and sdp_<date>.md into ``folder``; returns the path of the second."""
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = {**machine(), **settings}
-    stem = folder / f"sdp_{facts['date'][:10]}"
+    facts = {**machine(PACKAGES), **settings}
     content = {
         **facts,
         "first_call": first_call,
         "ratios": ratios(rows),
         "instances": [asdict(r) for r in rows],
     }
-    stem.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
-    table = stem.with_suffix(".md")
-    table.write_text("\n".join(_markdown(facts, rows, first_call)) + "\n")
-    return table
+    return save(folder / f"sdp_{facts['date'][:10]}.md", _markdown(facts, rows, first_call), content)
 
 
 def ratios(rows: list[Row]) -> dict[str, dict[str, Any]]:
@@ -102,11 +76,7 @@ def _peers(rows: list[Row]) -> list[str]:
 
 def _markdown(facts: dict[str, Any], rows: list[Row], first_call: dict[str, Any]) -> Iterable[str]:
     solvers = list(dict.fromkeys(o.solver for row in rows for o in row.outcomes))
-    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    yield f"# Unit-diagonal SDPs, {facts['date'][:10]}"
-    yield ""
-    yield f"{facts['processor']}, {facts['cores']} cores, {facts['system']}; {versions}. {facts['remark']}".strip()
-    yield ""
+    yield from heading("Unit-diagonal SDPs", facts, facts["processor"], f"{facts['cores']} cores")
     yield (
         f"Seconds of processor time on one thread, medians, without reading the file, to a relative gap of "
         f"{facts['tol']:g}; the mixing method certifies nothing, its time is that to a value as close to the "
@@ -140,26 +110,13 @@ def _markdown(facts: dict[str, Any], rows: list[Row], first_call: dict[str, Any]
     for row in rows:
         for o in row.outcomes:
             value = "" if o.value is None else f"{o.value:.9g}"
-            numbers = f"{value} | {_gap(o.gap)} | {_gap(o.dense_gap)} | {_number(o.wall)} | {o.repeats}"
+            numbers = f"{value} | {_gap(o.gap)} | {_gap(o.dense_gap)} | {number(o.wall)} | {o.repeats}"
             yield f"| {row.name} | {o.solver} | {numbers} | {o.note} |"
 
 
 def _seconds(outcome: Outcome | None) -> str:
-    return "" if outcome is None else _number(outcome.seconds) or "—"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    return "" if outcome is None else number(outcome.seconds)
 
 
 def _gap(value: float | None) -> str:
     return "" if value is None else f"{value:.1e}"
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown processor"

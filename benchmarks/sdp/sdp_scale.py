@@ -9,14 +9,14 @@ its own, so that its peak memory is its own.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from benchmarks.record import heading, machine, save
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 ORDERS = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -113,8 +113,7 @@ def random_graph(order: int):
 
 def write(folder: Path, rows: list[dict[str, Any]], tol: float, remark: str) -> Path:
     """The table, the numbers and the plot; returns the path of the table."""
-    folder.mkdir(parents=True, exist_ok=True)
-    today = datetime.date.today().isoformat()
+    facts = {**machine(), "tol": tol, "remark": remark}
     names = (
         "order",
         "edges",
@@ -127,11 +126,9 @@ def write(folder: Path, rows: list[dict[str, Any]], tol: float, remark: str) -> 
         "gap",
     )
     lines = [
-        f"# Growth with the size of the graph, {today}",
-        "",
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}. "
+        *heading("Growth with the size of the graph", facts, facts["processor"], f"{facts['cores']} cores"),
         f"Random graphs of mean degree {DEGREE}, MaxCut, relative gap {tol:g} with an estimated certificate; "
-        f"`python -m benchmarks.sdp.sdp_scale`. {remark}".rstrip(),
+        f"`python -m benchmarks.sdp.sdp_scale`.",
         "",
         "| vertices | edges | threads | seconds | processor seconds | peak MB | rank | sweeps | gap | status |",
         "|" + "---|" * 10,
@@ -139,11 +136,7 @@ def write(folder: Path, rows: list[dict[str, Any]], tol: float, remark: str) -> 
     for row in rows:
         cells = [f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in names]
         lines.append("| " + " | ".join([*cells, str(row["status"]).lower()]) + " |")
-    path = folder / f"sdp_scale_{today}.md"
-    path.write_text("\n".join(lines) + "\n")
-    path.with_suffix(".json").write_text(
-        json.dumps({"tol": tol, "remark": remark, "rows": rows}, indent=1) + "\n"
-    )
+    path = save(folder / f"sdp_scale_{facts['date'][:10]}.md", lines, {**facts, "rows": rows})
     plot(path.with_suffix(".png"), rows)
     return path
 

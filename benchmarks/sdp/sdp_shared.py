@@ -10,7 +10,6 @@ channels are solved by `low_rank` too, on this host's processor and for a limite
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterable
@@ -19,8 +18,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.record import heading, machine, save
 from benchmarks.sdp.device_options import device_options
-from benchmarks.sdp.report import machine
 from solvers.low_rank import low_rank
 from solvers.problems.problem import BinaryQuadratic
 from solvers.problems.solution import Status
@@ -69,13 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = device_options(__doc__, arguments)
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
-    facts = machine()
-    facts["versions"]["torch"] = torch.__version__
-    facts["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else facts["processor"]
-    facts |= {"threads": options.threads, "remark": options.remark}
+    packages = ("vispa-sdp", "numpy", "scipy", "numba", "torch")
+    facts = {**machine(packages, options.device), "threads": options.threads, "remark": options.remark}
     rows: list[Measured] = []
-    options.output.mkdir(parents=True, exist_ok=True)
-    stem = options.output / f"sdp_shared_{facts['date'][:10]}_{device.type}"
+    table = options.output / f"sdp_shared_{facts['date'][:10]}_{device.type}.md"
     for order, channels in GRIDS[device.type].items():
         if options.orders and order not in options.orders:
             continue
@@ -84,9 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(rows[-1], file=sys.stderr)
             # written anew each time: what was measured survives an interruption
             content = {**facts, "rows": [asdict(row) for row in rows]}
-            stem.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
-            stem.with_suffix(".md").write_text("\n".join(markdown(facts, rows)) + "\n")
-    print(stem.with_suffix(".md"))
+            save(table, markdown(facts, rows), content)
+    print(table)
     return 0
 
 
@@ -182,12 +177,8 @@ def timed(call: Any, device: torch.device) -> tuple[Any, float, float]:
 
 def markdown(facts: dict[str, Any], rows: Iterable[Measured]) -> Iterable[str]:
     """The table, with what it was measured on and by what its columns are meant."""
-    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    yield f"# Layers of unit-diagonal SDPs that share a matrix, {facts['date'][:10]}"
-    yield ""
     host = f"host {facts['processor']}, {facts['cores']} cores, {facts['threads']} thread(s)"
-    yield f"{facts['device']}; {host}; {facts['system']}; {versions}. {facts['remark']}".strip()
-    yield ""
+    yield from heading("Layers of unit-diagonal SDPs that share a matrix", facts, facts["device"], host)
     yield (
         f"Relative gap {TOLERANCE:g}, inputs and weights in float32. Seconds a channel: of the processor, or on "
         f"the clock for a GPU. `low_rank` solves {LOOPED} of the channels alone, each for at most "
