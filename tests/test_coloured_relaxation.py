@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sparse_examples import gaussian_graph
+from instances import gaussian_graph
 
 import solvers.burer_monteiro.component_solver
 import solvers.methods.coloured_relaxation

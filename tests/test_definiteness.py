@@ -5,9 +5,9 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instances import gaussian_graph
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import Delaunay
-from sparse_examples import gaussian_graph
 
 import solvers.certificates.component
 from solvers import MaxCut, low_rank, read_problem

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instances import connected_graph
 
 import solvers.certificates.multipliers
 from solvers import MaxCut, low_rank
@@ -14,19 +14,9 @@ from solvers.linalg.sphere import random_rows
 from solvers.methods.over_relaxation import OverRelaxation
 
 
-def random_graph(order, degree, seed):
-    """Connected by a ring, with random chords."""
-    rng = np.random.default_rng(seed)
-    ring = np.stack([np.arange(order), np.roll(np.arange(order), 1)])
-    ends = np.hstack([ring, rng.integers(0, order, (2, order * (degree - 2) // 2))])
-    ends = ends[:, ends[0] != ends[1]]
-    weights = sp.coo_array((np.ones(ends.shape[1]), ends), shape=(order, order))
-    return sp.csr_array(weights + weights.T)
-
-
 def nearly_solved(order, degree, seed=0):
     """Matvec, factor, multipliers and gradient of a MaxCut relaxation whose value is right to about 1e-7."""
-    products = Matvec(0.25 * random_graph(order, degree, seed))
+    products = Matvec(0.25 * connected_graph(order, degree, seed))
     factor = products.arrange(random_rows(order, 16, np.random.default_rng(seed)))
     sweeps = OverRelaxation(products)
     while 0.5 * sweeps.advance(factor, 10).last_decrease * sweeps.iterations > 1e-7 * order:
@@ -110,7 +100,7 @@ def test_the_curvature_is_the_rayleigh_quotient_of_its_vector(kind):
     tol=st.sampled_from([1e-4, 1e-6, 1e-7]),
 )
 def test_no_certificate_claims_more_than_dense_eigenvalues_grant(order, degree, seed, tol):
-    solution = low_rank(MaxCut(random_graph(order, degree, seed)), tol=tol, rng=seed)
+    solution = low_rank(MaxCut(connected_graph(order, degree, seed)), tol=tol, rng=seed)
     cost = solution.problem.relaxation().cost.toarray()
     smallest = np.linalg.eigvalsh(cost - np.diag(solution.dual))[0]
     bound = solution.dual.sum() + order * min(smallest, 0.0)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from instances import seeded
 
 from solvers.problems.problem import BinaryQuadratic
 from vispa import SignGaussian
@@ -27,10 +28,6 @@ from vispa.inference.free_energy import mean_field_negentropy, semi_implicit_neg
 CPU = torch.device("cpu")
 KERNELS = [hard_tanh_kernel, bireal_kernel, tanh_kernel, gaussian_kernel]
 POINTS = torch.from_numpy(all_signs(4).astype(float))
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def law_of(rows: np.ndarray) -> SignGaussian:

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from instances import random_graph
 
 from solvers import BinaryQuadratic, Elliptope, MaxCut, Status, brute_force, exact, low_rank, read_problem
 from solvers.exact.shor import TriangleSolution
@@ -112,17 +113,12 @@ def test_triangle_inequalities_hold_and_tighten(
 ) -> None:
     # 12: all at once; 24: in rounds until all hold; the last: as for large N, to the coarser tolerance.
     monkeypatch.setattr(sys.modules["solvers.exact.shor"], "ALL_TRIANGLES_UP_TO", threshold)
-    problem = random_graph(n)
+    problem = MaxCut(random_graph(n, 0.4 * n, seed=n))
     plain, cut = exact(problem), exact(problem, triangle_inequalities=True)
     assert_certified(cut)
     assert all_triangles(n).values(cut.gram()).min() >= -1.0 - worst
     assert cut.lower_bound > plain.lower_bound + 1e-3
     assert cut.lower_bound <= brute_force(problem).value + 1e-6
-
-
-def random_graph(n: int) -> MaxCut:
-    edges = np.triu(np.random.default_rng(n).random((n, n)) < 0.4, 1).astype(float)
-    return MaxCut(edges + edges.T)
 
 
 def test_most_violated_agrees_with_the_full_list() -> None:

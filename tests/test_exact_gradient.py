@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instances import seeded
 
 from solvers.problems.problem import BinaryQuadratic
 from theory_checks.oracles import central_difference
@@ -33,10 +34,6 @@ def law(rank: int, noise: float, seed: int = 0) -> SignGaussian:
 def rows_of(posterior: SignGaussian) -> np.ndarray:
     columns = [posterior.mean, posterior.factor]
     return np.column_stack([*columns, np.sqrt(posterior.residual)] if posterior.residual.any() else columns)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize(("rank", "noise"), [(0, 1.0), (1, 1.0), (1, 0.01), (1, 1e-6), (1, 0.0)])

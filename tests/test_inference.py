@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from instances import seeded
 
 from solvers.exact.brute_force import brute_force
 from solvers.problems.problem import BinaryQuadratic
@@ -13,10 +14,6 @@ from vispa.inference.result import InferenceStatus
 
 FERROMAGNET = BinaryQuadratic(np.full((6, 6), -0.1))
 FREE_ENERGY, MEAN_FIELD = -5.285, -4.759
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def random_quadratic(seed: int, n: int = 12) -> BinaryQuadratic:

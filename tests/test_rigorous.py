@@ -9,6 +9,7 @@ import scipy.linalg as la
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instances import random_graph
 
 from solvers import Elliptope, low_rank, read_problem
 from solvers.certificates.rigorous import rigorous_bound
@@ -26,15 +27,6 @@ def grid(rows, columns, *, seed=0):
         (rng.choice([-1.0, 1.0], ends.size), (np.tile(number.ravel(), 2), ends)), shape=(number.size,) * 2
     )
     return sp.csr_array(half + half.T)
-
-
-def random_graph(n, degree, seed):
-    half = sp.random_array((n, n), density=degree / n / 2, rng=np.random.default_rng(seed))
-    matrix = sp.csr_array(half + half.T)
-    matrix.setdiag(0.0)
-    matrix.eliminate_zeros()
-    matrix.sort_indices()
-    return matrix
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instances import random_graph
 
 from solvers import (
     BinaryQuadratic,
@@ -58,11 +59,6 @@ def random_problem(n, seed=0, *, linear=True, representation="dense", scale=1.0)
     A = scale * rng.standard_normal((n, n))
     b = scale * rng.standard_normal(n) if linear else None
     return BinaryQuadratic(in_representation(A + A.T, representation), b, constant=2.5 * scale)
-
-
-def random_graph(n, degree, seed=0):
-    half = sp.random_array((n, n), density=degree / n, rng=seed, data_sampler=lambda size: np.ones(size))
-    return MaxCut((half + half.T).sign())
 
 
 @settings(max_examples=60)
@@ -118,7 +114,7 @@ def test_scales_make_the_same_moves(representation, linear):
 
 
 def test_two_flip_is_better_than_one_flip_on_average():
-    graph = random_graph(400, 3)
+    graph = MaxCut(random_graph(400, 3))
     starts = np.random.default_rng(0).choice([-1, 1], (50, 400))
     untouched = starts.copy()
     singles, pairs = graph.evaluate(one_flip(graph, starts)), graph.evaluate(two_flip(graph, starts))
@@ -134,7 +130,9 @@ def test_two_flip_does_not_depend_on_the_representation():
     np.testing.assert_array_equal(found[0], found[2])
 
 
-@pytest.mark.parametrize("problem", [random_problem(60), random_graph(300, 4)], ids=["dense", "sparse"])
+@pytest.mark.parametrize(
+    "problem", [random_problem(60), MaxCut(random_graph(300, 4))], ids=["dense", "sparse"]
+)
 def test_walks_keep_their_fields_and_best_point(problem):
     """However the steps are cut into calls: the path is the same, fields follow, and the best is what it says."""
     form = binary_form(problem)
@@ -155,7 +153,9 @@ def test_walks_keep_their_fields_and_best_point(problem):
     assert float(form.evaluate(whole._signs[None, :])[0]) == pytest.approx(whole._values[0], rel=1e-9)
 
 
-@pytest.mark.parametrize("problem", [random_problem(60), random_graph(300, 4)], ids=["dense", "sparse"])
+@pytest.mark.parametrize(
+    "problem", [random_problem(60), MaxCut(random_graph(300, 4))], ids=["dense", "sparse"]
+)
 def test_a_flipped_sign_stays_for_its_tenure(problem):
     """Step by step: a sign may come back early only by going below everything seen before."""
     walk = TabuWalk(binary_form(problem), np.random.default_rng(0))
@@ -174,7 +174,7 @@ def test_a_flipped_sign_stays_for_its_tenure(problem):
 
 
 def test_the_best_free_flip_is_taken():
-    problem = random_graph(200, 5)
+    problem = MaxCut(random_graph(200, 5))
     walk = TabuWalk(binary_form(problem), np.random.default_rng(0))
     walk.start(np.ones(200))
     for _ in range(3):
@@ -212,7 +212,7 @@ def test_combining_never_loses(problem, seed):
 
 
 def test_seeds_decide_and_global_state_is_untouched():
-    problem = random_graph(300, 5)
+    problem = MaxCut(random_graph(300, 5))
     start = np.ones(300)
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     runs = [tabu_search(problem, start, max_iterations=3_000, rng=seed) for seed in (7, 7, 8)]
@@ -233,7 +233,7 @@ def test_several_starts_are_none_worse_than_the_best_of_them():
 
 
 def test_gap_is_that_of_the_bound_and_zero_is_met_only_when_proved():
-    problem = random_graph(60, 4)
+    problem = MaxCut(random_graph(60, 4))
     solution = low_rank(problem, rng=0)
     found = tabu_search(problem, np.ones(60), max_iterations=2_000, solution=solution, rng=0)
     assert found.lower_bound == solution.lower_bound
@@ -264,7 +264,7 @@ def test_bound_met_stops_at_once_and_is_true():
 
 
 def test_limits_and_interruptions_keep_the_best():
-    problem = random_graph(500, 5)
+    problem = MaxCut(random_graph(500, 5))
     moments = []
 
     def stop(moment):
@@ -305,7 +305,7 @@ def test_the_smallest_problems(n):
 
 
 def test_rounding_with_two_flips_is_none_worse_sample_by_sample():
-    solution = low_rank(random_graph(200, 4), rng=0)
+    solution = low_rank(MaxCut(random_graph(200, 4)), rng=0)
     one, two = (
         round_homogeneous(solution, samples=40, local_search=search, rng=3)
         for search in ("one-flip", "two-flip")

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instances import seeded
 
 from solvers import BinaryQuadratic, Status, low_rank
 from solvers.testing import FAMILIES, degenerate_matrix, planted_dense
@@ -14,10 +15,6 @@ from solvers.torch_backend.dense import certificate
 from solvers.torch_backend.dense.interior_point import interior
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def scales(solved, reference):

@@ -3,16 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from instances import seeded
 
 from solvers import Status
 from solvers.testing import planted_dense
 from solvers.testing.assert_certified import assert_certified
 from solvers.torch_backend import solve_batch
 from solvers.torch_backend.common.memory import working_on
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture

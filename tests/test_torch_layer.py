@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from layer_examples import layer, seeded
+from instances import layer, seeded
 
 from solvers import BinaryQuadratic, brute_force, tabu_search
 from solvers.torch_backend import layer_signs

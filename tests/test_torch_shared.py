@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layer_examples import layer, seeded
+from instances import layer, seeded
 
 from solvers import BinaryQuadratic, Status, low_rank
 from solvers.testing import FAMILIES, degenerate_matrix

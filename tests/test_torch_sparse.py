@@ -6,7 +6,7 @@ import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sparse_examples import from_edges, random_graph, seeded, star, torus
+from instances import from_edges, random_graph, seeded, star, torus
 
 from solvers import Elliptope, MaxCut, Status, low_rank
 from solvers.testing import planted

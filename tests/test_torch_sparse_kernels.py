@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sparse_examples import random_graph, seeded, star, torus
+from instances import random_graph, seeded, star, torus
 
 from solvers.torch_backend import solve_sparse, sparse_cost
 from solvers.torch_backend.sparse.colouring import coloured

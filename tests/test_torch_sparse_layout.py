@@ -6,7 +6,7 @@ import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sparse_examples import from_edges, random_graph, seeded, star, torus
+from instances import from_edges, random_graph, seeded, star, torus
 
 from solvers.torch_backend import SparseCost, cut_cost, edge_cost, solve_sparse, sparse_cost
 from solvers.torch_backend.sparse import memory as sparse_memory

@@ -1,4 +1,4 @@
-"""Sparse costs for tests."""
+"""Graphs, costs, layers and generators that several tests need."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,10 +16,19 @@ def from_edges(order, first, second, weights):
     return whole
 
 
-def random_graph(order, degree, seed, weights=(1.0,)):
+def random_graph(order, degree, seed=0, weights=(1.0,)):
+    """Edges between vertices drawn at random, whose weights, drawn too, add up where they meet."""
     rng = np.random.default_rng(seed)
     first, second = rng.integers(0, order, (2, int(order * degree / 2)))
     return from_edges(order, first, second, rng.choice(weights, first.shape[0]))
+
+
+def connected_graph(order, degree, seed=0):
+    """A ring with random chords."""
+    rng = np.random.default_rng(seed)
+    ring = np.stack([np.arange(order), np.roll(np.arange(order), 1)])
+    first, second = np.hstack([ring, rng.integers(0, order, (2, order * (degree - 2) // 2))])
+    return from_edges(order, first, second, np.ones(first.size))
 
 
 def gaussian_graph(order, edges, seed):
@@ -49,5 +58,14 @@ def star(leaves):
     return from_edges(leaves + 1, first, second, np.linspace(-1.0, 1.0, first.shape[0]))
 
 
-def seeded(seed, device="cpu"):
+def layer(channels=6, width=12, samples=30, seed=0, dtype=torch.float64):
+    """Gaussian weights, a channel a row, and inputs, a sample a row."""
+    generator = seeded(seed)
+    inputs = torch.randn(samples, width, generator=generator, dtype=torch.float64)
+    weights = torch.randn(channels, width, generator=generator, dtype=torch.float64)
+    return weights.to(dtype), inputs.to(dtype)
+
+
+def seeded(seed=0, device="cpu"):
+    """A generator of its own."""
     return torch.Generator(device).manual_seed(seed)
