@@ -12,10 +12,12 @@ from solvers.burer_monteiro.monitor import Monitor
 from solvers.burer_monteiro.progress import Progress
 from solvers.burer_monteiro.settings import COMPONENT
 from solvers.certificates.component import SHARP, ComponentCertificate, Eigenvalue, Evaluation
+from solvers.certificates.dual_bound import dense_cost
 from solvers.linalg.matvec import Matvec
 from solvers.linalg.sphere import Factor, normalise_in_place
 from solvers.methods.choice import begins_in_single_precision, first_method, is_second_order, next_method
 from solvers.methods.coloured_relaxation import PARALLEL_ORDER
+from solvers.methods.interior_point import interior_point
 from solvers.problems.cost import Cost
 
 
@@ -106,6 +108,7 @@ class ComponentSolver:
         self._from_random_start = from_random_start
         self._moved = False
         self._exhausted = False
+        self._direct_is_due = self.order <= COMPONENT.direct_order
         if from_random_start and begins_in_single_precision(self._method):
             # it sees enough until the first evaluation
             self.factor = self.factor.astype(np.float32)
@@ -147,6 +150,8 @@ class ComponentSolver:
                     pace = Pace()
                     continue
             if self._crawls(pace, point, allowed):
+                if self._direct_is_due and self._solve_directly(monitor, allowed):
+                    break
                 self._switch_method()
                 pace = Pace()
         self._renew_value()
@@ -203,6 +208,22 @@ class ComponentSolver:
         self._from_random_start = False
         self._method.restart()
         return True
+
+    def _solve_directly(self, monitor: Monitor, allowed: float) -> bool:
+        """Follow the central path, which no conditioning slows; whether that closed the gap."""
+        self._direct_is_due = False
+        found = interior_point(
+            dense_cost(self.cost), allowed, expired=lambda: monitor.remaining_seconds <= 0.0
+        )
+        if found.bound > self.bound:
+            self.dual, self.bound = found.dual, found.bound
+        if found.value < self.value:
+            self.rank = found.factor.shape[1]
+            self.factor = self._matvec.arrange(found.factor)
+            self.value, self._moved = self._objective(), False
+            self._method.restart()
+        monitor.record(found.steps, np.nan, self.rank)
+        return self.value - self.bound <= allowed
 
     def _switch_method(self) -> None:
         """Turn to the next method, if one is left to try."""

@@ -44,6 +44,8 @@ class ComponentSettings:
         An eigenvalue this many times as negative as the curvature on the range of V belongs to a direction outside.
     sweeps_a_row, least_sweeps, most_sweeps : int
         First-order iterations that every component gets: so many a row, and between the two others.
+    direct_order : int
+        Up to this order the central path, O(n^3) a step, is followed where sweeps crawl.
     farthest_goal : float
         Sweeps go on while they are projected to arrive within this many times their number so far.
     """
@@ -65,6 +67,7 @@ class ComponentSettings:
     sweeps_a_row: int = 10
     least_sweeps: int = 200
     most_sweeps: int = 4000
+    direct_order: int = 500
     farthest_goal: float = 8.0
 
 
