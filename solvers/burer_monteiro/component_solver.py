@@ -149,9 +149,11 @@ class ComponentSolver:
                 if converged and _points_outside(point, smallest) and self._escape(point, allowed):
                     pace = Pace()
                     continue
-            if self._crawls(pace, point, allowed):
-                if self._direct_is_due and self._solve_directly(monitor, allowed):
-                    break
+            crawls = self._crawls(pace, point, allowed)
+            direct = self._direct_is_due and (crawls or self._sweeps_had_their_chance())
+            if direct and self._solve_directly(monitor, allowed):
+                break
+            if crawls:
                 self._switch_method()
                 pace = Pace()
         self._renew_value()

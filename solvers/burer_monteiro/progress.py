@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from solvers.burer_monteiro.settings import PROGRESS
+
+# More doublings of the iterations than this nobody sees the end of.
+FARTHEST = 1000.0
 
 
 class Progress:
@@ -28,9 +33,11 @@ class Progress:
         before = float(np.median(self._record[max(middle - 5, 0) : middle + 1]))
         if gap <= target:
             return 1.0
-        if not 0.0 < now < before:
-            return np.inf
-        return float(2.0 ** (np.log(gap / target) / np.log(before / now)))
+        if not (0.0 < now < before and target > 0.0):
+            return math.inf
+        fallen = math.log(before) - math.log(now)
+        doublings = (math.log(gap) - math.log(target)) / fallen if fallen > 0.0 else math.inf
+        return math.inf if doublings > FARTHEST else 2.0**doublings
 
     def stalled(self, gap: float, error: float) -> bool:
         """Whether nothing was halved for too many blocks."""

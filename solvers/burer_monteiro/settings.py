@@ -45,7 +45,7 @@ class ComponentSettings:
     sweeps_a_row, least_sweeps, most_sweeps : int
         First-order iterations that every component gets: so many a row, and between the two others.
     direct_order : int
-        Up to this order the central path, O(n^3) a step, is followed where sweeps crawl.
+        Up to this order the central path, O(n^3) a step, is followed once sweeps had their chance.
     farthest_goal : float
         Sweeps go on while they are projected to arrive within this many times their number so far.
     """
