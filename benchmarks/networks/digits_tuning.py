@@ -23,11 +23,11 @@ from vispa.training.recipes import METHODS, recipe
 
 SEEDS, SIZES = (100, 101), (200, 1000)
 # Each rate about three times the one before.
-RATES = {"sgd": (0.01, 0.03, 0.1, 0.3, 1.0), "adam": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)}
+RATES = {"sgd": (0.01, 0.03, 0.1, 0.3, 1.0), "adam": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)}
 
 
 def trials(method: str) -> list[dict[str, Any]]:
-    """Ten settings: five rates of either optimizer, or what decides about flips beside two rates of Adam."""
+    """Five rates of SGD and six of Adam, or what decides about flips beside two rates of Adam."""
     flips = {
         "bop": [{"gamma": gamma, "threshold": 1e-8} for gamma in (3e-3, 1e-2, 3e-2, 1e-1, 3e-1)],
         "bop2nd": [{"gamma": 1e-1, "threshold": tau} for tau in (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)],
