@@ -4,10 +4,11 @@
     python -m benchmarks.networks.default_start report --date 2026-11-28   # test images, the default beside others
     python -m benchmarks.networks.default_start cifar --data cifar10-jpeg.tar.xz --date 2026-11-28
 
-Every run is a network, an optimizer at a constant rate (AdamW at its own 1e-3, SGD 0.1 with momentum 0.9), a method
-and a seed; the last epoch counts.  Batches, split and initial network follow the seed.  `frozen` is `ste` whose signs
-stay what was drawn, while BatchNorm, alpha and the real ends train: what does not beat it has not trained its signs.
-Runs that the output holds are kept, so a stopped command goes on.  Writes JSON after every run, then a table.
+Every run is a network, an optimizer at a constant rate (AdamW at its own 1e-3, SGD 0.1 with momentum 0.9), a
+method and a seed; the last epoch counts.  Batches, split and initial network follow the seed.  `frozen` is `ste`
+whose signs stay what was drawn, while BatchNorm, alpha and the real ends train: what does not beat it has not
+trained its signs.  Runs that the output holds are kept, so a stopped command goes on.  Writes JSON after every run,
+then a table.
 """
 
 from __future__ import annotations
@@ -150,11 +151,13 @@ def quality(outputs: Sequence[Tensor], labels: Tensor, bins: int = 10) -> dict[s
 
 def jobs(mode: str) -> tuple[list[tuple[int, str, str, str]], dict[str, dict[str, Any]]]:
     """Seed, network, optimizer and method of every run, seeds outermost, and the methods' options."""
-    methods, seeds, networks = METHODS, range(5), ["mlp", "convolutional"]
+    methods = {name: METHODS[name] for name in ("float", "frozen", "ste", DEFAULT)}
+    seeds, networks = range(5), ["mlp", "convolutional"]
     if mode == "sweep":
         methods, seeds = METHODS | VARIANTS, range(100, 102)
     if mode == "cifar":
-        networks, methods = ["cifar"], {name: METHODS[name] for name in ("frozen", "ste", DEFAULT)}
+        networks = ["cifar"]
+        del methods["float"]
     listed = [
         (seed, network, steps, name)
         for seed in seeds

@@ -21,7 +21,9 @@ from vispa.training.run import Result, prepare, train
 
 INK, MUTED, GRID = "#22262e", "#7a808c", "#e6e8ec"
 BEFORE, AFTER = "#c3c8d1", "#0f6e84"
-COLOURS = dict(zip(METHODS, ("#0f6e84", "#d1693a", "#8a6fb0", "#5a9367", "#b8963e", "#7a808c"), strict=True))
+COLOURS = dict(
+    zip(METHODS, ("#0f6e84", "#d1693a", "#8a6fb0", "#5a9367", "#b8963e", "#c3c8d1", "#7a808c"), strict=True)
+)
 LAYER_COLOURS = ("#0f6e84", "#7fb7c2", "#d9b26f", "#d1693a")
 
 
@@ -162,7 +164,14 @@ def _draw_curves(axis: Any, results: Sequence[Result]) -> None:
     axis.set_ylim(max(0.0, 5 * math.floor(lowest / 5) - 5), 100.5)
     axis.set_xlabel("epoch")
     axis.set_ylabel("validation accuracy of one network (%)")
-    axis.legend(loc="lower right", title="at the last epoch", title_fontsize=9, alignment="left")
+    # Beside the axes, where it covers no curve.
+    axis.legend(
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        title="at the last epoch",
+        title_fontsize=9,
+        alignment="left",
+    )
     images = results[0].training_images
     _caption(
         axis,

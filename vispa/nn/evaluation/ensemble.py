@@ -83,6 +83,13 @@ def ensemble(model: nn.Module, inputs: Any, samples: int = 40, *, forward: Forwa
     ValueError
         If ``samples`` is below 1 or the model has no binary layer.
 
+    Notes
+    -----
+    All networks share the running statistics of BatchNorm, averages over the networks drawn in training.
+    Statistics of its own for every network gained 0.05 +- 0.07 points over 117 runs on digits, no more than
+    chance, at a pass over the training data each; for those draw networks by ``vispa.harden(model,
+    how="sample", calibration=loader, batch_norm=True)``.
+
     Examples
     --------
     >>> import torch, vispa
