@@ -47,6 +47,7 @@ _HOME = {
     "load_float": "vispa.nn",
     "project": "vispa.nn",
     "sampling": "vispa.nn",
+    "summary": "vispa.nn.evaluation.summary",
     "Bop": "vispa.optim",
     "Bop2ndOrder": "vispa.optim",
     "OptimizerGroup": "vispa.optim",
