@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 from typing import Any
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 # Loaded on first use: solving an SDP must not wait for torch, nor training a network for CVXPY.
 _HOME = {

@@ -1,0 +1,113 @@
+"""The Trainer of transformers on models of its own: train, resume bit for bit, save plain, generate."""
+
+import pytest
+import torch
+
+import vispa
+from vispa.nn.conversion.selection import binary_layers
+
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning"
+)
+
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+
+
+def llama():
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(vocab_size=40, max_position_embeddings=32, **SIZES)
+    return transformers.LlamaForCausalLM(config)
+
+
+def gpt2():
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(vocab_size=40, n_positions=32, n_embd=32, n_layer=2, n_head=2)
+    return transformers.GPT2LMHeadModel(config)
+
+
+def bert():
+    torch.manual_seed(0)
+    config = transformers.BertConfig(vocab_size=40, max_position_embeddings=32, num_labels=2, **SIZES)
+    return transformers.BertForSequenceClassification(config)
+
+
+def vit():
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(image_size=8, patch_size=4, num_channels=1, num_labels=2, **SIZES)
+    return transformers.ViTForImageClassification(config)
+
+
+class Data(torch.utils.data.Dataset):
+    def __init__(self, kind):
+        generator = torch.Generator().manual_seed(1)
+        self.tokens = torch.randint(40, (24, 12), generator=generator)
+        self.images = torch.randn(24, 1, 8, 8, generator=generator)
+        self.kind = kind
+
+    def __len__(self):
+        return 24
+
+    def __getitem__(self, i):
+        if self.kind == "vit":
+            return {"pixel_values": self.images[i], "labels": i % 2}
+        labels = i % 2 if self.kind == "bert" else self.tokens[i]
+        return {"input_ids": self.tokens[i], "labels": labels}
+
+
+MODELS = {"llama": llama, "gpt2": gpt2, "bert": bert, "vit": vit}
+
+
+def train(kind, folder, *, resume=None, steps=5):
+    from vispa.interop.transformers import VispaCallback
+
+    model = vispa.binarize(MODELS[kind](), rank=2)
+    arguments = transformers.TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=4,
+        save_steps=3,
+        learning_rate=1e-2,
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=True,
+        logging_strategy="no",
+        seed=3,
+        dataloader_pin_memory=False,
+    )
+    trainer = transformers.Trainer(
+        model, args=arguments, train_dataset=Data(kind), callbacks=[VispaCallback()]
+    )
+    trainer.train(resume_from_checkpoint=resume)
+    return model
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_trains_on_the_spheres_and_resumes_bit_for_bit(kind, tmp_path):
+    straight = train(kind, tmp_path / "a")
+    # The Trainer of transformers 5.24 cannot resume a ViT, plain ones included: it writes keys it does not read.
+    if kind != "vit":
+        resumed = train(kind, tmp_path / "b", resume=str(tmp_path / "a" / "checkpoint-3"))
+        for (name, one), two in zip(
+            straight.state_dict().items(), resumed.state_dict().values(), strict=True
+        ):
+            assert torch.equal(one, two), name
+    before = vispa.binarize(MODELS[kind](), rank=2)
+    layers = binary_layers(straight)
+    assert any(
+        not torch.equal(new.weight.factor, old.weight.factor)
+        for new, old in zip(layers, binary_layers(before), strict=True)
+    )
+    assert all(layer.weight.strays(layer.mean) is None for layer in layers)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_the_hardened_model_saves_loads_without_us_and_generates(kind, tmp_path):
+    model = vispa.harden(train(kind, tmp_path, steps=2)).eval()
+    model.save_pretrained(tmp_path / "plain")
+    loaded = type(model).from_pretrained(tmp_path / "plain").eval()
+    tokens = torch.arange(6)[None]
+    assert torch.equal(loaded(tokens).logits, model(tokens).logits)
+    out = loaded.generate(tokens, max_new_tokens=3, do_sample=False, pad_token_id=0)
+    assert out.shape == (1, 9)
