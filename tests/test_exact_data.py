@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solvers import BinaryQuadratic, Elliptope, Gram, MaxCut, low_rank, symmetrise
-from solvers.torch_backend.sparse.cost import SparseCost, cut_cost, edge_cost, sparse_cost
+from solvers.torch_backend import SparseCost, cut_cost, edge_cost, sparse_cost
 from solvers.torch_backend.sparse.solve_sparse import solve_sparse
 from vispa import SignGaussian
 

@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.problems.problem import Cut, MaxCut, Problem
+from solvers.problems.max_cut import Cut, MaxCut
+from solvers.problems.problem import Problem
 
 Certificate = Literal["none", "estimate", "rigorous"]
 

@@ -12,7 +12,8 @@ from solvers.torch_backend.dense.solve_batch import solve_batch
 from solvers.torch_backend.shared.layer_signs import LayerSigns, layer_signs
 from solvers.torch_backend.shared.solve_shared import SharedSolution, solve_shared
 from solvers.torch_backend.solve_on_device import solve_on_device
-from solvers.torch_backend.sparse.cost import SparseCost, cut_cost, edge_cost, sparse_cost
+from solvers.torch_backend.sparse.cost import SparseCost, sparse_cost
+from solvers.torch_backend.sparse.graphs import cut_cost, edge_cost
 from solvers.torch_backend.sparse.solve_sparse import solve_sparse
 
 __all__ = [

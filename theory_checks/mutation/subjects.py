@@ -42,9 +42,9 @@ _FORMULAS: dict[str, tuple[str, ...]] = {
     "vispa.nn.weights.projection": ("row_squares", "channel_squares"),
     "vispa.nn.weights.baselines": ("StraightThroughWeight.project",),
     "solvers.problems.binary_form": ("BinaryForm.evaluate",),
-    "solvers.problems.problem": (
-        "BinaryQuadratic.evaluate", "MaxCut.laplacian", "MaxCut.evaluate", "Elliptope.evaluate",
-    ),
+    "solvers.problems.binary_quadratic": ("BinaryQuadratic.evaluate",),
+    "solvers.problems.max_cut": ("MaxCut.laplacian", "MaxCut.evaluate"),
+    "solvers.problems.elliptope": ("Elliptope.evaluate",),
     "solvers.certificates.dual_bound": ("dual_vector", "dual_bound", "dense_slack"),
     "solvers.linalg.sphere": ("normalise", "tangent", "retract"),
     "solvers.heuristics.rounding": ("expected_homogeneous_value",),

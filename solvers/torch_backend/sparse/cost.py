@@ -14,7 +14,7 @@ from torch import Tensor
 
 from solvers import checks
 from solvers.torch_backend.common.checks import FLOATS, checked_device, companion, real_tensor
-from solvers.torch_backend.sparse.checks import check_csr, check_symmetry, checked_edges
+from solvers.torch_backend.sparse.checks import check_csr, check_symmetry
 
 # Largest entries of 2^-e to 2^e leave room for sums above them, and for much smaller ones below.
 ROOMY = {torch.float32: 60, torch.float64: 900}
@@ -132,81 +132,6 @@ class SparseCost:
         return math.ldexp(largest * math.sqrt(total), self.exponent)
 
 
-def edge_cost(edges: Tensor, weights: Tensor | None = None, *, order: int | None = None) -> SparseCost:
-    r"""The cost with C_ij = C_ji = w for each edge {i, j}, so that <C, Y> = 2 sum_ij w_ij Y_ij.
-
-    Parameters
-    ----------
-    edges : (2, m) int32 or int64 Tensor
-        Each edge once, in either order; edges repeated in the same order add up.
-    weights : (m,) float32 or float64 Tensor, optional
-        One each in float32 by default.
-    order : int, optional
-        Number of vertices; by default just enough for the edges.
-
-    Returns
-    -------
-    SparseCost
-        On the device of the edges.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For arguments that do not fit, a self-loop, and an edge listed in both orders.
-
-    Notes
-    -----
-    Sorts the edges: O(m log m) time, about 50 m bytes beside the result.
-
-    Examples
-    --------
-    >>> edge_cost(torch.tensor([[0, 1], [1, 2]])).pointers.tolist()
-    [0, 1, 3, 4]
-    """
-    edges, weights, order = checked_edges(edges, weights, order)
-    ahead = edges[0].long() * order + edges[1]
-    back = edges[1].long() * order + edges[0]
-    keys, slots = torch.unique(torch.cat([ahead, back]), sorted=True, return_inverse=True)
-    if bool(torch.isin(torch.unique(ahead), back).any()):
-        raise ValueError(
-            "edges must list each edge once; found one in both orders. Keep those with edges[0] < edges[1]"
-        )
-    # at most a few terms add up in a slot, in float64, so that their order does not show
-    sums = torch.zeros(keys.shape[0], dtype=torch.float64, device=edges.device)
-    sums.index_add_(0, slots, torch.cat([weights, weights]).double())
-    rows = torch.div(keys, order, rounding_mode="floor")
-    values, _, exponent = _fitted(sums, None, weights.dtype)
-    return SparseCost(_pointers(rows, order), (keys - rows * order).int(), values, exponent=exponent)
-
-
-def cut_cost(edges: Tensor, weights: Tensor | None = None, *, order: int | None = None) -> SparseCost:
-    """The cost -L/4 of a graph: its minimum is minus an upper bound on every cut, as in `solvers.MaxCut`.
-
-    Parameters
-    ----------
-    edges, weights, order
-        As for `edge_cost`.
-
-    Returns
-    -------
-    SparseCost
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `edge_cost`.
-
-    Examples
-    --------
-    >>> cut_cost(torch.tensor([[0, 1], [1, 2]])).diagonal.tolist()
-    [-0.25, -0.5, -0.25]
-    """
-    graph = edge_cost(edges, weights, order=order)
-    degrees = row_sums(graph.pointers, graph.values)
-    values, diagonal, exponent = _fitted(graph.values.double(), -degrees, graph.dtype, graph.exponent - 2)
-    return SparseCost(graph.pointers, graph.indices, values, diagonal, maximised=True, exponent=exponent)
-
-
 def sparse_cost(
     matrix: Any,
     *,
@@ -257,7 +182,7 @@ def sparse_cost(
     dtype = values.dtype if dtype is None else dtype
     pointers, indices, values = pointers.to(place), indices.to(place), values.detach().to(place)
     pointers, indices, values, diagonal = _split_diagonal(pointers, indices, values)
-    values, diagonal, exponent = _fitted(values, diagonal, dtype)
+    values, diagonal, exponent = fitted(values, diagonal, dtype)
     return SparseCost(
         pointers, indices, values, diagonal, constant=constant, maximised=maximised, exponent=exponent
     )
@@ -270,7 +195,7 @@ def row_sums(pointers: Tensor, values: Tensor) -> Tensor:
     return sums[pointers[1:].long()] - sums[pointers[:-1].long()]
 
 
-def _fitted(
+def fitted(
     values: Tensor, diagonal: Tensor | None, dtype: torch.dtype, power: int = 0
 ) -> tuple[Tensor, Tensor | None, int]:
     """Values and diagonal times 2^power in a dtype, and an exponent taken out where its range is too narrow."""
@@ -308,10 +233,10 @@ def _split_diagonal(
     diagonal = torch.zeros(order, dtype=values.dtype, device=values.device)
     diagonal.index_add_(0, rows[loops], values[loops])
     kept = ~loops
-    return _pointers(rows[kept], order), indices[kept], values[kept], diagonal
+    return row_pointers(rows[kept], order), indices[kept], values[kept], diagonal
 
 
-def _pointers(rows: Tensor, order: int) -> Tensor:
+def row_pointers(rows: Tensor, order: int) -> Tensor:
     """Row pointers from sorted rows."""
     pointers = torch.zeros(order + 1, dtype=torch.int64, device=rows.device)
     torch.cumsum(torch.bincount(rows, minlength=order), 0, out=pointers[1:])

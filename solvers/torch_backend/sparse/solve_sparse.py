@@ -85,7 +85,7 @@ def solve_sparse(
 
     Examples
     --------
-    >>> from solvers.torch_backend.sparse.cost import cut_cost
+    >>> from solvers.torch_backend.sparse.graphs import cut_cost
     >>> pentagon = cut_cost(torch.tensor([[0, 1, 2, 3, 4], [1, 2, 3, 4, 0]]))
     >>> solution = solve_sparse(pentagon, generator=torch.Generator().manual_seed(0))
     >>> solution.status.name, round(solution.report()["value"], 2)
