@@ -165,15 +165,17 @@ def square_sparse(name: str, values: Any) -> sp.csr_array:
     return array
 
 
-def symmetric_dense(name: str, values: ArrayLike) -> Matrix:
-    """Return an exactly symmetric, finite float64 copy of a dense matrix."""
+def symmetric_dense(name: str, values: ArrayLike, *, tolerance: float = SYMMETRY_TOLERANCE) -> Matrix:
+    """Return an exactly symmetric, finite float64 copy of a dense matrix.
+
+    Entries may differ from their mirror image by the tolerance times the largest entry.
+    """
     array = square_dense(name, values)
     _check_range(name, array)
     if np.array_equal(array, array.T):
         return array
-    _check_asymmetry(
-        name, float(np.abs(array - array.T).max(initial=0.0)), float(np.abs(array).max(initial=0.0))
-    )
+    asymmetry, largest = float(np.abs(array - array.T).max()), float(np.abs(array).max())
+    _check_asymmetry(name, asymmetry, largest, tolerance=tolerance)
     return 0.5 * array + 0.5 * array.T
 
 
@@ -233,8 +235,15 @@ def _check_range(name: str, entries: NDArray[np.float64]) -> None:
         )
 
 
-def _check_asymmetry(name: str, asymmetry: float, largest: float, remedy: str | None = None) -> None:
-    if asymmetry > SYMMETRY_TOLERANCE * largest:
+def _check_asymmetry(
+    name: str,
+    asymmetry: float,
+    largest: float,
+    remedy: str | None = None,
+    *,
+    tolerance: float = SYMMETRY_TOLERANCE,
+) -> None:
+    if asymmetry > tolerance * largest:
         remedy = remedy or f"Pass symmetrise({name}) to use (A + A^T)/2"
         raise ValueError(
             f"{name} must be symmetric; entries differ from their mirror image by up to {asymmetry:.3g}. {remedy}"

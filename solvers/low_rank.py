@@ -17,8 +17,8 @@ from solvers.linalg.rank import default_rank
 from solvers.linalg.sphere import normalise, random_rows
 from solvers.problems.components import largest_component
 from solvers.problems.gram import Gram
+from solvers.problems.operators import probe_operator
 from solvers.problems.problem import Elliptope, Problem, as_problem
-from solvers.problems.scaling import probe_operator
 from solvers.problems.solution import Iteration, Solution
 
 # From this order on a factor takes so much memory that components are looked for before its width is chosen.

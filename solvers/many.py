@@ -182,7 +182,9 @@ def _in_turn(tasks: list[_Task], stop: _Stop) -> Iterator[Outcome]:
         except KeyboardInterrupt:
             stop.asked = True
             yield _given_up(task)
-        except Exception as error:  # stands in the problem's place
+        except (SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # stands in the problem's place, even a panic of compiled code
             yield Outcome(task.index, None, error)
         else:
             stop.asked = solution.status is Status.INTERRUPTED

@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 
 from solvers.exact.triangle_inequalities import Triangles, no_triangles
 
+# What Clarabel aims at unless more is wanted, and its names for it.
+CLARABEL_ACCURACY = 1e-8
+CLARABEL_TOLERANCES = ("tol_gap_abs", "tol_gap_rel", "tol_feas")
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -128,7 +132,9 @@ def _run(program: Any, solver: str, tol: float, budget: Budget) -> str:
 
     left = budget.left()
     if solver == "clarabel":
+        accuracy = min(0.1 * tol, CLARABEL_ACCURACY)
         options: dict[str, Any] = {"solver": cp.CLARABEL}
+        options.update(dict.fromkeys(CLARABEL_TOLERANCES, accuracy))
         options.update({} if left is None else {"time_limit": left})
     else:
         accuracy = min(0.1 * tol, 1e-7)
@@ -139,7 +145,12 @@ def _run(program: Any, solver: str, tol: float, budget: Budget) -> str:
         warnings.filterwarnings("ignore", message="Solution may be inaccurate")
         try:
             program.solve(**options)
-        except cp.error.SolverError:
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
+            # a compiled core that panics raises what is no Exception
+            if isinstance(error, Exception) and not isinstance(error, cp.error.SolverError):
+                raise
             return "time_limit" if budget.spent() else "solver_error"
     if program.status == cp.OPTIMAL or not budget.spent():
         return str(program.status)

@@ -230,12 +230,9 @@ def dense_bound(matrix: NDArray[np.float64], dual: NDArray[np.float64]) -> float
     return float(dual.sum() + matrix.shape[0] * (smallest - rounding))
 
 
-_LIMITS = {"time_limit": Status.TIME_LIMIT, "user_limit": Status.ITERATION_LIMIT}
-
-
 def _status(attempt: Attempt, within: bool) -> Status:
     if within:
         return Status.CERTIFIED
-    if attempt.status in _LIMITS:
-        return _LIMITS[attempt.status]
+    if attempt.status == "time_limit":
+        return Status.TIME_LIMIT
     return Status.FAILED if attempt.gram is None or attempt.dual is None else Status.NOT_CERTIFIED

@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
 from solvers.problems.gram import Gram
+from solvers.problems.operators import adjoint_tolerance
 from solvers.problems.problem import BinaryQuadratic, Cost, Problem, as_problem
 
 # Columns of the identity that an operator is applied to at a time: bounds memory, keeps products BLAS-sized.
@@ -74,7 +75,9 @@ def dense_matrix(name: str, cost: Cost, *, limit: int) -> NDArray[np.float64]:
         raise ValueError(f"{name} has order {order}; this method forms it densely and allows at most {limit}")
     if isinstance(cost, LinearOperator):
         dense = np.hstack([_columns(cost, start) for start in range(0, order, _BLOCK)])
-        return checks.symmetric_dense(f"{name} (a LinearOperator, formed densely)", dense)
+        return checks.symmetric_dense(
+            f"{name} (a LinearOperator, formed densely)", dense, tolerance=adjoint_tolerance(cost)
+        )
     return np.array(cost.toarray() if sp.issparse(cost) else cost, dtype=np.float64)
 
 

@@ -78,7 +78,7 @@ class _HomogenisedOperator(LinearOperator):
     """[[0, h^T], [h, A]] as an operator: A is applied, never formed."""
 
     def __init__(self, A: LinearOperator, half: NDArray[np.float64]) -> None:
-        super().__init__(np.dtype(np.float64), (half.shape[0] + 1, half.shape[0] + 1))
+        super().__init__(A.dtype, (half.shape[0] + 1, half.shape[0] + 1))
         self._inner = A
         self._half = half
 
@@ -125,7 +125,7 @@ class _ScaledOperator(LinearOperator):
     """Diag(s) C Diag(s) as an operator."""
 
     def __init__(self, inner: LinearOperator, scale: NDArray[np.float64]) -> None:
-        super().__init__(np.dtype(np.float64), inner.shape)
+        super().__init__(inner.dtype, inner.shape)
         self._inner = inner
         self._scale = scale
 

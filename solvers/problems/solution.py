@@ -21,7 +21,7 @@ class Status(enum.Enum):
 
     CERTIFIED = "the relative gap is within the tolerance, by the certificate named beside it"
     NOT_CERTIFIED = (
-        "the solver finished without a bound inside the tolerance: loosen tol, or raise max_iterations"
+        "the solver finished without a bound inside the tolerance: loosen tol, or try another seed or method"
     )
     ITERATION_LIMIT = "the iteration limit came first: raise max_iterations, or loosen tol"
     TIME_LIMIT = "the time limit came first: raise max_seconds, or loosen tol"
