@@ -32,7 +32,8 @@ class Network(nn.Module):
 
 def network(checkpointed: bool = False, **options) -> Network:
     torch.manual_seed(0)
-    return vispa.binarize(Network(checkpointed), **{"rank": 3, "noise_ratio": 0.7} | options)
+    own = {"rank": 3, "noise_ratio": 0.7} if options.get("method", "vispa") == "vispa" else {}
+    return vispa.binarize(Network(checkpointed), **own | options)
 
 
 def batch(seed: int = 1) -> torch.Tensor:

@@ -32,13 +32,14 @@ LAYERS = {
     "transposed3d-dilated": (lambda: nn.ConvTranspose3d(2, 3, 2, dilation=2), (1, 2, 3, 3, 3)),
     "embedding": (lambda: nn.Embedding(7, 5), None),
 }
+LOW_RANK = {"rank": 2, "noise_ratio": 1.0}
 OPTIONS = {
-    "default": {},
+    "default": LOW_RANK,
     "ste": {"method": "ste"},
     "bernoulli": {"method": "bernoulli"},
-    "channel": {"covariance": "channel"},
-    "residual": {"residual": True, "scale": 4.0},
-    "mean-scale": {"channel_scale": "mean", "covariance": "channel", "residual": True},
+    "channel": {**LOW_RANK, "covariance": "channel"},
+    "residual": {**LOW_RANK, "residual": True, "scale": 4.0},
+    "mean-scale": {**LOW_RANK, "channel_scale": "mean", "covariance": "channel", "residual": True},
     "no-scale": {"channel_scale": "none", "method": "bernoulli"},
 }
 
@@ -112,7 +113,7 @@ def test_every_kind_of_layer_computes_with_scaled_signs(name, options):
     torch.manual_seed(0)
     plain, layer = make(), make()
     keys = list(plain.state_dict())
-    vispa.binarize(layer, rank=2, layers=every_layer, noise_ratio=1.0, **OPTIONS[options])
+    vispa.binarize(layer, layers=every_layer, **OPTIONS[options])
     inputs = inputs_for(shape)
     with torch.no_grad():
         copy_sample(layer, plain, seed=1)

@@ -7,7 +7,7 @@ from torch import nn
 
 import vispa
 from vispa.nn import binary_layers
-from vispa.nn.weights.low_rank_weight import LowRankWeight
+from vispa.nn.methods.vispa import LowRankWeight
 
 # Folding alpha into the weight rounds each product differently: a few units in the last place of the largest.
 ROUNDING = 2e-6

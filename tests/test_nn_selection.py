@@ -299,7 +299,7 @@ def test_distributed_tensors_are_refused():
         ({"rank": 0}, ValueError, "rank must be at least 1 for method 'vispa'.*bernoulli"),
         ({"rank": -1}, ValueError, "rank must be at least 0; found -1"),
         ({"rank": 2.0}, TypeError, "rank must be an integer; found float"),
-        ({"rank": 37}, ValueError, "at most the number of weights of a layer, 36 for '2.2'; found 37"),
+        ({"rank": 37}, ValueError, "at most the number of weights of a layer, 36 for layer '2.2'; found 37"),
         ({"scale": 0.0}, ValueError, "scale must be positive"),
         ({"scale": float("nan")}, ValueError, "scale must be finite"),
         ({"scale": "100"}, TypeError, "scale must be a real number"),
@@ -307,7 +307,7 @@ def test_distributed_tensors_are_refused():
         (
             {"method": "adam"},
             ValueError,
-            "method must be one of 'vispa', 'ste', 'bernoulli', 'bop'; found 'adam'",
+            "method must be one of 'vispa', 'ste', 'bernoulli', 'bop', 'xnor'.*found 'adam'",
         ),
         ({"projection": "none"}, ValueError, "projection must be one of 'channel', 'paper', 'published'"),
         ({"radius": 0.0}, ValueError, "radius must be positive; found 0.0"),

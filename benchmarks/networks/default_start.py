@@ -29,7 +29,8 @@ import vispa
 from benchmarks.networks.default_report import save_table
 from vispa.nn import binary_layers
 from vispa.nn.calibration import reestimate_batch_norm
-from vispa.nn.weights.options import RADIUS_RATIO, latent_scale
+from vispa.nn.methods.vispa import RADIUS_RATIO
+from vispa.nn.weights.binary_weight import latent_scale
 from vispa.training.data.batches import batches
 from vispa.training.data.labelled_images import LabelledImages, digits
 from vispa.training.data.load import load

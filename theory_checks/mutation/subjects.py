@@ -40,7 +40,7 @@ _FORMULAS: dict[str, tuple[str, ...]] = {
     ),
     "vispa.nn.weights.binary_weight": ("BinaryWeight.scales",),
     "vispa.nn.weights.projection": ("row_squares", "channel_squares"),
-    "vispa.nn.weights.baselines": ("StraightThroughWeight.project",),
+    "vispa.nn.methods.ste": ("StraightThroughWeight.project",),
     "solvers.problems.binary_form": ("BinaryForm.evaluate",),
     "solvers.problems.binary_quadratic": ("BinaryQuadratic.evaluate",),
     "solvers.problems.max_cut": ("MaxCut.laplacian", "MaxCut.evaluate"),

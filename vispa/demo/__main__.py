@@ -18,7 +18,7 @@ from solvers.problems.problem import BinaryQuadratic
 from vispa.training.compare import compare, paired_jobs
 from vispa.training.data.labelled_images import digits
 from vispa.training.data.split import split
-from vispa.training.recipes import METHODS, recipe
+from vispa.training.recipes import SHOWN_METHODS, recipe
 from vispa.training.report import EXPLANATION, table
 from vispa.training.run import Result
 
@@ -105,7 +105,7 @@ def show_training(
     """Train all methods with few and with more images, print the tables, save the plot."""
     data = digits()
     changes = {} if epochs is None else {"epochs": epochs}
-    recipes = [recipe(method, **changes) for method in METHODS]
+    recipes = [recipe(method, **changes) for method in SHOWN_METHODS]
     # The longest runs first, so that no process is left with one at the end.
     sizes = sorted(train_sizes, reverse=True)
     jobs = [job for size in sizes for job in paired_jobs(recipes, range(seeds), size)]
@@ -117,7 +117,7 @@ def show_training(
             chosen = [result for result in results if result.training_images == size]
             print(f"{number}. Digits, {size} training images, {seeds} paired seeds")
             print(_indented(table(chosen)) + "\n")
-        print(_indented(EXPLANATION.format(first=METHODS[0])))
+        print(_indented(EXPLANATION.format(first=SHOWN_METHODS[0])))
         print(_indented(_verdict(results, sorted(train_sizes))))
         if plot is not None:
             from vispa.demo.plot import save_plot
@@ -135,8 +135,8 @@ def _verdict(results: Sequence[Result], sizes: Sequence[int]) -> str:
     lines = []
     for size in sizes:
         groups = methods([result for result in results if result.training_images == size])
-        for other in METHODS[1:]:
-            found = difference(groups[METHODS[0]], groups[other])
+        for other in SHOWN_METHODS[1:]:
+            found = difference(groups[SHOWN_METHODS[0]], groups[other])
             if found is None or found.count < 2:
                 continue
             if found.lower > 0:
@@ -145,7 +145,7 @@ def _verdict(results: Sequence[Result], sizes: Sequence[int]) -> str:
                 words = "is worse than"
             else:
                 words = "cannot be told from"
-            lines.append(f"With {size} images one {METHODS[0]} network {words} {other} at 95 %.")
+            lines.append(f"With {size} images one {SHOWN_METHODS[0]} network {words} {other} at 95 %.")
     return "\n".join(lines)
 
 

@@ -13,16 +13,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vispa.nn import binary_layers
-from vispa.nn.weights.low_rank_weight import LowRankWeight
+from vispa.nn.methods.vispa import LowRankWeight
 from vispa.training.compare import Job
 from vispa.training.data.split import Split
-from vispa.training.recipes import METHODS
+from vispa.training.recipes import SHOWN_METHODS
 from vispa.training.run import Result, prepare, train
 
 INK, MUTED, GRID = "#22262e", "#7a808c", "#e6e8ec"
 BEFORE, AFTER = "#c3c8d1", "#0f6e84"
 COLOURS = dict(
-    zip(METHODS, ("#0f6e84", "#d1693a", "#8a6fb0", "#5a9367", "#b8963e", "#c3c8d1", "#7a808c"), strict=True)
+    zip(
+        SHOWN_METHODS,
+        ("#0f6e84", "#d1693a", "#8a6fb0", "#5a9367", "#b8963e", "#c3c8d1", "#7a808c"),
+        strict=True,
+    )
 )
 LAYER_COLOURS = ("#0f6e84", "#7fb7c2", "#d9b26f", "#d1693a")
 
@@ -152,7 +156,7 @@ def _draw_spectrum(axis: Any, before: list[Layer], after: list[Layer]) -> None:
 
 def _draw_curves(axis: Any, results: Sequence[Result]) -> None:
     lowest = 100.0
-    for method in METHODS:
+    for method in SHOWN_METHODS:
         histories = [result.history for result in results if result.recipe.method == method]
         curves = 100 * np.array([[epoch.validation_accuracy for epoch in history] for history in histories])
         epochs, mean = np.arange(1, curves.shape[1] + 1), curves.mean(axis=0)

@@ -1,6 +1,7 @@
 """Binary weights for any torch model: one call in, one plain network out."""
 
 from vispa.nn.activation import SignActivation
+from vispa.nn.conversion.annealing import anneal, penalty
 from vispa.nn.conversion.attach import attach, project
 from vispa.nn.conversion.binarize import binarize
 from vispa.nn.conversion.harden import harden
@@ -14,12 +15,14 @@ __all__ = [
     "BinaryLayer",
     "SignActivation",
     "accuracies",
+    "anneal",
     "attach",
     "binarize",
     "binary_layers",
     "ensemble",
     "harden",
     "load_float",
+    "penalty",
     "project",
     "sampling",
 ]

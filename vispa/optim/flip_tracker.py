@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 __all__ = ["FlipTracker", "SignShares"]
 
@@ -25,8 +26,8 @@ class FlipTracker:
     r"""Watch the signs of a model's weights: latent, low-rank, or the signs themselves.
 
     The flip-flop ratio of a step is the share of signs that it changed; C2I is the share of signs that agree with
-    those at the start.  The sign of a low-rank weight is sgn(mean), that of the network in evaluation mode;
-    sgn(0) = +1.
+    those at the start.  The signs of a binary layer are those of the network in evaluation mode, whatever its
+    method keeps; sgn(0) = +1.
 
     Parameters
     ----------
@@ -112,7 +113,19 @@ class FlipTracker:
         self.previous = dict(state_dict["previous"])
 
     def _signs(self) -> dict[str, Tensor]:
-        return {name: self.model.get_parameter(path).detach() >= 0 for name, path in self.paths.items()}
+        return {name: _positive(self.model, path) for name, path in self.paths.items()}
+
+
+def _positive(model: nn.Module, path: str) -> Tensor:
+    values = model.get_parameter(path).detach()
+    owner, _, attribute = path.rpartition(".")
+    chain = model.get_submodule(owner)
+    # A binary weight knows which of its signs are positive, whatever its method keeps.
+    if attribute == "original" and isinstance(chain, ParametrizationList):
+        positive: Tensor | None = getattr(chain[0], "positive", lambda mean: None)(values)
+        if positive is not None:
+            return positive
+    return values >= 0
 
 
 def _shares(first: dict[str, Tensor], second: dict[str, Tensor]) -> SignShares:

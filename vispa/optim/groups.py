@@ -7,31 +7,33 @@ from typing import Any, NamedTuple, Protocol
 from torch import nn
 
 from vispa.nn.conversion.selection import binary_layers
-from vispa.nn.weights.baselines import SignWeight
 
 __all__ = ["OptimizerGroup", "SplitParameters", "split_parameters"]
 
 
 class SplitParameters(NamedTuple):
-    """The parameters that are signs, and all others: scales, biases, batch normalisation, real layers."""
+    """The (latent) signs, and all other parameters: scales, biases, batch normalisation, real layers."""
 
     binary: list[nn.Parameter]
     real: list[nn.Parameter]
 
 
 def split_parameters(model: nn.Module) -> SplitParameters:
-    """Tell the signs of a model made by ``binarize(..., method="bop")`` from its other parameters.
+    """Tell what an optimizer of its own moves in a binarized model from the other parameters.
+
+    That is what methods ``"bop"``, ``"bayesbinn"``, ``"adaste"`` and ``"mirror"`` keep in place of weights.
 
     Returns
     -------
     SplitParameters
-        ``binary`` for `vispa.Bop` or `vispa.Bop2ndOrder`, ``real`` for Adam or another; every parameter of the
+        ``binary`` for `vispa.Bop`, `vispa.Bop2ndOrder`, `vispa.BayesBiNN` or `vispa.MirrorDescent`, ``real`` for
+        Adam or another; every parameter of the
         model once, in its order.
 
     Raises
     ------
     TypeError, ValueError
-        If ``model`` is no module, or has no layer that holds its signs.
+        If ``model`` is no module, or no layer has an optimizer of its own.
 
     Examples
     --------
@@ -42,10 +44,11 @@ def split_parameters(model: nn.Module) -> SplitParameters:
     >>> len(binary), len(real)
     (1, 6)
     """
-    signs = {id(found.mean) for found in binary_layers(model) if isinstance(found.weight, SignWeight)}
+    signs = {id(found.mean) for found in binary_layers(model) if found.weight.own_optimizer}
     if not signs:
         raise ValueError(
-            'model has no layer that holds its signs; make it with vispa.binarize(model, method="bop")'
+            "model has no layer whose method has an optimizer of its own; make it with "
+            'vispa.binarize(model, method="bop"), or with method "bayesbinn", "adaste" or "mirror"'
         )
     parameters = list(model.parameters())
     return SplitParameters(

@@ -16,6 +16,8 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from vispa.nn import anneal
+from vispa.nn.conversion.selection import find_binary_layers
 from vispa.optim import Bop, Bop2ndOrder, LinearSchedule, OptionSchedule
 from vispa.optim.flip_tracker import FlipTracker
 from vispa.optim.groups import OptimizerGroup, split_parameters
@@ -197,17 +199,20 @@ def fit(
     execution = execution or Execution()
     processes, limited = execution.processes, deadline < math.inf
     forward = execution.training_forward(state.model)
+    steps = math.ceil(len(parts.train) / settings.batch_size)
     while state.epoch < settings.epochs:
         number = state.epoch + 1
         losses = []
-        for batch in batches(
+        for step, batch in enumerate(batches(
             parts.train, settings.batch_size, (seed, number),
             crop_padding=settings.crop_padding, flip=settings.flip, resized_crops=settings.resized_crops,
             processes=processes,
-        ):  # fmt: skip
+        )):  # fmt: skip
             # All processes must stop at the same step, whatever their clocks say.
             if limited and processes.any(time.monotonic() >= deadline):
                 return Stop.TIME_LIMIT
+            if settings.is_binary:
+                anneal(state.model, min(1.0, (number - 1 + step / steps) / settings.epochs))
             losses.append(_step(state, forward, batch, number, execution))
         processes.share_buffers(state.model)
         _check_network(state.model, number)
@@ -229,6 +234,7 @@ def _step(state: TrainingState, forward: nn.Module, batch: Batch, epoch: int, ex
     with execution.autocast():
         loss = batch.weight * cross_entropy(forward(batch.inputs), batch.labels)
     value = execution.mean(loss)
+    loss = _with_penalty(loss, state.model, batch)
     if not math.isfinite(value):
         where = "something in another process, whose message names it"
         if not bool(torch.isfinite(loss)):
@@ -244,6 +250,12 @@ def _step(state: TrainingState, forward: nn.Module, batch: Batch, epoch: int, ex
     state.optimizer.step()
     state.scheduler.step()
     return value
+
+
+def _with_penalty(loss: Tensor, model: nn.Module, batch: Batch) -> Tensor:
+    layers = {id(found.weight): found for found in find_binary_layers(model)}.values()
+    terms = [term for found in layers if (term := found.weight.penalty(found.mean)) is not None]
+    return loss if not terms else loss + batch.weight * torch.stack(terms).sum()
 
 
 def _check_network(model: nn.Module, epoch: int) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
 
 from solvers import checks
+from vispa.nn.methods.registry import METHODS as BINARY_METHODS
+from vispa.nn.methods.registry import as_method
 
-Method = Literal["vispa", "ste", "bernoulli", "bop", "bop2nd", "frozen", "float"]
-METHODS: tuple[str, ...] = get_args(Method)
-SAMPLED_METHODS = ("vispa", "bernoulli")
+# What `vispa.binarize` trains, and variants that differ in more than its layers.
+VARIANTS = {"bop2nd": "bop", "frozen": "ste"}
+METHODS: tuple[str, ...] = (*BINARY_METHODS, *VARIANTS, "float")
 LATENT_FREE_METHODS = ("bop", "bop2nd")
+# What the demo shows side by side.
+SHOWN_METHODS = ("vispa", "ste", "bernoulli", "bop", "bop2nd", "frozen", "float")
 OPTIMIZERS = ("sgd", "adam")
 
 
@@ -24,12 +29,9 @@ class Recipe:
 
     Attributes
     ----------
-    method : {"vispa", "ste", "bernoulli", "bop", "bop2nd", "frozen", "float"}
-        ``vispa``: mean and low-rank factor, sampled.  ``ste``: deterministic sgn(mean), identity kernel,
-        means clipped to [-1, 1].  ``bernoulli``: independent signs, sampled.  ``bop``, ``bop2nd``: no latent
-        weights, flips by `vispa.Bop` or `vispa.Bop2ndOrder` (biased), everything else on the optimizer.
-        ``frozen``: ``ste`` whose signs stay as they were drawn, what a method must beat to have trained any.
-        ``float``: nothing is binary.
+    method : str
+        A method of `vispa.binarize`; ``bop2nd``, ``bop`` by `vispa.Bop2ndOrder` (biased); ``frozen``, ``ste`` whose
+        signs stay as they were drawn, what a method must beat to have trained any; ``float``: nothing is binary.
     learning_rate : float
         Of the optimizer, for every parameter.
     optimizer : {"sgd", "adam"}
@@ -44,6 +46,8 @@ class Recipe:
         Where steps keep mean and factor, as in `vispa.binarize`; read by ``vispa`` alone.
     initial_mean : float
         Root mean square of the initial means before they are clipped; read by ``bernoulli`` alone.
+    options : mapping
+        Further options of the method, as `vispa.binarize` takes them; ``vispa`` has fields of its own here.
     threshold, gamma, sigma : float
         Of `vispa.Bop` and `vispa.Bop2ndOrder`; gamma falls along a line to a hundredth of itself.
     epochs, batch_size, warmup_epochs : int
@@ -68,6 +72,7 @@ class Recipe:
     scale: float = 100.0
     projection: str = "channel"
     initial_mean: float = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict)
     threshold: float = 1e-8
     gamma: float = 1e-2
     sigma: float = 1e-2
@@ -101,11 +106,32 @@ class Recipe:
         if checks.boolean("resized_crops", self.resized_crops) and self.crop_padding:
             raise ValueError(f"crop_padding must be 0 beside resized_crops; found {self.crop_padding}")
         checks.integer("samples", self.samples, minimum=1)
+        if self.is_binary:
+            as_method(self.layer_method, self.method_options)
+        elif self.options:
+            raise ValueError(f"options must be empty for method 'float'; found {dict(self.options)}")
 
     @property
     def sampled(self) -> bool:
         """Whether the trained object is a distribution over networks."""
-        return self.method in SAMPLED_METHODS
+        return self.is_binary and BINARY_METHODS[self.layer_method].is_distribution
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether weights are binary."""
+        return self.method != "float"
+
+    @property
+    def layer_method(self) -> str:
+        """The method of the layers."""
+        return VARIANTS.get(self.method, self.method)
+
+    @property
+    def method_options(self) -> dict[str, Any]:
+        """The options of the layers' method."""
+        if self.method == "vispa":
+            return {"rank": self.rank, "scale": self.scale, "projection": self.projection, **self.options}
+        return dict(self.options)
 
     @property
     def latent_free(self) -> bool:
@@ -126,6 +152,17 @@ TUNED: dict[str, dict[str, Any]] = {
 }
 
 
+# Of methods without a line above.  Where the published start is one of large latent weights, for the method's own
+# optimizer and hundreds of epochs, theirs is that of all others.
+UNTUNED: dict[str, Any] = {"learning_rate": 0.003, "optimizer": "adam"}
+SHORT_RUNS: dict[str, dict[str, Any]] = {
+    "adaste": {"start": None},
+    "bayesbinn": {"start": None},
+    "rbnn": {"angle": 0.25 * math.pi},
+    "proxquant": {"strength": 5e-3},
+}
+
+
 def recipe(method: str, **changes: Any) -> Recipe:
     """Return the recipe of a method, with any setting changed.
 
@@ -140,7 +177,8 @@ def recipe(method: str, **changes: Any) -> Recipe:
     5
     """
     checks.choice("method", method, METHODS)
-    return Recipe(**{"method": method, **TUNED[method], **changes})
+    options = {"options": SHORT_RUNS[method]} if method in SHORT_RUNS else {}
+    return Recipe(**{"method": method, **TUNED.get(method, UNTUNED), **options, **changes})
 
 
 def apply_method(
@@ -157,15 +195,7 @@ def apply_method(
     from vispa.nn import binarize, binary_layers
 
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    method = {"bop2nd": "bop", "frozen": "ste"}.get(settings.method, settings.method)
-    binarize(
-        model,
-        rank=settings.rank,
-        keep=keep,
-        scale=settings.scale,
-        projection=settings.projection,
-        method=method,
-    )
+    binarize(model, keep=keep, method=settings.layer_method, **settings.method_options)
     with torch.no_grad():
         for layer in binary_layers(model):
             magnitude = layer.mean.abs()
@@ -174,5 +204,6 @@ def apply_method(
                     1.0
                 )
             layer.mean.copy_(magnitude.copysign(before[f"{layer.name}.weight"]))
+            layer.weight.follow(layer.mean)
             layer.mean.requires_grad_(settings.method != "frozen")
     return model

@@ -12,7 +12,6 @@ from vispa.nn.conversion.optimizer_kinds import refuse_new_parameter, stepping_o
 from vispa.nn.conversion.optimizer_state import StateNames, plain_names
 from vispa.nn.conversion.selection import BinaryLayer, binary_layers
 from vispa.nn.conversion.still_signs import StillSigns
-from vispa.nn.weights.baselines import SignWeight
 
 __all__ = ["attach", "project"]
 
@@ -22,11 +21,16 @@ _MARK = "_vispa_projection"
 
 
 class _ProjectAfterStep:
-    """Step post-hook. It keeps modules, not parameters, since those may be replaced when a model moves."""
+    """Step hooks. They keep modules, not parameters, since those may be replaced when a model moves."""
 
     def __init__(self) -> None:
         self.layers: dict[int, BinaryLayer] = {}
         self.still_signs = StillSigns()
+
+    def before(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+        """Step pre-hook."""
+        for found in self.layers.values():
+            found.weight.before_step(found.mean)
 
     def __call__(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         for found in self.layers.values():
@@ -119,11 +123,11 @@ def _held_layers(optimizers: list[Optimizer], layers: list[BinaryLayer]) -> list
                 raise ValueError(
                     f"layer {found.name!r}: its mean is held by two of the optimizers; give every parameter to one"
                 )
-            if isinstance(found.weight, SignWeight):
+            if not found.weight.takes_any_optimizer:
                 raise ValueError(
-                    f"layer {found.name!r} has method 'bop': its signs are flipped by vispa.Bop, its other "
-                    "parameters trained by another optimizer; divide them with vispa.split_parameters, and "
-                    "attach nothing"
+                    f"layer {found.name!r} has method {found.weight.method.name!r}: its weights are moved by "
+                    f"{found.weight.own_optimizer}, its other parameters trained by another optimizer; divide "
+                    "them with vispa.split_parameters, and attach nothing"
                 )
     if not owner:
         raise ValueError(
@@ -161,8 +165,8 @@ def project(model: nn.Module) -> None:
     ----------
     model : Module
         A model with binary layers. Low-rank layers get rows on their spheres, channel by channel or, with
-        ``projection="paper"``, row by row; ``projection="published"`` has nothing to project. ``ste`` and
-        ``bernoulli`` layers get means in [-1, 1].
+        ``projection="paper"``, row by row; ``projection="published"`` has nothing to project. Other methods
+        clip, centre or quantise their latent weights, or leave them.
 
     Raises
     ------
@@ -201,6 +205,7 @@ def _hook_of(optimizer: Optimizer, model: nn.Module) -> _ProjectAfterStep:
     hook = getattr(optimizer, _MARK, None)
     if not isinstance(hook, _ProjectAfterStep):
         hook = _ProjectAfterStep()
+        optimizer.register_step_pre_hook(hook.before)
         optimizer.register_step_post_hook(hook)
         StateNames(model).follow(optimizer)
         # Like the hook itself, a plain attribute does not survive a deep copy of the optimizer.

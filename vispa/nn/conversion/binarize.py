@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from solvers import checks
 from vispa.nn.conversion.assignment import let_writes_take_effect
 from vispa.nn.conversion.layer_kinds import Site
 from vispa.nn.conversion.refusals import refuse_wrapped
 from vispa.nn.conversion.scope_modules import scopes_of
 from vispa.nn.conversion.selection import LayerChoice, select_sites
+from vispa.nn.methods.base import Method
+from vispa.nn.methods.registry import as_method
 from vispa.nn.weights.bias import ScaledBias
 from vispa.nn.weights.binary_weight import BinaryWeight
-from vispa.nn.weights.low_rank_weight import LowRankWeight
-from vispa.nn.weights.options import PosteriorOptions, draw_mean, published_noise_ratio, start_noise
 from vispa.nn.weights.root_scope import RootScope
 
 __all__ = ["binarize"]
@@ -29,18 +28,11 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 def binarize(
     model: ModuleT,
     *,
-    rank: int = 4,
+    method: str | Method = "vispa",
     layers: LayerChoice = None,
     keep: Collection[str] | None = None,
-    scale: float = 100.0,
-    projection: str = "channel",
-    radius: float | None = None,
-    method: str = "vispa",
-    noise_ratio: float | None = None,
-    channel_scale: str = "learned",
-    covariance: str = "layer",
-    residual: bool = False,
     scopes: Collection[str] = (),
+    **options: Any,
 ) -> ModuleT:
     r"""Make the weights of a model binary, in place, and return the model.
 
@@ -56,10 +48,10 @@ def binarize(
     ----------
     model : Module
         Any module tree. Its weights become the means, keep their identity, and are drawn anew.
-    rank : int, default 4
-        K >= 1, the number of columns of the factor; at most the number of weights of a layer. Only
-        ``method="vispa"`` has a factor: the others ignore ``rank``, ``scale``, ``projection``,
-        ``radius``, ``covariance``, ``residual`` and ``noise_ratio``.
+    method : str or Method, default "vispa"
+        How the weights train: a name in ``vispa.nn.methods.registry.METHODS``, with the method's options as
+        further arguments, such as ``rank=8``; or the method made with its options,
+        ``vispa.nn.methods.vispa.Vispa(rank=8)``, where they are described.
     layers : collection of str, or callable, optional
         What becomes binary: names of modules, each standing for all layers in it, shell patterns of names
         such as ``"features.*"``, or a predicate ``layers(name, module)``. By default all but Embeddings.
@@ -68,43 +60,13 @@ def binarize(
         What stays real of these: ``"first"`` and ``"last"`` layer in the order of ``model.modules()``, and
         names and patterns as in ``layers``. By default ``("first", "last")``, or nothing where ``layers``
         is given.
-    scale : float, default 100
-        S > 0. The noise shared by a layer is ``r ~ N(0, I_K / S)``, and S preconditions the factor: in the
-        coordinates ``factor / sqrt(S)`` a step of gradient descent is ``learning_rate / sqrt(S)`` times G.
-    projection : {"channel", "paper", "published"}
-        Where the rows ``(mean_i, factor_i / sqrt(S))`` are kept, now and after every step of an attached
-        optimizer. Multiplying a row by a positive number leaves the law of its sign alone (claim G1 of
-        theory_checks), not the number of steps that turn it. ``"channel"``, ours, keeps the root mean square of
-        a channel's norms at ``radius``: small rows stay the ones that turn easily. ``"paper"`` is Algorithm 1,
-        every row on the unit sphere, where steps of usual length turn hardly any sign. ``"published"`` leaves
-        rows where they are, as the published code does.
-    radius : float, optional
-        Of ``projection="channel"``, a quarter of Xavier's standard deviation by default, and of ``"paper"``,
-        1 by default: multiplying radius and learning rate by one number leaves the path of the signs alone
-        (claim G5), so a smaller radius turns more signs.
-    method : {"vispa", "ste", "bernoulli", "bop"}
-        ``"vispa"``: latents ``x = mean + r @ factor``, gradients ``grad_mean = G`` and
-        ``grad_factor = sqrt(S) r outer G``. ``"ste"``: ``sgn(mean)`` with the identity as its gradient,
-        means clipped to [-1, 1] after every step. ``"bernoulli"``: independent ``x ~ N(mean, 1 - mean^2)``,
-        identity gradient, the same clip. ``"bop"``: no latent weights, the parameters are the signs themselves,
-        for :class:`vispa.Bop` or :class:`vispa.Bop2ndOrder` (see :func:`vispa.split_parameters`).
-    noise_ratio : float, optional
-        Root mean square of the noise over that of the mean at the start, positive: a sample then differs
-        from ``sgn(mean)`` in a share of about ``arctan(noise_ratio) / pi`` of its signs. By default the
-        published initialisation gives ``sqrt(K (in + out) / (S in (out + K)))`` with the layer's numbers of
-        channels (``in`` counted in one group): a few per cent. With ``residual`` read K + 1 for the first K.
-    channel_scale : {"learned", "mean", "none"}
-        ``alpha``: a parameter; ``mean |mean_i|`` over the channel, without a gradient; or 1. The bias adds
-        as it is unless alpha is learned.
-    covariance : {"layer", "channel"}
-        Whether one ``r`` is drawn for a layer, so that all its weights are correlated, or one for every
-        output channel, so that channels are independent.
-    residual : bool, default False
-        Whether every weight also has noise of its own, ``x_i += root_residual_i eps_i`` with
-        ``eps_i ~ N(0, 1 / S)``, learned like the factor and part of the row that is projected.
     scopes : collection of str, default ()
         Names or patterns of modules whose every forward is to use one sample throughout, such as a module
         that unrolls a recurrent cell.
+    **options
+        Of the method. Of all of them, ``channel_scale`` is the one most have: where the scale alpha of an output
+        channel comes from, a parameter (``"learned"``), ``mean |mean_i|`` without a gradient (``"mean"``), or 1
+        (``"none"``). The bias adds as it is unless alpha is learned.
 
     Returns
     -------
@@ -114,10 +76,12 @@ def binarize(
     Raises
     ------
     TypeError
-        If the model is wrapped (compiled, DDP, FSDP), a weight is a DTensor or not floating point.
+        If the model is wrapped (compiled, DDP, FSDP), a weight is a DTensor or not floating point, or no method
+        has an option.
     ValueError
-        If an option is not allowed, nothing would be binary, or a weight is lazy, empty, on the meta device,
-        already parametrized, or tied to one that would stay real. The model is unchanged after any error.
+        If an option is not allowed or belongs to another method, nothing would be binary, or a weight is lazy,
+        empty, on the meta device, already parametrized, or tied to one that would stay real. The model is
+        unchanged after any error.
 
     Notes
     -----
@@ -125,10 +89,10 @@ def binarize(
     it is clipped); the factor is normal; a learned ``alpha`` is one over the square
     root of the number of products that an output adds up, so that inputs of unit variance give outputs of
     unit variance (1 in an Embedding, whose ``padding_idx`` keeps alpha 0); the bias is divided by alpha, so
-    that the layer adds what it added before. All draws come from torch's default generator. Memory: K more
-    weights a layer, K + 1 with ``residual``. A forward adds as many multiply-adds a weight, a backward as
-    many products. Between forward and backward a layer keeps one tensor of its weight's size; on a CPU the
-    memory of a large factor's gradient is kept between steps. To start from trained float weights instead,
+    that the layer adds what it added before. All draws come from torch's default generator. Memory of
+    ``"vispa"``: K more weights a layer, K + 1 with ``residual``. A forward adds as many multiply-adds a weight,
+    a backward as many products. Between forward and backward a layer keeps one tensor of its weight's size; on a
+    CPU the memory of a large factor's gradient is kept between steps. To start from trained float weights instead,
     see :func:`vispa.load_float`.
 
     A layer that is called several times in a forward of the model, or whose weight is read there without
@@ -160,13 +124,12 @@ def binarize(
     True
     """
     refuse_wrapped(model, "binarized")
-    options = PosteriorOptions(method, rank, scale, projection, radius, covariance, residual, channel_scale)
-    if noise_ratio is not None:
-        noise_ratio = checks.scalar("noise_ratio", noise_ratio, positive=True)
+    chosen = as_method(method, options)
     sites = select_sites(model, layers, keep)
-    if method == "vispa":
-        _check_rank(rank, sites)
-    if channel_scale != "learned":
+    for site in sites.values():
+        for attribute in site.weights:
+            chosen.check_layer(site.label, site.layout(attribute))
+    if getattr(chosen, "channel_scale", "none") != "learned":
         _check_padding(sites)
     around = scopes_of(model, sites, scopes)
     root = RootScope()
@@ -177,25 +140,12 @@ def binarize(
         for attribute in site.weights:
             mean = getattr(site.module, attribute)
             if id(mean) not in shared:
-                shared[id(mean)] = options.new_weight(mean, site.layout(attribute))
+                shared[id(mean)] = chosen.new_weight(mean, site.layout(attribute))
                 shared[id(mean)].root = root
-                _initialise(shared[id(mean)], mean, site, attribute, noise_ratio)
+                _initialise(shared[id(mean)], mean, site, attribute)
             weights.append(shared[id(mean)])
         _install(site, weights, around[site.name])
     return model
-
-
-def _check_rank(rank: int, sites: dict[str, Site]) -> None:
-    sizes = {
-        name: min(getattr(site.module, weight).numel() for weight in site.weights)
-        for name, site in sites.items()
-    }
-    smallest = min(sizes, key=lambda name: sizes[name])
-    if rank > sizes[smallest]:
-        raise ValueError(
-            f"rank must be at most the number of weights of a layer, {sizes[smallest]} for {smallest!r}; "
-            f"found {rank}"
-        )
 
 
 def _check_padding(sites: dict[str, Site]) -> None:
@@ -206,12 +156,8 @@ def _check_padding(sites: dict[str, Site]) -> None:
             )
 
 
-def _initialise(
-    weight: BinaryWeight, mean: Tensor, site: Site, attribute: str, noise_ratio: float | None
-) -> None:
-    draw_mean(weight, mean)
-    if isinstance(weight, LowRankWeight):
-        start_noise(weight, mean, published_noise_ratio(weight) if noise_ratio is None else noise_ratio)
+def _initialise(weight: BinaryWeight, mean: Tensor, site: Site, attribute: str) -> None:
+    weight.start(mean)
     if weight.alpha is not None:
         with torch.no_grad():
             weight.alpha.fill_(site.terms(attribute) ** -0.5)

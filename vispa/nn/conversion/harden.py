@@ -150,7 +150,7 @@ def _plain_network(model: nn.Module, *, sample: bool) -> nn.Module:
         for found in layers:
             weight = found.weight
             if id(weight) not in weights:
-                values = weight.realise(found.mean, weight.draw() if sample else None)
+                values = weight.harden(found.mean, weight.draw() if sample else None)
                 weights[id(weight)] = _parameter(values, found.mean)
         for module in {id(found.layer): found.layer for found in layers}.values():
             _make_plain(module, weights)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -14,11 +13,7 @@ from vispa.nn.conversion.float_state import float_state
 from vispa.nn.conversion.harden import harden
 from vispa.nn.conversion.refusals import refuse_sharded, refuse_wrapped
 from vispa.nn.conversion.selection import BinaryLayer, binary_layers
-from vispa.nn.weights.autograd import working_dtype
-from vispa.nn.weights.baselines import BernoulliWeight
 from vispa.nn.weights.bias import ScaledBias
-from vispa.nn.weights.low_rank_weight import LowRankWeight
-from vispa.nn.weights.options import published_noise_ratio, start_noise
 
 __all__ = ["load_float"]
 
@@ -92,7 +87,7 @@ def load_float(
     if noise_ratio is not None:
         noise_ratio = checks.scalar("noise_ratio", noise_ratio, positive=True)
         for found in layers:
-            if not isinstance(found.weight, (LowRankWeight, BernoulliWeight)):
+            if not found.weight.takes_noise_ratio:
                 raise ValueError(
                     f"noise_ratio must be None for layer {found.name!r}, whose method has no noise; "
                     f"found {noise_ratio}"
@@ -195,15 +190,8 @@ def _check_weights(layers: list[BinaryLayer], state: Mapping[str, Tensor]) -> No
 
 
 def _load_weight(found: BinaryLayer, values: Tensor, noise_ratio: float | None) -> None:
-    weight, mean = found.weight, found.mean
-    mean.copy_(values)
-    weight.take_scales(values)
-    if isinstance(weight, LowRankWeight):
-        start_noise(weight, mean, published_noise_ratio(weight) if noise_ratio is None else noise_ratio)
-    elif isinstance(weight, BernoulliWeight):
-        target = 1.0 if noise_ratio is None else 1.0 / math.sqrt(1.0 + noise_ratio**2)
-        mean.mul_(target / float(mean.to(working_dtype(mean.dtype)).square().mean().sqrt()))
-    weight.follow(mean)
+    found.weight.load(found.mean, values, noise_ratio)
+    found.weight.follow(found.mean)
 
 
 def _load_bias(found: BinaryLayer, state: Mapping[str, Tensor]) -> None:

@@ -59,7 +59,7 @@ class StillSigns:
         start = self.starts.get(id(found.weight))
         if start is None or found.mean.grad is None or start.positive.device != found.mean.device:
             return False
-        if int(((found.mean >= 0) != start.positive).sum()) >= SHARE * found.mean.numel():
+        if int((found.weight.positive(found.mean) != start.positive).sum()) >= SHARE * found.mean.numel():
             return False
         return bool(found.mean.grad.any()) and _moved(start.alpha, found.weight.alpha)
 
@@ -67,7 +67,9 @@ class StillSigns:
 def _start(found: BinaryLayer) -> _Start:
     alpha = found.weight.alpha
     trained = alpha is not None and alpha.requires_grad
-    return _Start(found.mean.detach() >= 0, alpha.detach().clone() if trained and alpha is not None else None)
+    return _Start(
+        found.weight.positive(found.mean), alpha.detach().clone() if trained and alpha is not None else None
+    )
 
 
 def _moved(before: Tensor | None, now: Tensor | None) -> bool:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from vispa.nn.methods.surrogate import signs
+from solvers import checks
+from vispa.nn.methods.base import Method, TransformedWeight, checked_share, random_signs
+from vispa.nn.methods.surrogate import signs, straight_through
+from vispa.nn.weights.binary_weight import BinaryWeight
+from vispa.nn.weights.layout import Layout
+from vispa.nn.weights.noise_scope import Noise
 
-__all__ = ["adaste_scale", "adaste_weight"]
+__all__ = ["AdaSTE", "AdaSTEWeight", "adaste_scale", "adaste_weight"]
 
 # Smaller gradients count as neither for nor against a latent weight, as published.
 NEGLIGIBLE = 1e-3
@@ -98,3 +104,89 @@ def adaste_weight(theta: Tensor, alpha: float, beta: Tensor, *, published_zero: 
     """
     weight: Tensor = _AdaptiveGradient.apply(theta, beta, alpha, published_zero)
     return weight
+
+
+class AdaSTEWeight(TransformedWeight):
+    """A weight of `AdaSTE`; ``beta`` draws weights to their signs."""
+
+    own_optimizer: ClassVar[str] = "vispa.BayesBiNN"
+    beta: Tensor
+
+    def __init__(self, mean: Tensor, layout: Layout, method: AdaSTE) -> None:
+        super().__init__(mean, layout, channel_scale=method.channel_scale)
+        self.register_number("beta", method.start_beta, mean)
+
+    def binary(self, rows: Tensor, noise: Noise | None) -> Tensor:
+        """Return the signs."""
+        return straight_through(signs(rows, self.method.published_zero), rows)
+
+    def relaxed(self, rows: Tensor, noise: Noise | None) -> Tensor:
+        """Return weights between the latent ones and their signs."""
+        zero = self.method.published_zero
+        return adaste_weight(rows, self.method.alpha, self.beta, published_zero=zero)
+
+    def start(self, mean: Tensor) -> None:
+        """Draw latent weights of one size, their signs at random, or by Xavier's law."""
+        if self.method.start is None:
+            super().start(mean)
+        else:
+            random_signs(mean, self.method.start)
+
+    def anneal(self, mean: Tensor, progress: float) -> None:
+        """Set beta."""
+        ratio = 1.0 / (self.method.alpha * self.method.start_beta)
+        share = min(1.0, progress / self.method.binary_from)
+        self.beta.fill_(self.method.start_beta * ratio**share)
+
+
+@dataclass(frozen=True)
+class AdaSTE(Method):
+    """Weights between latent ones and their signs, and a gradient scaled by whether it agrees with the latent.
+
+    The published steps are those of :class:`vispa.BayesBiNN` with the square of its ``train_set_size``; any
+    optimizer will do.
+
+    Parameters
+    ----------
+    alpha : float, default 0.01
+        Positive; weights are signs when beta is ``1 / alpha``.
+    start_beta : float, default 0.01
+        beta at the start; it is multiplied by as much in every step.
+    binary_from : float, default 0.27
+        Share of training after which beta is ``1 / alpha``; 189 of 700 epochs, as published for CIFAR-10.
+    start : float, optional
+        Size of all latent weights at the start: 10, as published; None draws them by Xavier's law.
+    channel_scale : {"learned", "mean", "none"}
+        ``alpha`` of the channel: a parameter; ``mean |mean_i|``, without a gradient; or 1, as published.
+    published_zero : bool, default False
+        Whether ``sgn(0) = 0``, as published; such a weight is not binary.
+
+    Notes
+    -----
+    The published loop also runs a second forward at the signs after every backward, which moves the statistics
+    of BatchNorm: estimate them anew with ``vispa.harden(model, batch_norm=True, ...)`` instead.
+
+    References
+    ----------
+    Le, Hoier, Lin and Zach, AdaSTE: An Adaptive Straight-Through Estimator to Train Binary Neural Networks,
+    CVPR 2022.
+    """
+
+    name: ClassVar[str] = "adaste"
+    weight_class: ClassVar[type[BinaryWeight]] = AdaSTEWeight
+
+    alpha: float = 0.01
+    start_beta: float = 0.01
+    binary_from: float = 0.27
+    start: float | None = 10.0
+    channel_scale: str = "none"
+    published_zero: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("alpha", "start_beta"):
+            checks.scalar(name, getattr(self, name), positive=True)
+        if checked_share("binary_from", self.binary_from) == 0:
+            raise ValueError("binary_from must be positive; found 0")
+        if self.start is not None:
+            checks.scalar("start", self.start, positive=True)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
+from solvers import checks
+from vispa.nn.methods.base import Method, TransformedWeight
 from vispa.nn.methods.surrogate import channel_mean, signs, standardised, straight_through
+from vispa.nn.weights.binary_weight import BinaryWeight
+from vispa.nn.weights.layout import Layout
+from vispa.nn.weights.noise_scope import Noise
 
-__all__ = ["ede_sharpness", "irnet_weight"]
+__all__ = ["IRNet", "IRNetWeight", "ede_sharpness", "irnet_weight"]
 
 
 def irnet_weight(rows: Tensor, sharpness: Tensor, *, published_zero: bool = False) -> Tensor:
@@ -46,3 +54,51 @@ def ede_sharpness(progress: float, start: float, end: float) -> float:
     1.0
     """
     return float(start * (end / start) ** progress)
+
+
+class IRNetWeight(TransformedWeight):
+    """A weight of `IRNet`; ``sharpness`` is t."""
+
+    sharpness: Tensor
+
+    def __init__(self, mean: Tensor, layout: Layout, method: IRNet) -> None:
+        super().__init__(mean, layout, channel_scale="none")
+        self.register_number("sharpness", method.start, mean)
+
+    def binary(self, rows: Tensor, noise: Noise | None) -> Tensor:
+        """Return signs times a power of two."""
+        return irnet_weight(rows, self.sharpness, published_zero=self.method.published_zero)
+
+    def anneal(self, mean: Tensor, progress: float) -> None:
+        """Set t."""
+        self.sharpness.fill_(ede_sharpness(progress, self.method.start, self.method.end))
+
+
+@dataclass(frozen=True)
+class IRNet(Method):
+    """Signs of standardised rows times a power of two, differentiated as a tanh that grows steep.
+
+    Parameters
+    ----------
+    start, end : float
+        t, from the start of training to its end; 0.1 and 10 as published for real activations and VGG-Small.
+    published_zero : bool, default False
+        Whether ``sgn(0) = 0``, as published; such a weight is not binary.
+
+    References
+    ----------
+    Qin et al., Forward and Backward Information Retention for Accurate Binary Neural Networks, CVPR 2020.
+    """
+
+    name: ClassVar[str] = "irnet"
+    weight_class: ClassVar[type[BinaryWeight]] = IRNetWeight
+    least_fan_in: ClassVar[int] = 2
+
+    start: float = 0.1
+    end: float = 10.0
+    published_zero: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.scalar("start", self.start, positive=True)
+        checks.scalar("end", self.end, positive=True)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from vispa.nn.methods.surrogate import straight_through
+from solvers import checks
+from vispa.nn.methods.base import Method, TransformedWeight
+from vispa.nn.methods.surrogate import signs, straight_through
+from vispa.nn.weights.binary_weight import BinaryWeight
+from vispa.nn.weights.layout import Layout
+from vispa.nn.weights.noise_scope import Noise
 
-__all__ = ["annealed_beta", "mirror_step", "tanh_weight"]
+__all__ = ["Mirror", "MirrorWeight", "annealed_beta", "mirror_step", "tanh_weight"]
 
 # As published: keeps both fractions finite at weights of exactly one.
 TINY = 1e-20
@@ -51,3 +59,74 @@ def annealed_beta(progress: float, end: float) -> float:
     100.0
     """
     return float(end**progress)
+
+
+class MirrorWeight(TransformedWeight):
+    """A weight of `Mirror`; ``beta`` multiplies the latent weight under the tanh."""
+
+    own_optimizer: ClassVar[str] = "vispa.MirrorDescent"
+    beta: Tensor
+
+    def __init__(self, mean: Tensor, layout: Layout, method: Mirror) -> None:
+        super().__init__(mean, layout, channel_scale=method.channel_scale)
+        self.takes_any_optimizer = method.stable
+        self.register_number("beta", 1.0, mean)
+
+    def binary(self, rows: Tensor, noise: Noise | None) -> Tensor:
+        """Return the signs."""
+        return straight_through(signs(rows, self.method.published_zero), rows)
+
+    def relaxed(self, rows: Tensor, noise: Noise | None) -> Tensor:
+        """Return ``tanh(beta theta)``, or the weights themselves where mirror descent steps them."""
+        return tanh_weight(rows, self.beta) if self.method.stable else rows
+
+    @torch.no_grad()
+    def start(self, mean: Tensor) -> None:
+        """Draw latent weights by Xavier's law."""
+        super().start(mean)
+        if not self.method.stable:
+            mean.tanh_()
+
+    def latent_mean(self, values: Tensor) -> Tensor:
+        """Return values, within (-1, 1) where mirror descent steps them."""
+        return values if self.method.stable else torch.tanh(values)
+
+    def anneal(self, mean: Tensor, progress: float) -> None:
+        """Set beta."""
+        self.beta.fill_(annealed_beta(progress, self.method.end))
+
+
+@dataclass(frozen=True)
+class Mirror(Method):
+    """Real weights ``tanh(beta theta)`` under a rising beta, differentiated as theta (MD-tanh-S).
+
+    The published softmax forms for two levels are these (claim N1 of theory_checks).
+
+    Parameters
+    ----------
+    stable : bool, default True
+        False holds the weights themselves, for the steps of :class:`vispa.MirrorDescent` (MD-tanh).
+    end : float, default 2e4
+        beta at the end of training, at least 1: 1.02^500, as published for ResNet-18 on CIFAR-10.
+    channel_scale : {"learned", "mean", "none"}
+        ``alpha``: a parameter; ``mean |mean_i|`` over the channel, without a gradient; or 1, as published.
+    published_zero : bool, default False
+        Whether ``sgn(0) = 0``, as published; such a weight is not binary.
+
+    References
+    ----------
+    Ajanthan et al., Mirror Descent View for Neural Network Quantization, AISTATS 2021.
+    """
+
+    name: ClassVar[str] = "mirror"
+    weight_class: ClassVar[type[BinaryWeight]] = MirrorWeight
+
+    stable: bool = True
+    end: float = 2e4
+    channel_scale: str = "none"
+    published_zero: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.boolean("stable", self.stable)
+        checks.scalar("end", self.end, minimum=1.0)

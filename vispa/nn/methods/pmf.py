@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from vispa.nn.methods.surrogate import straight_through
+from solvers import checks
+from vispa.nn.methods.base import Method, TransformedWeight
+from vispa.nn.methods.mirror import annealed_beta
+from vispa.nn.methods.surrogate import signs, straight_through
+from vispa.nn.weights.binary_weight import BinaryWeight
+from vispa.nn.weights.layout import Layout
+from vispa.nn.weights.noise_scope import Noise
 
-__all__ = ["mean_field_weight"]
+__all__ = ["PMF", "MeanFieldWeight", "mean_field_weight"]
 
 
 def mean_field_weight(
@@ -38,3 +47,81 @@ def mean_field_weight(
     lean = plus - minus
     surrogate = beta * ((1.0 - lean * plus) * high - (1.0 + lean * minus) * low)
     return straight_through(levels[1] - levels[0], surrogate)
+
+
+class MeanFieldWeight(TransformedWeight):
+    """A weight of `PMF`; the mean is the score of the level +1, ``low`` that of -1."""
+
+    beta: Tensor
+    low: nn.Parameter
+
+    def __init__(self, mean: Tensor, layout: Layout, method: PMF) -> None:
+        super().__init__(mean, layout, channel_scale=method.channel_scale)
+        self.low = nn.Parameter(torch.zeros_like(mean), requires_grad=mean.requires_grad)
+        self.register_number("beta", 1.0, mean)
+
+    def binary(self, rows: Tensor, noise: Noise | None) -> Tensor:
+        """Return the level of the higher score, +1 on a tie; as published -1, on request."""
+        lead = rows - self.layout.rows(self.low)
+        if self.method.published_zero:
+            return straight_through(-signs(-lead, False), lead)
+        return straight_through(signs(lead, False), lead)
+
+    def relaxed(self, rows: Tensor, noise: Noise | None) -> Tensor:
+        """Return the mean of the levels."""
+        low = self.layout.rows(self.low)
+        return mean_field_weight(low, rows, self.beta, softmax_twice=self.method.softmax_twice)
+
+    @torch.no_grad()
+    def start(self, mean: Tensor) -> None:
+        """Draw both scores by Xavier's law."""
+        super().start(mean)
+        super().start(self.low)
+
+    def latent_mean(self, values: Tensor) -> Tensor:
+        """Return the score of +1 that leads that of -1 by the values."""
+        return values + self.low.detach()
+
+    @torch.no_grad()
+    def load(self, mean: Tensor, values: Tensor, noise_ratio: float | None) -> None:
+        """Take half the difference of the scores from float weights."""
+        self.low.copy_(-0.5 * values)
+        super().load(mean, values, noise_ratio)
+
+    def anneal(self, mean: Tensor, progress: float) -> None:
+        """Set beta."""
+        self.beta.fill_(annealed_beta(progress, self.method.end))
+
+
+@dataclass(frozen=True)
+class PMF(Method):
+    """Means of a softmax over the levels -1 and +1 under a rising beta, with the published backward.
+
+    Parameters
+    ----------
+    end : float, default 1e4
+        beta at the end of training, at least 1.
+    softmax_twice : bool, default True
+        As the authors' code does in the backward; False as another published implementation does.
+    channel_scale : {"learned", "mean", "none"}
+        ``alpha``: a parameter; ``mean |mean_i|`` over the channel, without a gradient; or 1, as published.
+    published_zero : bool, default False
+        Whether a tie of the scores gives -1, as published.
+
+    References
+    ----------
+    Ajanthan et al., Proximal Mean-field for Neural Network Quantization, ICCV 2019.
+    """
+
+    name: ClassVar[str] = "pmf"
+    weight_class: ClassVar[type[BinaryWeight]] = MeanFieldWeight
+
+    end: float = 1e4
+    softmax_twice: bool = True
+    channel_scale: str = "none"
+    published_zero: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.boolean("softmax_twice", self.softmax_twice)
+        checks.scalar("end", self.end, minimum=1.0)

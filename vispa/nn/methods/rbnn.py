@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from solvers import checks
+from vispa.nn.methods.base import Method, TransformedWeight
+from vispa.nn.methods.irnet import ede_sharpness
 from vispa.nn.methods.surrogate import signs, standardised, straight_through
 from vispa.nn.weights.autograd import per_channel
+from vispa.nn.weights.binary_weight import BinaryWeight
+from vispa.nn.weights.layout import Layout
+from vispa.nn.weights.noise_scope import Noise
 
-__all__ = ["near_square", "rbnn_kernel", "rbnn_weight", "rotate", "updated_rotation"]
+__all__ = ["RBNN", "RBNNWeight", "near_square", "rbnn_kernel", "rbnn_weight", "rotate", "updated_rotation"]
 
 ROUNDS = 3
 
@@ -104,3 +112,80 @@ def _nearest_rotation(matrix: Tensor) -> Tensor:
     first, _, second = torch.linalg.svd(matrix)
     nearest: Tensor = first @ second
     return nearest
+
+
+class RBNNWeight(TransformedWeight):
+    """A weight of `RBNN`; ``angle`` says how far a channel follows the rotation ``left``, ``right``."""
+
+    angle: nn.Parameter
+    left: Tensor
+    right: Tensor
+    sharpness: Tensor
+    rotations: Tensor
+
+    def __init__(self, mean: Tensor, layout: Layout, method: RBNN) -> None:
+        super().__init__(mean, layout, channel_scale=method.channel_scale)
+        angle = torch.full((layout.out_channels,), method.angle, dtype=mean.dtype, device=mean.device)
+        self.angle = nn.Parameter(angle, requires_grad=mean.requires_grad)
+        for name, size in zip(("left", "right"), near_square(layout.fan_in), strict=True):
+            self.register_buffer(name, torch.eye(size, dtype=mean.dtype, device=mean.device))
+        self.register_number("sharpness", method.start, mean)
+        self.register_buffer("rotations", torch.tensor(-1, device=mean.device))
+
+    def binary(self, rows: Tensor, noise: Noise | None) -> Tensor:
+        """Return the signs of rows turned as far as the angles say."""
+        zero = self.method.published_zero
+        return rbnn_weight(rows, self.angle, self.left, self.right, self.sharpness, published_zero=zero)
+
+    @torch.no_grad()
+    def anneal(self, mean: Tensor, progress: float) -> None:
+        """Set t, and find the rotation anew when its time has come."""
+        self.sharpness.fill_(ede_sharpness(progress, self.method.start, self.method.end))
+        due = int(progress * self.method.updates)
+        if due > int(self.rotations):
+            left, right = updated_rotation(self.layout.rows(mean), self.left, self.right)
+            self.left.copy_(left)
+            self.right.copy_(right)
+            self.rotations.fill_(due)
+
+
+@dataclass(frozen=True)
+class RBNN(Method):
+    """Signs of rows turned towards the corners of the cube by a rotation of the layer.
+
+    Parameters
+    ----------
+    start, end : float
+        t of the triangular kernel, from the start of training to its end.
+    angle : float, default pi / 2
+        At the start. At the published pi / 2 no gradient reaches the latent weights until weight decay has
+        moved the angle.
+    updates : int, default 100
+        How often in training the rotation is found anew; each time costs six SVDs a layer.
+    channel_scale : {"learned", "mean", "none"}
+        ``alpha``: a parameter, as published; ``mean |mean_i|`` over the channel, without a gradient; or 1.
+    published_zero : bool, default False
+        Whether ``sgn(0) = 0``, as published; such a weight is not binary.
+
+    References
+    ----------
+    Lin et al., Rotated Binary Neural Network, NeurIPS 2020.
+    """
+
+    name: ClassVar[str] = "rbnn"
+    weight_class: ClassVar[type[BinaryWeight]] = RBNNWeight
+    least_fan_in: ClassVar[int] = 2
+
+    start: float = 1e-2
+    end: float = 10.0
+    angle: float = math.pi / 2
+    updates: int = 100
+    channel_scale: str = "learned"
+    published_zero: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.scalar("start", self.start, positive=True)
+        checks.scalar("end", self.end, positive=True)
+        checks.scalar("angle", self.angle)
+        checks.integer("updates", self.updates, minimum=1)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from solvers import checks
+from vispa.nn.methods.base import Method, TransformedWeight
 from vispa.nn.methods.surrogate import channel_mean, signs, straight_through
 from vispa.nn.weights.autograd import per_channel
+from vispa.nn.weights.binary_weight import BinaryWeight
+from vispa.nn.weights.layout import Layout
+from vispa.nn.weights.noise_scope import Noise
 
-__all__ = ["clamp_quantile", "recu_latent", "recu_weight"]
+__all__ = ["ReCU", "ReCUWeight", "clamp_quantile", "recu_latent", "recu_weight"]
 
 EPS = 1e-5
 
@@ -58,3 +65,55 @@ def clamp_quantile(progress: float, start: float, end: float) -> float:
     (0.85, 0.99)
     """
     return start + (end - start) * (math.exp(progress) - 1.0) / (math.e - 1.0)
+
+
+class ReCUWeight(TransformedWeight):
+    """A weight of `ReCU`; ``tau`` is the quantile."""
+
+    tau: Tensor
+
+    def __init__(self, mean: Tensor, layout: Layout, method: ReCU) -> None:
+        super().__init__(mean, layout, channel_scale=method.channel_scale)
+        self.register_number("tau", method.start, mean)
+
+    def binary(self, rows: Tensor, noise: Noise | None) -> Tensor:
+        """Return signs of normalised rows."""
+        return recu_weight(rows, self.tau, published_zero=self.method.published_zero)
+
+    def anneal(self, mean: Tensor, progress: float) -> None:
+        """Set tau."""
+        self.tau.fill_(clamp_quantile(progress, self.method.start, self.method.end))
+
+
+@dataclass(frozen=True)
+class ReCU(Method):
+    """Signs of normalised rows, differentiated as the rows clamped at a quantile that rises.
+
+    Parameters
+    ----------
+    start, end : float
+        tau, in (1/2, 1), from the start of training to its end.
+    channel_scale : {"learned", "mean", "none"}
+        ``alpha``: a parameter, as published; ``mean |mean_i|`` over the channel, without a gradient; or 1.
+    published_zero : bool, default False
+        Whether ``sgn(0) = 0``, as published; such a weight is not binary.
+
+    References
+    ----------
+    Xu et al., ReCU: Reviving the Dead Weights in Binary Neural Networks, ICCV 2021.
+    """
+
+    name: ClassVar[str] = "recu"
+    weight_class: ClassVar[type[BinaryWeight]] = ReCUWeight
+    least_fan_in: ClassVar[int] = 2
+
+    start: float = 0.85
+    end: float = 0.99
+    channel_scale: str = "learned"
+    published_zero: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("start", "end"):
+            if not 0.5 < checks.scalar(name, getattr(self, name)) < 1.0:
+                raise ValueError(f"{name} must lie within (1/2, 1); found {getattr(self, name)}")

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
 from torch import Tensor
 
+from vispa.nn.methods.base import Method, TransformedWeight
 from vispa.nn.methods.surrogate import channel_mean, signs, straight_through
+from vispa.nn.weights.binary_weight import BinaryWeight
+from vispa.nn.weights.layout import Layout
+from vispa.nn.weights.noise_scope import Noise
 
-__all__ = ["centred_and_clamped", "xnor_weight"]
+__all__ = ["XNOR", "XNORWeight", "centred_and_clamped", "xnor_weight"]
 
 
 def centred_and_clamped(rows: Tensor) -> Tensor:
@@ -37,3 +45,52 @@ def xnor_weight(rows: Tensor, *, published_zero: bool = False) -> Tensor:
     weight = scale * straight_through(signs(rows, published_zero), rows.clamp(-1.0, 1.0))
     factor = (1.0 - 1.0 / rows.shape[1]) * rows[0].numel()
     return straight_through(weight, factor * weight)
+
+
+class XNORWeight(TransformedWeight):
+    """A weight of `XNOR`."""
+
+    def __init__(self, mean: Tensor, layout: Layout, method: XNOR) -> None:
+        super().__init__(mean, layout, channel_scale="none")
+
+    def binary(self, rows: Tensor, noise: Noise | None) -> Tensor:
+        """Return signs times the mean magnitude of their channel."""
+        return xnor_weight(rows, published_zero=self.method.published_zero)
+
+    @torch.no_grad()
+    def project(self, mean: Tensor) -> None:
+        """Centre over input channels and clamp, in place."""
+        mean.copy_(self.layout.weight(centred_and_clamped(self.layout.rows(mean))))
+
+
+@dataclass(frozen=True)
+class XNOR(Method):
+    """Signs times the mean magnitude of their channel, latent weights centred and clamped after every step.
+
+    Parameters
+    ----------
+    published_zero : bool, default False
+        Whether ``sgn(0) = 0``, as published; such a weight is not binary.
+
+    Notes
+    -----
+    Two published codes differ in the gradient; this is that of the PyTorch port, which multiplies it by the
+    number of weights of a row: divide the learning rate of SGD by as much.
+
+    References
+    ----------
+    Rastegari et al., XNOR-Net: ImageNet Classification Using Binary Convolutional Neural Networks, ECCV 2016.
+    """
+
+    name: ClassVar[str] = "xnor"
+    weight_class: ClassVar[type[BinaryWeight]] = XNORWeight
+
+    published_zero: bool = False
+
+    def check_layer(self, label: str, layout: Layout) -> None:
+        """Refuse a single input channel, which centring would leave at zero."""
+        if layout.in_channels < 2:
+            raise ValueError(
+                f"{label}: method 'xnor' centres over input channels and needs at least 2 of them; found "
+                f"{layout.in_channels}: name this layer in keep"
+            )
