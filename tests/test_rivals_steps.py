@@ -5,6 +5,7 @@ import torch
 from rivals import assert_reproduced, cases
 from torch.optim import SGD, Adam
 
+import vispa
 from vispa.nn.methods import adaste, bayesbinn, mirror, pmf, proxquant, xnor
 from vispa.optim.natural import natural_step
 
@@ -150,3 +151,75 @@ def test_bayesbinn_at_the_mean(shared_data):
         )  # fmt: skip
         assert_reproduced(momentum, case.momentum[step])
         assert_reproduced(natural, case.lamda[step])
+
+
+@pytest.mark.parametrize("name", ["case0", "case1"])
+def test_mirror_descent(shared_data, name):
+    case = cases(shared_data, "md_tanh")[name]
+    weight = case.w0.clone().requires_grad_()
+    optimizer = vispa.MirrorDescent([weight], lr=case.lr, betas=(case.beta1, case.beta2), eps=case.eps)
+    for step, gradient in enumerate(case.gradients):
+        optimizer.param_groups[0]["beta"] = float(case.beta[step])
+        weight.grad = gradient.clone()
+        optimizer.step()
+        assert_reproduced(weight.detach(), case.path[step])
+
+
+@pytest.mark.parametrize("name", ["case0", "case1"])
+def test_mirror_descent_with_a_softmax_is_that_with_a_tanh(shared_data, name):
+    """Two levels a weight, as published, against half the difference of their logits under one tanh."""
+    case = cases(shared_data, "md_softmax")[name]
+    weight = torch.tanh((case.logits0[1::2] - case.logits0[::2]) / 2).requires_grad_()
+    optimizer = vispa.MirrorDescent([weight], lr=case.lr, betas=(case.beta1, case.beta2), eps=case.eps)
+    for step, gradient in enumerate(case.gradients):
+        optimizer.param_groups[0]["beta"] = float(case.beta[step])
+        weight.grad = gradient.clone()
+        optimizer.step()
+        assert_reproduced(weight.detach(), case.weights[step])
+
+
+def test_the_stable_softmax_is_the_stable_tanh(shared_data):
+    """Weight decay is zero here; theta is half the difference of the scores."""
+    case = cases(shared_data, "pmf")["md_softmax_stable0"]
+    theta = ((case.u0[1::2] - case.u0[::2]) / 2).requires_grad_()
+    assert case.weight_decay == 0
+    optimizer = adam_of(case, theta)
+    for step, gradient in enumerate(case.gradients):
+        weight = mirror.tanh_weight(theta, float(case.beta[step]))
+        assert_reproduced(weight.detach(), case.forward_weights[step])
+        optimizer.zero_grad()
+        weight.backward(gradient)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["sampled0", "mean0"])
+def test_the_optimizer_of_bayesbinn(shared_data, name):
+    """With the gradients of the recording handed over, its state and parameters are the published ones."""
+    case = cases(shared_data, "bayesbinn")[name]
+    natural = case.lamda0.clone().requires_grad_()
+    samples = max(1, case.num_samples)
+    optimizer = vispa.BayesBiNN(
+        [natural], lr=case.lr, train_set_size=case.train_set_size, momentum=case.beta, reweight=case.reweight,
+        samples=samples,
+    )  # fmt: skip
+    optimizer.param_groups[0]["prior"] = case.prior_lamda
+    mean = torch.tanh(case.lamda0)
+    tolerance = 2e-4 if case.num_samples else None
+    for step in range(len(case.gradients)):
+        draws = iter(range(samples))
+
+        def closure(step=step, mean=mean, draws=draws):
+            sample = next(draws)
+            if case.num_samples:
+                noise = bayesbinn.concrete_noise(case.noise[step, sample])
+                weight = bayesbinn.concrete_weight(natural, noise, mean, case.temperature)
+                weight.backward(case.gradients[step, sample])
+            else:
+                natural.grad = case.gradients[step, sample].clone()
+            return 0.0
+
+        before = natural.detach().clone()
+        optimizer.step(closure)
+        mean = torch.tanh(before)
+        assert_reproduced(optimizer.state[natural]["momentum"], case.momentum[step], tolerance=tolerance)
+        assert_reproduced(natural.detach(), case.lamda[step], tolerance=tolerance)

@@ -1,0 +1,101 @@
+"""`MirrorDescent`: steps of mirror descent on weights within (-1, 1), in the directions of Adam."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from solvers import checks
+from vispa.nn.methods.mirror import mirror_step
+
+__all__ = ["MirrorDescent"]
+
+Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
+
+
+class MirrorDescent(Optimizer):
+    r"""MD-tanh: mirror descent with the entropy of two levels, :math:`\tanh(\mathrm{artanh}\, w - \eta \beta d)`.
+
+    d is the direction of Adam, its root shifted by eps before the correction of its start, as published.
+
+    Parameters
+    ----------
+    params : iterable
+        Weights within (-1, 1): ``vispa.split_parameters(model).binary`` of a model of
+        ``vispa.binarize(model, method="mirror", stable=False)``.
+    lr : float, default 1e-3
+        eta.
+    beta : float, default 1
+        Multiplies the step; raise it in training, with `vispa.OptionSchedule`.
+    betas : (float, float)
+        Of the running means of gradients and of their squares.
+    eps : float, default 1e-8
+        Added to the root.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For options out of range.
+
+    References
+    ----------
+    Ajanthan et al., Mirror Descent View for Neural Network Quantization, AISTATS 2021.
+
+    Examples
+    --------
+    >>> weight = torch.nn.Parameter(torch.zeros(1))
+    >>> optimizer = MirrorDescent([weight], lr=0.5)
+    >>> weight.sum().backward()
+    >>> optimizer.step()
+    >>> round(weight.item(), 4)
+    -0.4621
+    """
+
+    def __init__(
+        self,
+        params: Parameters,
+        *,
+        lr: float = 1e-3,
+        beta: float = 1.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        checks.scalar("lr", lr, minimum=0.0)
+        checks.scalar("beta", beta, positive=True)
+        checks.scalar("eps", eps, positive=True)
+        for each in betas:
+            if not 0.0 <= checks.scalar("betas", each) < 1.0:
+                raise ValueError(f"betas must lie within [0, 1); found {betas}")
+        super().__init__(params, {"lr": lr, "beta": beta, "betas": tuple(betas), "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Go one step; parameters without a gradient stay."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for values in group["params"]:
+                if values.grad is not None:
+                    self._move(values, values.grad, group)
+        return loss
+
+    def _move(self, weights: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[weights]
+        if not state:
+            state["step"] = 0
+            for name in ("mean", "square"):
+                state[name] = torch.zeros_like(weights, memory_format=torch.preserve_format)
+        state["step"] += 1
+        first, second = group["betas"]
+        state["mean"].lerp_(gradient, 1.0 - first)
+        state["square"].mul_(second).addcmul_(gradient, gradient, value=1.0 - second)
+        direction = state["mean"] / (state["square"].sqrt() + group["eps"])
+        rate = group["lr"] * math.sqrt(1.0 - second ** state["step"]) / (1.0 - first ** state["step"])
+        weights.copy_(mirror_step(weights, direction, rate, group["beta"]))
