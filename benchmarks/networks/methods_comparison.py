@@ -100,9 +100,11 @@ def report(found: dict[str, Any], methods: list[str]) -> str:
             ours, theirs = ([100 * by_method[n][s]["test"] for s in shared] for n in (name, REFERENCE))
             gap = paired_difference(ours, theirs, confidence=confidence)
             difference = f"{gap.mean:+.2f} [{gap.lower:+.2f}, {gap.upper:+.2f}]"
+        rate = f"{chosen['optimizer']}, {chosen['learning_rate']:.2g}"
+        many = f"{np.mean(drawn):.2f}" if drawn else "-"
         lines.append(
-            f"| {name} | {chosen['optimizer']}, {chosen['learning_rate']:.2g} | {test.mean:.2f} ± {test.deviation:.2f} "
-            f"| {f'{np.mean(drawn):.2f}' if drawn else '-'} | {moved:.1f} | {len(runs)} | {difference} |"
+            f"| {name} | {rate} | {test.mean:.2f} ± {test.deviation:.2f} | {many} | {moved:.1f} | {len(runs)} "
+            f"| {difference} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -144,9 +146,11 @@ def main() -> None:
             if chosen is None:
                 continue
             settings = chosen
-        found[kind][key] = {
-            "method": method, "seed": seed, "settings": settings, **measure(method, settings, seed),
-        }  # fmt: skip
+        measured = measure(method, settings, seed)
+        if kind == "trials":
+            # Trials are judged by validation: what they say of test images is not kept.
+            measured = {name: value for name, value in measured.items() if name not in ("test", "ensemble")}
+        found[kind][key] = {"method": method, "seed": seed, "settings": settings, **measured}
         path.write_text(json.dumps(found, indent=0) + "\n")
     path.with_suffix(".md").write_text(report(found, arguments.method))
 
