@@ -96,6 +96,15 @@ def test_noise_ratio_is_what_the_latents_show(projection):
     )
 
 
+def test_independent_signs_start_with_means_of_the_size_of_their_noise():
+    torch.manual_seed(0)
+    (found,) = binary_layers(vispa.binarize(nn.Linear(300, 200), keep=(), method="bernoulli"))
+    sizes = found.mean.detach().abs()
+    # A standard normal beyond one deviation is clipped to the box.
+    assert float((sizes == 1).double().mean()) == pytest.approx(2 * scipy.stats.norm.sf(1), abs=0.01)
+    assert float(sizes.median()) == pytest.approx(scipy.stats.norm.ppf(0.75), abs=0.01)
+
+
 def test_same_seed_same_start():
     def start():
         torch.manual_seed(3)
