@@ -28,9 +28,9 @@ KINDS = ("channel", "paper")
 @claim(
     "G5",
     title="for every radius the law is the same, and radius and rate scale together",
-    statement="Rows (mean_i, factor_i / sqrt(S)) kept at radius rho, each or a channel's in root mean square, have "
-    "the law of w that they had. (rows, rho, lr) -> (c rows, c rho, c lr) leaves the path of all signs, of means "
-    "and of samples, unchanged for SGD, momentum and Adam; AdamW needs wd/c. rho alone changes the path.",
+    statement="Rows (mean_i, factor_i / sqrt(S), residual_i) kept at radius rho, each or a channel's in root mean "
+    "square, have the law of w that they had. (rows, rho, lr) -> (c rows, c rho, c lr) leaves the path of all "
+    "signs, of means and of samples, unchanged for SGD, momentum and Adam; AdamW needs wd/c. rho alone changes the path.",
     source="Claim G1; the gradient sees the signs alone, so every step is c times the other, and so is what the "
     "projection does to it. Derived.",
     computed="E[w] and E[w w^T] of a layer's rows projected to radii from 0.01 to 100. A two-layer network of "
@@ -73,21 +73,26 @@ def _projections(rng: np.random.Generator, kind: str) -> tuple[float, float]:
     shape = (2, 3)
     mean = torch.from_numpy(rng.normal(size=shape))
     factor = torch.from_numpy(math.sqrt(SCALE) * rng.normal(size=(shape[0], RANK, shape[1])))
+    root = torch.from_numpy(math.sqrt(SCALE) * rng.normal(size=shape))
     moments, norms = [], 0.0
     for value in (0.01, 1.0, 100.0):
         layer = nn.Linear(shape[1], shape[0], bias=False, dtype=torch.float64)
         with torch.random.fork_rng(devices=[]):
-            vispa.binarize(layer, rank=RANK, scale=SCALE, projection=kind, radius=value, keep=())
+            vispa.binarize(
+                layer, rank=RANK, scale=SCALE, projection=kind, radius=value, residual=True, keep=()
+            )
         (found,) = binary_layers(layer)
         parameters = dict(found.weight.named_parameters())
         with torch.no_grad():
             found.mean.copy_(mean)
             parameters["factor"].copy_(factor)
+            parameters["root_residual"].copy_(root)
         vispa.nn.project(layer)
         rows = parameters["factor"].detach().transpose(1, 2).reshape(-1, RANK).numpy() / math.sqrt(SCALE)
-        law = SignGaussian(found.mean.detach().numpy().ravel(), rows)
+        own = parameters["root_residual"].detach().numpy().ravel() ** 2 / SCALE
+        law = SignGaussian(found.mean.detach().numpy().ravel(), rows, own)
         moments.append(np.concatenate([law.mean_signs(), law.second_moments().ravel()]))
-        squares = (law.mean**2 + (rows**2).sum(axis=1)).reshape(shape)
+        squares = (law.mean**2 + (rows**2).sum(axis=1) + own).reshape(shape)
         kept = squares.mean(axis=1) if kind == "channel" else squares
         norms = max(norms, float(np.abs(np.sqrt(kept) / value - 1.0).max()))
     return float(np.ptp(np.array(moments), axis=0).max()), norms
