@@ -30,7 +30,8 @@ KINDS = ("channel", "paper")
     title="for every radius the law is the same, and radius and rate scale together",
     statement="Rows (mean_i, factor_i / sqrt(S), residual_i) kept at radius rho, each or a channel's in root mean "
     "square, have the law of w that they had. (rows, rho, lr) -> (c rows, c rho, c lr) leaves the path of all "
-    "signs, of means and of samples, unchanged for SGD, momentum and Adam; AdamW needs wd/c. rho alone changes the path.",
+    "signs, of means and of samples, unchanged for SGD, momentum and Adam; AdamW needs wd/c. rho alone changes the "
+    "path.",
     source="Claim G1; the gradient sees the signs alone, so every step is c times the other, and so is what the "
     "projection does to it. Derived.",
     computed="E[w] and E[w w^T] of a layer's rows projected to radii from 0.01 to 100. A two-layer network of "
