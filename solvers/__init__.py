@@ -1,5 +1,7 @@
 """Semidefinite relaxations of binary quadratic problems: exact, low-rank, certified."""
 
+from solvers.exact.branch_and_bound import branch_and_bound
+from solvers.exact.branching.result import ProvedSolution, TreeEnd, TreeMoment
 from solvers.exact.brute_force import brute_force
 from solvers.exact.shor import exact
 from solvers.heuristics.local_search import one_flip, two_flip
@@ -20,12 +22,16 @@ __all__ = [
     "Iteration",
     "MaxCut",
     "Outcome",
+    "ProvedSolution",
     "Rounding",
     "SearchEnd",
     "SearchMoment",
     "SearchResult",
     "Solution",
     "Status",
+    "TreeEnd",
+    "TreeMoment",
+    "branch_and_bound",
     "brute_force",
     "exact",
     "low_rank",

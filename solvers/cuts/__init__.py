@@ -1,0 +1,1 @@
+"""Inequalities that sign vectors satisfy and the elliptope does not: finding them, and bounds that use them."""

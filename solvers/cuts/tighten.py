@@ -1,0 +1,211 @@
+"""A relaxation on its way: unit rows, clique cuts and multipliers, improved round by round.
+
+Each round minimises the augmented Lagrangian over the rows, moves the multipliers, drops the cuts that have
+been idle and adds violated ones.  Any multipliers give a bound: sum_m g_m r_m plus the unit-diagonal problem of
+the cost C - sum_m g_m T_m, which an interior point solves and a Cholesky factorisation proves.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg as la
+from numpy.typing import NDArray
+
+from solvers.certificates.dual_bound import dual_vector
+from solvers.certificates.rigorous import rigorous_bound
+from solvers.cuts.cliques import CliqueCuts, no_cuts
+from solvers.cuts.separation import fresh, grown, most_violated_triangles
+from solvers.linalg.sphere import normalise
+from solvers.methods.interior_point import interior_point
+
+Matrix = NDArray[np.float64]
+Vector = NDArray[np.float64]
+
+# Multipliers that enter a proof are multiples of this, so that sums with entries of the cost do not round.
+GRID = 2.0**-24
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Constants of the rounds; lengths are in units of the root mean square entry of the cost.
+
+    Attributes
+    ----------
+    penalty, final_penalty : float
+        Of the rounds, which must move multipliers far, and of the last, which must find them exactly.
+    steps, first_steps, final_steps : int
+        Quasi-Newton steps of a round, of the very first, and of the last.
+    tolerance, final_tolerance : float
+        Norm of the gradient that ends a round, for each square root of the order.
+    violation : float
+        Cuts are added that are violated by more than this.
+    larger_violation : float
+        The same for cliques of five and seven.
+    added, larger_added : int
+        Cuts that one round may add for each row, of triangles and of each larger kind.
+    idle : int
+        Rounds without a multiplier after which a cut is dropped.
+    """
+
+    penalty: float = 4.0
+    final_penalty: float = 0.3
+    steps: int = 60
+    first_steps: int = 300
+    final_steps: int = 250
+    tolerance: float = 1e-3
+    final_tolerance: float = 5e-4
+    violation: float = 0.02
+    larger_violation: float = 0.05
+    added: int = 4
+    larger_added: int = 2
+    idle: int = 4
+
+
+class Proof(NamedTuple):
+    """A bound on <C, Y> that is proved, and what proves it.
+
+    With z the dual vector and g the multipliers, which are multiples of 2^-24 with sum g_m r_m exact:
+    C - sum g_m T_m - Diag(z) is nearly PSD, and bound <= 1^T z + sum g_m r_m.
+    """
+
+    bound: float
+    dual: Vector
+    multipliers: Vector
+
+
+def start_factor(order: int, rng: np.random.Generator) -> Matrix:
+    """Random unit rows, as wide as problems with active cuts have been seen to need."""
+    width = min(order, order // 4 + 15)
+    return normalise(rng.standard_normal((order, width)))
+
+
+class Tightener:
+    """Rounds of one problem.
+
+    Parameters
+    ----------
+    cost : (N, N) ndarray
+        Symmetric with a zero diagonal, its entries multiples of 2^-32 below 2^20 in absolute value, so that
+        subtracting multipliers is exact.
+    factor : (N, k) ndarray
+        Unit rows to start from; copied.
+    cuts, multipliers : CliqueCuts and (m,) ndarray, optional
+        To start from; without them the first round solves Shor's relaxation.
+    larger : bool, optional
+        Whether to look for cliques of five and seven, too.
+    tuning : Tuning, optional
+    """
+
+    def __init__(
+        self,
+        cost: Matrix,
+        factor: Matrix,
+        cuts: CliqueCuts | None = None,
+        multipliers: Vector | None = None,
+        *,
+        larger: bool = True,
+        tuning: Tuning | None = None,
+    ) -> None:
+        self.cost = np.ascontiguousarray(cost)
+        self.factor = np.array(factor, order="C")
+        self.order = int(cost.shape[0])
+        self.cuts = no_cuts() if cuts is None else cuts
+        self.multipliers = np.zeros(self.cuts.count) if multipliers is None else multipliers.copy()
+        self.rounds = 0
+        self.started_with_cuts = self.cuts.count > 0
+        self.largest = 3 if cuts is None or not cuts.count else int(cuts.sizes.max())
+        self._larger = larger
+        self._tuning = tuning or Tuning()
+        self._idle = np.zeros(self.cuts.count, np.int64)
+        self._scale = float(np.linalg.norm(self.cost)) / self.order
+
+    @property
+    def gram(self) -> Matrix:
+        """Y = V V^T."""
+        return self.factor @ self.factor.T
+
+    def round(self) -> float:
+        """Improve rows and multipliers and change the set of cuts; return an estimate of the bound so far."""
+        tuning = self._tuning
+        steps = tuning.steps if self.cuts.count else tuning.first_steps
+        estimate = self._minimise(tuning.penalty, steps, tuning.tolerance)
+        gram = self.gram
+        slacks = self._update(gram, tuning.penalty)
+        used = self.multipliers > 0
+        self._idle = np.where(used | (slacks < 0), 0, self._idle + 1)
+        self._keep(self._idle < tuning.idle)
+        self._separate(gram)
+        self.rounds += 1
+        return estimate
+
+    def polish(self, sharper: float = 1.0) -> float:
+        """Find multipliers for the cuts that are in use, exactly enough for a proof; return the estimate.
+
+        ``sharper`` multiplies the tolerance.
+        """
+        tuning = self._tuning
+        self._keep(self.multipliers > 0)
+        estimate = self._minimise(tuning.final_penalty, tuning.final_steps, sharper * tuning.final_tolerance)
+        self._update(self.gram, tuning.final_penalty)
+        return estimate
+
+    def prove(self, allowed: float) -> Proof:
+        """A proved bound from the multipliers as they are, within about ``allowed`` of the best they give."""
+        multipliers = np.rint(self.multipliers / GRID) * GRID
+        priced = self.cuts.priced(self.cost, multipliers)
+        offset = float(multipliers @ self.cuts.sides) if self.cuts.count else 0.0
+        dual = dual_vector(priced, self.factor)
+        smallest = float(la.eigvalsh(priced - np.diag(dual), subset_by_index=[0, 0])[0])
+        if -self.order * smallest > allowed:
+            dual = interior_point(priced, 0.5 * allowed).dual
+            smallest = 0.0
+        else:
+            dual += min(smallest, 0.0)
+        bound = rigorous_bound(priced, dual, smallest_eigenvalue=min(smallest, 0.0))
+        return Proof(math.nextafter(bound + offset, -math.inf), dual, multipliers)
+
+    def _minimise(self, penalty: float, steps: int, tolerance: float) -> float:
+        from solvers.kernels.augmented_lagrangian import minimise
+
+        if self._scale == 0.0:
+            return 0.0
+        limit = tolerance * self._scale * math.sqrt(self.order)
+        arrays = self.cuts.arrays(self.order)
+        return float(
+            minimise(self.cost, self.factor, arrays, self.multipliers, penalty * self._scale, steps, limit)
+        )
+
+    def _update(self, gram: Matrix, penalty: float) -> Vector:
+        """Move the multipliers; return the slacks."""
+        slacks = self.cuts.slacks(gram)
+        self.multipliers = np.maximum(0.0, self.multipliers - penalty * self._scale * slacks)
+        return slacks
+
+    def _keep(self, which: NDArray[np.bool_]) -> None:
+        self.cuts = self.cuts.select(which)
+        self.multipliers, self._idle = self.multipliers[which], self._idle[which]
+
+    def _separate(self, gram: Matrix) -> None:
+        """Add violated cuts; larger cliques once few triangles are violated, seven after five."""
+        tuning = self._tuning
+        triangles = most_violated_triangles(gram, tuning.added * self.order, tuning.violation)
+        added = fresh(triangles, self.cuts)
+        if self._larger and self._ripe(added.count):
+            used = self.cuts.select(self.multipliers > 0)
+            for size in range(3, self.largest, 2):
+                found = grown(gram, used, size, tuning.larger_added * self.order, tuning.larger_violation)
+                added = added.join(fresh(found, self.cuts))
+        self.cuts = self.cuts.join(added)
+        more = np.zeros(added.count)
+        self.multipliers = np.concatenate([self.multipliers, more])
+        self._idle = np.concatenate([self._idle, more.astype(np.int64)])
+
+    def _ripe(self, new_triangles: int) -> bool:
+        """Whether to look for larger cliques; those of seven come some rounds after those of five."""
+        if self.largest < 7 and self.rounds >= (5 if self.largest == 3 else 8):
+            self.largest += 2
+        return self.largest > 3

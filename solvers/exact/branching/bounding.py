@@ -1,0 +1,192 @@
+"""What is done at a node: a proved bound, good points, and the pair of signs to branch on."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers.cuts.tighten import Proof, Tightener, Tuning
+from solvers.exact.branching.integer_form import merged_weights, next_below
+from solvers.exact.branching.node import Node
+from solvers.exact.brute_force import brute_force
+from solvers.heuristics.local_search import pair_search
+from solvers.problems.binary_form import BinaryForm
+from solvers.problems.problem import BinaryQuadratic
+
+MAX_ROUNDS = 60
+# Rounds before a forecast is trusted: more where cuts are still to be found.
+FIRST_FORECAST, LATER_FORECAST = 16, 6
+# A forecast looks this many rounds back, and the rise still to come is at most this many times the last one.
+SPAN = 3
+MOST_RISE = 6.0
+# Rounds after an attempt to prove has failed.
+PAUSE = 3
+MAX_POLISHES = 3
+# Up to this order all points are visited, unless proofs are kept.
+ENUMERATED = 12
+ROUNDED = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A node with what a worker needs to bound it.
+
+    Attributes
+    ----------
+    weights : (N, N) ndarray
+        Of the whole problem.
+    node : Node
+    best : int
+        The lowest energy known.
+    threshold : float or None
+        An energy that a bound must exceed to end the node; None stands for the largest one below ``best`` that
+        the node's weights allow.
+    deadline : float
+        By `time.time`; inf for none.
+    record : bool
+        Whether to return what proves the bound.
+    tuning : Tuning
+    """
+
+    weights: NDArray[np.float64]
+    node: Node
+    best: int
+    threshold: float | None
+    deadline: float
+    record: bool
+    tuning: Tuning
+
+
+class Bounded(NamedTuple):
+    """What came of a node.
+
+    ``bound`` is proved; ``finished`` is whether it ends the node.  ``branch`` is the pair of rows to tie, None
+    where time ran out first.  ``node`` carries rows, cuts and multipliers for children; ``proof`` is None
+    unless it was asked for and the node is finished.
+    """
+
+    node: Node
+    bound: float
+    finished: bool
+    branch: tuple[int, int] | None
+    point: NDArray[np.int64]
+    energy: int
+    proof: Proof | None
+    rounds: int
+
+
+def bound_node(task: Task) -> Bounded:
+    """Tighten the node's relaxation until it ends the node, or is not going to."""
+    node = task.node
+    weights, constant = merged_weights(task.weights, node.labels, node.flips)
+    threshold = float(next_below(weights, constant, task.best)) if task.threshold is None else task.threshold
+    if not np.any(weights):
+        point = node.flips.copy()
+        return Bounded(node, float(constant), True, None, point, constant, None, 0)
+    if node.order <= ENUMERATED and not task.record:
+        return _enumerated(node, weights, constant)
+    cost, unit = scaled_cost(weights)
+    target = math.nextafter((threshold - constant) / unit, math.inf)
+    tightener = Tightener(cost, node.factor, node.cuts, node.multipliers, tuning=task.tuning)
+    proof = _tighten(tightener, target, task.deadline)
+    bound = math.nextafter(proof.bound * unit, -math.inf) + constant
+    bound = max(math.nextafter(bound, -math.inf), node.bound)
+    finished = bound > threshold
+    point, energy = _round(weights, tightener.factor, np.random.default_rng(node.number))
+    branch = None if finished or time.time() >= task.deadline else choose_pair(tightener.gram)
+    kept = replace(node, factor=tightener.factor, cuts=tightener.cuts, multipliers=tightener.multipliers)
+    shown = proof._replace(bound=bound) if task.record and finished else None
+    return Bounded(
+        kept,
+        bound,
+        finished,
+        branch,
+        node.flips * point[node.labels],
+        energy + constant,
+        shown,
+        tightener.rounds,
+    )
+
+
+def _enumerated(node: Node, weights: NDArray[np.float64], constant: int) -> Bounded:
+    """The node's optimum by visiting every point: its bound, too, because energies are whole and exact."""
+    found = brute_force(BinaryQuadratic(0.5 * weights))
+    point, energy = found.point.astype(np.int64), round(found.value) + constant
+    return Bounded(node, float(energy), True, None, node.flips * point[node.labels], energy, None, 0)
+
+
+def scaled_cost(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """C with E = unit <C, s s^T>, its root mean square entry between one and two, unit a power of two."""
+    rms = float(np.linalg.norm(weights)) / weights.shape[0]
+    unit = math.ldexp(1.0, math.frexp(rms)[1] - 2)
+    return weights * (0.5 / unit), unit
+
+
+def _tighten(tightener: Tightener, target: float, deadline: float) -> Proof:
+    estimates: list[float] = []
+    pause_until, hoped = 0, target
+    while tightener.rounds < MAX_ROUNDS and time.time() < deadline:
+        estimates.append(tightener.round())
+        if estimates[-1] > hoped and tightener.rounds >= pause_until:
+            proof = _attempt(tightener, target, estimates[-1])
+            if proof.bound > target:
+                return proof
+            # what was proved falls short of the estimate: wait until it is as much higher
+            hoped = max(hoped, estimates[-1] + 0.5 * (target - proof.bound))
+            pause_until = tightener.rounds + PAUSE
+        elif _hopeless(estimates, target, tightener):
+            break
+    return _attempt(tightener, target, estimates[-1] if estimates else -math.inf)
+
+
+def _attempt(tightener: Tightener, target: float, estimate: float) -> Proof:
+    """The best of a few proofs, the multipliers more and more exact as long as that promises to decide."""
+    best: Proof | None = None
+    for sharper in range(MAX_POLISHES):
+        polished = max(estimate, tightener.polish(10.0**-sharper))
+        # a bound that is this near to what the multipliers give decides as well as an exact one
+        allowed = max(0.25 * (polished - target), 1e-6 * 10.0**-sharper * abs(polished))
+        proof = tightener.prove(allowed)
+        if best is None or proof.bound > best.bound:
+            best = proof
+        if best.bound > target or polished < target:
+            break
+    assert best is not None
+    return best
+
+
+def _hopeless(estimates: list[float], target: float, tightener: Tightener) -> bool:
+    """Whether the bounds, if they go on as they do, end below the target."""
+    wait = LATER_FORECAST if estimates and tightener.started_with_cuts else FIRST_FORECAST
+    if len(estimates) < max(wait, 2 * SPAN + 1):
+        return False
+    last = estimates[-1] - estimates[-1 - SPAN]
+    before = estimates[-1 - SPAN] - estimates[-1 - 2 * SPAN]
+    ratio = min(max(last / before, 0.0), 1.0) if before > 0 else 1.0
+    rise = min(ratio / (1.0 - ratio) if ratio < 1.0 else MOST_RISE, MOST_RISE) * max(last, 0.0)
+    return estimates[-1] + rise < target
+
+
+def choose_pair(gram: NDArray[np.float64]) -> tuple[int, int]:
+    """The pair a < b of rows about whose relation the relaxation says least."""
+    undecided = np.abs(gram) + np.tri(gram.shape[0]) * 4.0
+    # among pairs with the first row: others are decided only together with it
+    a, b = divmod(int(np.argmin(undecided)), gram.shape[0])
+    return a, b
+
+
+def _round(
+    weights: NDArray[np.float64], factor: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[NDArray[np.int64], int]:
+    """A good point: random hyperplanes, then flips of one sign and of two."""
+    signs = np.where(factor @ rng.standard_normal((factor.shape[1], ROUNDED)) >= 0, 1.0, -1.0).T.copy()
+    form = BinaryForm(0.5 * weights, np.zeros(weights.shape[0]), 0.0)
+    pair_search(form)(signs)
+    values = form.evaluate(signs)
+    best = int(np.argmin(values))
+    return signs[best].astype(np.int64), round(float(values[best]))

@@ -1,0 +1,101 @@
+"""A proof of optimality as JSON: the tree, and for each leaf the cuts, multipliers and dual vector that end it."""
+
+from __future__ import annotations
+
+import json
+import math
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers.exact.branching.bounding import scaled_cost
+from solvers.exact.branching.integer_form import IntegerForm, merged_weights
+from solvers.exact.branching.result import ProvedSolution, TreeEnd, TreeNode
+
+FORMAT = "binary quadratic optimality, version 1"
+# The dual vector is lowered by this share of its largest entry: room for a Cholesky factor in whole numbers.
+MARGIN = 2e-9
+# Binary digits after the point, relative to the unit of a leaf.
+DIGITS = 40
+
+
+def write_proof(solution: ProvedSolution, file: str | PathLike[str]) -> None:
+    """Write what `solvers.check_proof` reads."""
+    form = solution.form
+    if form is None or solution.status is not TreeEnd.OPTIMAL:
+        raise ValueError(f"only a proved optimum has a proof; found status {solution.status.name}")
+    if not form.exact:
+        raise ValueError(
+            "a proof in exact arithmetic needs whole numbers up to a common factor; found others, for which "
+            f"optimality is proved to a gap of {solution.gap:.3g}"
+        )
+    ends = [node for node in solution.tree if node.finished]
+    if all(node.leaf is None for node in ends) and np.any(form.weights):
+        raise ValueError("this search kept no proofs: call branch_and_bound(problem, proof=True)")
+    children: dict[int, list[TreeNode]] = {}
+    for node in solution.tree:
+        children.setdefault(node.parent, []).append(node)
+    identity = np.arange(form.order)
+    tree = _subtree(form, children[-1][0], children, identity, np.ones_like(identity))
+    document = {
+        "format": FORMAT,
+        "problem_sha256": form.digest(),
+        "signs": (solution.signs.tolist() if not form.extended else [1, *solution.signs.tolist()]),
+        "tree": tree,
+    }
+    Path(file).write_text(json.dumps(document, separators=(",", ":")) + "\n")
+
+
+def _subtree(
+    form: IntegerForm,
+    node: TreeNode,
+    children: dict[int, list[TreeNode]],
+    labels: NDArray[np.int64],
+    flips: NDArray[np.int64],
+) -> dict[str, Any]:
+    if node.finished:
+        return _leaf(form, node, labels, flips)
+    parts: dict[str, Any] = {}
+    for child in children[node.number]:
+        parts["pair"] = [child.pair.first, child.pair.second]
+        name = "equal" if child.pair.relation == 1 else "opposite"
+        parts[name] = _subtree(form, child, children, *tie(labels, flips, *child.pair))
+    return parts
+
+
+def tie(
+    labels: NDArray[np.int64], flips: NDArray[np.int64], first: int, second: int, relation: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Labels and flips once s_second = relation s_first, too."""
+    kept, gone = int(labels[first]), int(labels[second])
+    factor = relation * int(flips[first]) * int(flips[second])
+    flips = np.where(labels == gone, factor * flips, flips)
+    labels = np.where(labels == gone, kept, labels)
+    return np.where(labels > gone, labels - 1, labels), flips
+
+
+def _leaf(
+    form: IntegerForm, node: TreeNode, labels: NDArray[np.int64], flips: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Cuts over vertices of the whole problem, counted from 1, with their signs; numbers in units of 2^-digits."""
+    order = int(labels.max()) + 1
+    if node.leaf is None:
+        return {"digits": 0, "dual": [0] * order, "cuts": [], "multipliers": []}
+    weights, _ = merged_weights(form.weights, labels, flips)
+    unit = scaled_cost(weights)[1]
+    digits = max(0, DIGITS - math.frexp(unit)[1])
+    cuts, proof = node.leaf
+    firsts = np.array([int(np.flatnonzero(labels == label)[0]) for label in range(order)])
+    lowered = proof.dual - MARGIN * float(np.abs(proof.dual).max())
+    signed = cuts.signs * flips[firsts][cuts.vertices] * (firsts[cuts.vertices] + 1)
+    return {
+        "digits": digits,
+        "dual": [math.floor(math.ldexp(entry, digits)) for entry in (unit * lowered).tolist()],
+        "cuts": [[entry for entry in row if entry] for row in signed.tolist()],
+        "multipliers": [
+            math.floor(math.ldexp(entry, digits)) for entry in (unit * proof.multipliers).tolist()
+        ],
+    }

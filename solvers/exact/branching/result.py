@@ -1,0 +1,181 @@
+"""What branch and bound returns: a point, a bound on all points, the tree between them, and why it stopped."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers.cuts.cliques import CliqueCuts
+from solvers.cuts.tighten import Proof
+from solvers.exact.branching.integer_form import IntegerForm
+from solvers.exact.branching.node import Pair
+from solvers.problems.problem import Problem
+from solvers.problems.solution import Certificate
+
+
+class TreeEnd(enum.Enum):
+    """Why branch and bound stopped, and what the user can do about it."""
+
+    OPTIMAL = "no point is better: that is proved, for data that are not whole numbers within the stated gap"
+    GAP_REACHED = (
+        "no point is better by more than the gap that was asked for: that is proved; pass gap=0 to go on"
+    )
+    TIME_LIMIT = "the time limit came first: raise max_seconds, or go on from the checkpoint"
+    INTERRUPTED = "interrupted: go on from the checkpoint, if one was asked for"
+
+    @property
+    def message(self) -> str:
+        """The reason and its remedy, in words."""
+        return self.value
+
+
+class TreeMoment(NamedTuple):
+    """The state after a node: nodes bounded, nodes open, best value, proved bound on all values, and seconds."""
+
+    nodes: int
+    open_nodes: int
+    value: float
+    lower_bound: float
+    seconds: float
+
+
+class Leaf(NamedTuple):
+    """What ends a node: cuts over its own signs, and the proved bound from them."""
+
+    cuts: CliqueCuts
+    proof: Proof
+
+
+class TreeNode(NamedTuple):
+    """A node that was bounded.
+
+    Attributes
+    ----------
+    number, parent : int
+        The root has number 0 and parent -1.
+    pair : Pair
+        Two vertices of the homogenised problem that the node ties, beyond its parent.
+    bound : float
+        Proved, in units of E.
+    finished : bool
+        Whether the bound ended it; if not, it has two children.
+    leaf : Leaf or None
+        The proof of a finished node, where proofs were asked for; None where nothing is left to prove.
+    """
+
+    number: int
+    parent: int
+    pair: Pair
+    bound: float
+    finished: bool
+    leaf: Leaf | None
+
+
+@dataclass(frozen=True, eq=False)
+class ProvedSolution:
+    r"""The best point found and a proved bound on every point.
+
+    Values are those of the minimised objective, constant included; `report` gives them in the sense in which the
+    problem was stated.
+
+    Attributes
+    ----------
+    problem : BinaryQuadratic, MaxCut or Elliptope
+        What was solved.
+    signs : (n,) int8 ndarray
+        The best point.
+    value : float
+        Its objective.
+    lower_bound : float
+        No point is below it; equal to ``value`` where the optimum is proved and data are whole numbers.
+    gap : float
+        (value - lower_bound) / max(\|value - constant\|, \|C\|_F), as for `solvers.Solution`.
+    certificate : {"rigorous", "none"}
+        The bound comes from Cholesky factorisations with error bounds; "none" where no node was bounded.
+    status : TreeEnd
+        Why the search stopped.
+    nodes : int
+        Nodes bounded.
+    open_nodes : int
+        Nodes left.
+    seconds : float
+        Wall-clock time, of earlier runs too where it went on from a checkpoint.
+    history : tuple of TreeMoment
+        After every node.
+    tree : tuple of TreeNode
+        The nodes in the order in which they were bounded.
+    """
+
+    problem: Problem
+    signs: NDArray[np.int8]
+    value: float
+    lower_bound: float
+    gap: float
+    certificate: Certificate
+    status: TreeEnd
+    nodes: int
+    open_nodes: int
+    seconds: float
+    history: tuple[TreeMoment, ...] = field(default=(), repr=False)
+    tree: tuple[TreeNode, ...] = field(default=(), repr=False)
+    form: IntegerForm | None = field(default=None, repr=False)
+
+    @property
+    def optimal(self) -> bool:
+        """Whether the point is proved optimal."""
+        return self.status is TreeEnd.OPTIMAL
+
+    @property
+    def message(self) -> str:
+        """Why the search stopped and what to do about it."""
+        return self.status.message
+
+    @property
+    def x(self) -> NDArray[np.int8]:
+        """The point, under SciPy's name for a minimiser."""
+        return self.signs
+
+    @property
+    def fun(self) -> float:
+        """The value, under SciPy's name for a minimum."""
+        return self.value
+
+    @property
+    def nit(self) -> int:
+        """The number of nodes, under SciPy's name."""
+        return self.nodes
+
+    def write_proof(self, file: str | PathLike[str]) -> None:
+        """Write a proof of optimality as JSON, which ``python -m solvers.check_proof`` checks in exact arithmetic.
+
+        Raises
+        ------
+        ValueError
+            If the optimum is not proved, if the search was not asked to keep proofs (``proof=True``), or if the
+            data are not whole numbers up to a common factor.
+        """
+        from solvers.exact.branching.proof import write_proof
+
+        write_proof(self, file)
+
+    def report(self) -> dict[str, Any]:
+        """Value and bound in the problem's own sense, ready for JSON."""
+        maximised = self.problem.relaxation().maximised
+        bound = {"upper_bound": 0.0 - self.lower_bound} if maximised else {"lower_bound": self.lower_bound}
+        return {
+            "value": 0.0 - self.value if maximised else self.value,
+            **bound,
+            "gap": self.gap,
+            "certificate": self.certificate,
+            "optimal": self.optimal,
+            "status": self.status.name.lower(),
+            "message": self.message,
+            "nodes": self.nodes,
+            "open_nodes": self.open_nodes,
+            "seconds": self.seconds,
+        }
