@@ -21,7 +21,8 @@ from solvers.exact.branching import checkpoint as checkpoints
 from solvers.exact.branching.bounding import Bounded, bound_node
 from solvers.exact.branching.integer_form import IntegerForm, integer_form
 from solvers.exact.branching.node import root_node
-from solvers.exact.branching.result import ProvedSolution, TreeEnd, TreeMoment
+from solvers.exact.branching.records import TreeMoment
+from solvers.exact.branching.result import ProvedSolution, TreeEnd
 from solvers.exact.branching.tree import Tree
 from solvers.heuristics.tabu_search import tabu_search
 from solvers.problems.binary_form import frobenius_norm

@@ -11,7 +11,7 @@ import numpy as np
 from solvers.cuts.cliques import CliqueCuts
 from solvers.cuts.tighten import Proof
 from solvers.exact.branching.node import Node, Pair
-from solvers.exact.branching.result import Leaf, TreeMoment, TreeNode
+from solvers.exact.branching.records import Leaf, TreeMoment, TreeNode
 from solvers.exact.branching.tree import Tree
 
 FORMAT = 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from solvers.exact.branching.bounding import scaled_cost
 from solvers.exact.branching.integer_form import IntegerForm, merged_weights
-from solvers.exact.branching.result import ProvedSolution, TreeEnd, TreeNode
+from solvers.exact.branching.records import TreeNode
 
 FORMAT = "binary quadratic optimality, version 1"
 # The dual vector is lowered by this share of its largest entry: room for a Cholesky factor in whole numbers.
@@ -22,29 +21,21 @@ MARGIN = 2e-9
 DIGITS = 40
 
 
-def write_proof(solution: ProvedSolution, file: str | PathLike[str]) -> None:
+def write_proof(form: IntegerForm, signs: NDArray[np.int8], tree: tuple[TreeNode, ...], file: Path) -> None:
     """Write what `solvers.check_proof` reads."""
-    form = solution.form
-    if form is None or solution.status is not TreeEnd.OPTIMAL:
-        raise ValueError(f"only a proved optimum has a proof; found status {solution.status.name}")
-    if not form.exact:
-        raise ValueError(
-            "a proof in exact arithmetic needs whole numbers up to a common factor; found others, for which "
-            f"optimality is proved to a gap of {solution.gap:.3g}"
-        )
-    ends = [node for node in solution.tree if node.finished]
+    ends = [node for node in tree if node.finished]
     if all(node.leaf is None for node in ends) and np.any(form.weights):
         raise ValueError("this search kept no proofs: call branch_and_bound(problem, proof=True)")
     children: dict[int, list[TreeNode]] = {}
-    for node in solution.tree:
+    for node in tree:
         children.setdefault(node.parent, []).append(node)
     identity = np.arange(form.order)
-    tree = _subtree(form, children[-1][0], children, identity, np.ones_like(identity))
+    document_tree = _subtree(form, children[-1][0], children, identity, np.ones_like(identity))
     document = {
         "format": FORMAT,
         "problem_sha256": form.digest(),
-        "signs": (solution.signs.tolist() if not form.extended else [1, *solution.signs.tolist()]),
-        "tree": tree,
+        "signs": [1, *signs.tolist()] if form.extended else signs.tolist(),
+        "tree": document_tree,
     }
     Path(file).write_text(json.dumps(document, separators=(",", ":")) + "\n")
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.cuts.cliques import CliqueCuts
-from solvers.cuts.tighten import Proof
 from solvers.exact.branching.integer_form import IntegerForm
-from solvers.exact.branching.node import Pair
+from solvers.exact.branching.proof import write_proof
+from solvers.exact.branching.records import TreeMoment, TreeNode
 from solvers.problems.problem import Problem
 from solvers.problems.solution import Certificate
 
@@ -32,48 +32,6 @@ class TreeEnd(enum.Enum):
     def message(self) -> str:
         """The reason and its remedy, in words."""
         return self.value
-
-
-class TreeMoment(NamedTuple):
-    """The state after a node: nodes bounded, nodes open, best value, proved bound on all values, and seconds."""
-
-    nodes: int
-    open_nodes: int
-    value: float
-    lower_bound: float
-    seconds: float
-
-
-class Leaf(NamedTuple):
-    """What ends a node: cuts over its own signs, and the proved bound from them."""
-
-    cuts: CliqueCuts
-    proof: Proof
-
-
-class TreeNode(NamedTuple):
-    """A node that was bounded.
-
-    Attributes
-    ----------
-    number, parent : int
-        The root has number 0 and parent -1.
-    pair : Pair
-        Two vertices of the homogenised problem that the node ties, beyond its parent.
-    bound : float
-        Proved, in units of E.
-    finished : bool
-        Whether the bound ended it; if not, it has two children.
-    leaf : Leaf or None
-        The proof of a finished node, where proofs were asked for; None where nothing is left to prove.
-    """
-
-    number: int
-    parent: int
-    pair: Pair
-    bound: float
-    finished: bool
-    leaf: Leaf | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +117,14 @@ class ProvedSolution:
             If the optimum is not proved, if the search was not asked to keep proofs (``proof=True``), or if the
             data are not whole numbers up to a common factor.
         """
-        from solvers.exact.branching.proof import write_proof
-
-        write_proof(self, file)
+        if self.form is None or not self.optimal:
+            raise ValueError(f"only a proved optimum has a proof; found status {self.status.name}")
+        if not self.form.exact:
+            raise ValueError(
+                "a proof in exact arithmetic needs whole numbers up to a common factor; found others, for which "
+                f"optimality is proved to a gap of {self.gap:.3g}"
+            )
+        write_proof(self.form, self.signs, self.tree, Path(file))
 
     def report(self) -> dict[str, Any]:
         """Value and bound in the problem's own sense, ready for JSON."""

@@ -13,7 +13,7 @@ from solvers.cuts.tighten import Tuning
 from solvers.exact.branching.bounding import Bounded, Task
 from solvers.exact.branching.integer_form import IntegerForm
 from solvers.exact.branching.node import Node, child_node
-from solvers.exact.branching.result import Leaf, TreeMoment, TreeNode
+from solvers.exact.branching.records import Leaf, TreeMoment, TreeNode
 
 
 class Tree:
