@@ -1,8 +1,8 @@
 """Semidefinite relaxations of binary quadratic problems: exact, low-rank, certified."""
 
-from solvers.exact.branch_and_bound import branch_and_bound
-from solvers.exact.branching.records import TreeMoment
-from solvers.exact.branching.result import ProvedSolution, TreeEnd
+from solvers.branching.branch_and_bound import branch_and_bound
+from solvers.branching.records import TreeMoment
+from solvers.branching.result import ProvedSolution, TreeEnd
 from solvers.exact.brute_force import brute_force
 from solvers.exact.shor import exact
 from solvers.heuristics.local_search import one_flip, two_flip

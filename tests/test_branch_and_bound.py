@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from solvers import BinaryQuadratic, Elliptope, MaxCut, TreeEnd, branch_and_bound, brute_force
-from solvers.exact.branching import bounding
+from solvers.branching import bounding
 from solvers.testing import degenerate_problems
 
 

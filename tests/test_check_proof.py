@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from solvers import BinaryQuadratic, MaxCut, branch_and_bound, brute_force
+from solvers.branching import bounding
 from solvers.check_proof import NotProved, check, positive_semidefinite
-from solvers.exact.branching import bounding
 
 ROOT = Path(__file__).resolve().parents[1]
 

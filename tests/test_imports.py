@@ -80,6 +80,8 @@ FLOORS = (
     "cvxpy_plugin",
     "cuts",
     "exact",
+    "branching",
+    "check_proof",
     "testing",
 )
 

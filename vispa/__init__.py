@@ -17,7 +17,7 @@ _HOME = {
     "MaxCut": "solvers.problems.problem",
     "Solution": "solvers.problems.solution",
     "Status": "solvers.problems.solution",
-    "branch_and_bound": "solvers.exact.branch_and_bound",
+    "branch_and_bound": "solvers.branching.branch_and_bound",
     "brute_force": "solvers.exact.brute_force",
     "exact": "solvers.exact.shor",
     "low_rank": "solvers.low_rank",

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.exact.branching.bounding import scaled_cost
-from solvers.exact.branching.integer_form import IntegerForm, merged_weights
-from solvers.exact.branching.records import TreeNode
+from solvers.branching.bounding import scaled_cost
+from solvers.branching.integer_form import IntegerForm, merged_weights
+from solvers.branching.records import TreeNode
 
 FORMAT = "binary quadratic optimality, version 1"
 # The dual vector is lowered by this share of its largest entry: room for a Cholesky factor in whole numbers.

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers.branching.integer_form import merged_weights, next_below
+from solvers.branching.node import Node
 from solvers.cuts.tighten import Proof, Tightener, Tuning
-from solvers.exact.branching.integer_form import merged_weights, next_below
-from solvers.exact.branching.node import Node
 from solvers.exact.brute_force import brute_force
 from solvers.heuristics.local_search import pair_search
 from solvers.problems.binary_form import BinaryForm

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers.branching.bounding import Bounded, Task
+from solvers.branching.integer_form import IntegerForm
+from solvers.branching.node import Node, child_node
+from solvers.branching.records import Leaf, TreeMoment, TreeNode
 from solvers.cuts.tighten import Tuning
-from solvers.exact.branching.bounding import Bounded, Task
-from solvers.exact.branching.integer_form import IntegerForm
-from solvers.exact.branching.node import Node, child_node
-from solvers.exact.branching.records import Leaf, TreeMoment, TreeNode
 
 
 class Tree:

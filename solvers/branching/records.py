@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from solvers.branching.node import Pair
 from solvers.cuts.cliques import CliqueCuts
 from solvers.cuts.tighten import Proof
-from solvers.exact.branching.node import Pair
 
 
 class TreeMoment(NamedTuple):

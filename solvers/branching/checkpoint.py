@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from solvers.branching.node import Node, Pair
+from solvers.branching.records import Leaf, TreeMoment, TreeNode
+from solvers.branching.tree import Tree
 from solvers.cuts.cliques import CliqueCuts
 from solvers.cuts.tighten import Proof
-from solvers.exact.branching.node import Node, Pair
-from solvers.exact.branching.records import Leaf, TreeMoment, TreeNode
-from solvers.exact.branching.tree import Tree
 
 FORMAT = 1
 
