@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +20,8 @@ from solvers.methods.choice import begins_in_single_precision, first_method, is_
 from solvers.methods.coloured_relaxation import PARALLEL_ORDER
 from solvers.methods.interior_point import interior_point
 from solvers.problems.cost import Cost
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -207,6 +210,7 @@ class ComponentSolver:
             return False
         self.rank = found.factor.shape[1]
         self.factor, self.value = self._matvec.arrange(found.factor), found.value
+        _log.debug("component of %d rows escapes: value %.9g, %d columns", self.order, self.value, self.rank)
         self._from_random_start = False
         self._method.restart()
         return True
@@ -225,12 +229,15 @@ class ComponentSolver:
             self.value, self._moved = self._objective(), False
             self._method.restart()
         monitor.record(found.steps, np.nan, self.rank)
+        _log.debug("component of %d rows by interior point: %d steps", self.order, found.steps)
         return self.value - self.bound <= allowed
 
     def _switch_method(self) -> None:
         """Turn to the next method, if one is left to try."""
         method = next_method(self._method, self._matvec)
         self._exhausted = method is None
+        after = "none is left" if method is None else type(method).__name__
+        _log.debug("component of %d rows turns from %s: %s", self.order, type(self._method).__name__, after)
         self._method = method or self._method
 
     def _has_converged(self, pace: Pace, allowed: float) -> bool:

@@ -6,6 +6,7 @@ nothing is certified.
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from solvers.problems.solution import STATUSES, Iteration, Solution, Status
 SLIP = 1e-12
 # Of the gap: what the estimate of the smallest eigenvalue may have missed, where a proof begins its search.
 DOUBT = 0.01
+
+_log = logging.getLogger(__name__)
 
 CERTIFIED, NOT_CERTIFIED, STALLED = (
     STATUSES.index(status) for status in (Status.CERTIFIED, Status.NOT_CERTIFIED, Status.STALLED)
@@ -75,6 +78,8 @@ def finish(problem: Problem, found: Found, *, tol: float, rigorous: bool, slip: 
     # a target closer than the tolerance may have been missed, and the tolerance met
     reason = Status.CERTIFIED if gap <= tol else found.reason
     lower_bound = math.ldexp(bound, found.exponent) + relaxation.constant
+    kind = "rigorous" if rigorous else "estimate"
+    _log.info("%s: gap %.3g by %s, %.3f seconds", reason.name.lower(), gap, kind, found.seconds)
     return Solution(
         problem=problem,
         factor=found.factor if relaxation.has_unit_diagonal else _scaled(found.factor, relaxation),

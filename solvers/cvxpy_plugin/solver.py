@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from solvers.cvxpy_plugin.cone_program import ConeProgram, DoesNotFit
+from solvers.cvxpy_plugin.progress import shown
 from solvers.cvxpy_plugin.recognise import FixedDiagonal
 from solvers.cvxpy_plugin.refusals import refusal, refuse_unless_fitting
 from solvers.low_rank import low_rank
@@ -111,12 +112,24 @@ class LowRankSolver:
         solver_opts: dict[str, Any],
         solver_cache: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Solve the cone program; solver_opts are passed to `low_rank`, which validates them."""
+        """Solve the cone program; solver_opts are passed to `low_rank`, which validates them.
+
+        With ``warm_start``, CVXPY's default, a problem that is solved again starts from the rows it had, unless
+        ``start`` or ``rank`` is given; ``verbose`` shows on standard error what the solver decides.
+        """
         try:
             form = FixedDiagonal(_cone_program(data))
         except DoesNotFit as reason:
             raise refusal(str(reason)) from None
-        solution = low_rank(form.problem, **solver_opts)
+        options = dict(solver_opts)
+        before = (solver_cache or {}).get(self.name())
+        fits = before is not None and before.shape[0] == form.problem.size
+        if warm_start and fits and not {"start", "rank"} & options.keys():
+            options["start"] = before
+        with shown(verbose):
+            solution = low_rank(form.problem, **options)
+        if solver_cache is not None:
+            solver_cache[self.name()] = solution.factor
         equality_dual, cone_dual = form.dual(solution)
         return {
             "solution": solution,
@@ -162,7 +175,9 @@ def _with_conic_solver(cls: type) -> type:
     try:
         import cvxpy
     except ImportError as missing:
-        raise ImportError("LowRankSolver is a plug-in for CVXPY: install cvxpy 1.9 or newer") from missing
+        raise ImportError(
+            "LowRankSolver is a plug-in for CVXPY: install cvxpy 1.9 or newer, pip install 'vispa-sdp[exact]'"
+        ) from missing
     try:
         from cvxpy.constraints import SvecPSD
         from cvxpy.utilities.psd_utils import TriangleKind

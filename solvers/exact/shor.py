@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from solvers import checks
 from solvers.exact.programs import Attempt, Budget, solve_conic
 from solvers.exact.triangle_inequalities import Triangles, all_triangles, most_violated, no_triangles
+from solvers.optional import require
 from solvers.problems.binary_form import dense_matrix, frobenius_norm
 from solvers.problems.problem import Elliptope, Problem, as_problem
 from solvers.problems.solution import Solution, Status, relative_gap
@@ -106,6 +107,8 @@ def exact(
     tol = checks.scalar("tol", tol, positive=True)
     if max_seconds is not None:
         max_seconds = checks.scalar("max_seconds", max_seconds, positive=True)
+    require("cvxpy", "exact", "the exact relaxation")
+    require(solver, "exact", f"the exact relaxation by {solver}")
     elliptope = problem.relaxation()
     scaled = _scale(elliptope.unit())
     budget = Budget(started, max_seconds)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from solvers import checks
+from solvers.optional import require
 from vispa.training.data.decoding import SMALLEST_SIDE
 from vispa.training.data.streaming import ImageFiles
 
@@ -103,6 +104,7 @@ def digits() -> LabelledImages:
 
     They come from 13 writers; a random split puts every writer on both sides.
     """
+    require("sklearn", "digits", "the digits data set")
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
