@@ -62,6 +62,7 @@ SOURCES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.p
 FLOORS = (
     "stop",
     "checks",
+    "optional",
     "kernels",
     "problems",
     "linalg",

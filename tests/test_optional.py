@@ -63,11 +63,12 @@ def test_cvxpy_shows_decisions_and_starts_warm(capfd):
     problem = cp.Problem(cp.Minimize(cp.trace(cost @ Y)), [cp.diag(Y) == 1])
     logger = logging.getLogger("solvers")
     before = (logger.level, list(logger.handlers))
-    first = problem.solve(solver=LowRankSolver(), rng=0, verbose=True)
+    solver = LowRankSolver()
+    first = problem.solve(solver=solver, rng=0, verbose=True)
     assert "certified: gap" in capfd.readouterr().err
     assert (logger.level, list(logger.handlers)) == before
     cold = problem.solver_stats.num_iters
-    again = problem.solve(solver=LowRankSolver(), rng=0, warm_start=True)
+    again = problem.solve(solver=solver, rng=0, warm_start=True)
     assert again == pytest.approx(first, rel=1e-5)
     assert problem.solver_stats.num_iters < cold
     assert capfd.readouterr().err == ""
