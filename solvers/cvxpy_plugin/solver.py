@@ -115,7 +115,8 @@ class LowRankSolver:
         """Solve the cone program; solver_opts are passed to `low_rank`, which validates them.
 
         With ``warm_start``, CVXPY's default, a problem that is solved again by this instance starts from the
-        rows it had, unless ``start`` or ``rank`` is given; ``verbose`` shows on standard error what the solver decides.
+        rows it had, unless ``start`` or ``rank`` is given; ``verbose`` shows on standard error what the
+        solver decides.
         """
         try:
             form = FixedDiagonal(_cone_program(data))
