@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 
+from solvers import checks
 from vispa.nn.conversion.assignment import let_writes_take_effect
+from vispa.nn.conversion.coverage import log_coverage
 from vispa.nn.conversion.layer_kinds import Site
 from vispa.nn.conversion.refusals import refuse_wrapped
 from vispa.nn.conversion.scope_modules import scopes_of
 from vispa.nn.conversion.selection import LayerChoice, select_sites
+from vispa.nn.conversion.start import STARTS, initialise, keeps_weights
 from vispa.nn.methods.base import Method
 from vispa.nn.methods.registry import as_method
 from vispa.nn.weights.bias import ScaledBias
@@ -32,6 +34,7 @@ def binarize(
     layers: LayerChoice = None,
     keep: Collection[str] | None = None,
     scopes: Collection[str] = (),
+    start: str = "auto",
     **options: Any,
 ) -> ModuleT:
     r"""Make the weights of a model binary, in place, and return the model.
@@ -47,7 +50,7 @@ def binarize(
     Parameters
     ----------
     model : Module
-        Any module tree. Its weights become the means, keep their identity, and are drawn anew.
+        Any module tree. Its weights become the means and keep their identity; see ``start``.
     method : str or Method, default "vispa"
         How the weights train: a name in ``vispa.nn.methods.registry.METHODS``, with the method's options as
         further arguments, such as ``rank=8``; or the method made with its options,
@@ -63,6 +66,10 @@ def binarize(
     scopes : collection of str, default ()
         Names or patterns of modules whose every forward is to use one sample throughout, such as a module
         that unrolls a recurrent cell.
+    start : {"auto", "weights", "fresh"}
+        ``"weights"`` starts from the weights that are there, as :func:`vispa.load_float` does: a trained network
+        keeps its signs, and alpha approximates its channels. ``"fresh"`` draws the means anew. ``"auto"`` keeps
+        the weights unless all of them look like draws of torch's own initialisation.
     **options
         Of the method. Of all of them, ``channel_scale`` is the one most have: where the scale alpha of an output
         channel comes from, a parameter (``"learned"``), ``mean |mean_i|`` without a gradient (``"mean"``), or 1
@@ -85,15 +92,14 @@ def binarize(
 
     Notes
     -----
-    At the start ``mean`` is Xavier normal (with ``"bernoulli"``, whose noise has unit size, standard normal before
+    A fresh ``mean`` is Xavier normal (with ``"bernoulli"``, whose noise has unit size, standard normal before
     it is clipped); the factor is normal; a learned ``alpha`` is one over the square
     root of the number of products that an output adds up, so that inputs of unit variance give outputs of
     unit variance (1 in an Embedding, whose ``padding_idx`` keeps alpha 0); the bias is divided by alpha, so
     that the layer adds what it added before. All draws come from torch's default generator. Memory of
     ``"vispa"``: K more weights a layer, K + 1 with ``residual``. A forward adds as many multiply-adds a weight,
     a backward as many products. Between forward and backward a layer keeps one tensor of its weight's size; on a
-    CPU the memory of a large factor's gradient is kept between steps. To start from trained float weights instead,
-    see :func:`vispa.load_float`.
+    CPU the memory of a large factor's gradient is kept between steps.
 
     A layer that is called several times in a forward of the model, or whose weight is read there without
     calling it, sees one sample; called outside the model's forward, a layer draws at every call. There, modules
@@ -125,6 +131,7 @@ def binarize(
     """
     refuse_wrapped(model, "binarized")
     chosen = as_method(method, options)
+    checks.choice("start", start, STARTS)
     sites = select_sites(model, layers, keep)
     for site in sites.values():
         for attribute in site.weights:
@@ -132,6 +139,7 @@ def binarize(
     if getattr(chosen, "channel_scale", "none") != "learned":
         _check_padding(sites)
     around = scopes_of(model, sites, scopes)
+    keep_weights = keeps_weights(start, sites.values())
     root = RootScope()
     root.open(model)
     shared: dict[int, BinaryWeight] = {}
@@ -142,9 +150,10 @@ def binarize(
             if id(mean) not in shared:
                 shared[id(mean)] = chosen.new_weight(mean, site.layout(attribute))
                 shared[id(mean)].root = root
-                _initialise(shared[id(mean)], mean, site, attribute)
+                initialise(shared[id(mean)], mean, site, attribute, keep=keep_weights)
             weights.append(shared[id(mean)])
         _install(site, weights, around[site.name])
+    log_coverage(model)
     return model
 
 
@@ -154,18 +163,6 @@ def _check_padding(sites: dict[str, Site]) -> None:
             raise ValueError(
                 f"{site.label}: its padding_idx needs a row of zeros, which only channel_scale='learned' gives"
             )
-
-
-def _initialise(weight: BinaryWeight, mean: Tensor, site: Site, attribute: str) -> None:
-    weight.start(mean)
-    if weight.alpha is not None:
-        with torch.no_grad():
-            weight.alpha.fill_(site.terms(attribute) ** -0.5)
-            padding = getattr(site.module, "padding_idx", None)
-            if padding is not None:
-                # The row of zeros stays one: its gradient is zero, and so is that of its alpha.
-                weight.alpha[padding] = 0.0
-    weight.project(mean)
 
 
 def _install(site: Site, weights: list[BinaryWeight], scopes: list[nn.Module]) -> None:
