@@ -34,6 +34,7 @@ def low_rank(
     tol: float = 1e-6,
     start: ArrayLike | FactorSource | None = None,
     certificate: str = "estimate",
+    method: str = "auto",
     max_iterations: int = 1_000_000,
     max_seconds: float | None = None,
     callback: Callable[[Iteration], None] | None = None,
@@ -59,6 +60,10 @@ def low_rank(
         and, in about the default number of columns, its residual.
     certificate : {"estimate", "rigorous"}, optional
         Whether the final bound rests on a floating-point eigenvalue or is proved with error bounds.
+    method : {"auto", "interior-point"}, optional
+        By default sweeps, then second-order steps, and a primal-dual interior point on dense costs of up to 1,500
+        rows that sweeps have not solved in its time, or where second-order steps stall.  "interior-point" begins
+        with it: O(N^3) some fifteen times, whatever the conditioning of the cost; `rank` is then hardly used.
     max_iterations : int, optional
         Sweeps, or products with the cost in second-order steps and for an operator, over all components; a
         second-order step under way is finished.
@@ -106,6 +111,9 @@ def low_rank(
     relaxation = as_problem(problem).relaxation()
     tol = checks.scalar("tol", tol, positive=True)
     checks.choice("certificate", certificate, ("estimate", "rigorous"))
+    checks.choice("method", method, ("auto", "interior-point"))
+    if method == "interior-point":
+        _check_interior_point(relaxation, device)
     if certificate == "rigorous":
         check_provable(relaxation.cost)
     if callback is not None:
@@ -141,11 +149,21 @@ def low_rank(
         target=target,
         from_random_start=start is None,
         workers=workers,
+        central_path=method == "interior-point",
         max_iterations=max_iterations,
         max_seconds=max_seconds,
         callback=callback,
     )
     return finish(problem, found, tol=tol, rigorous=rigorous)
+
+
+def _check_interior_point(relaxation: Elliptope, device: Any) -> None:
+    if device is not None:
+        raise ValueError("device must be None for method='interior-point'; `solve_batch` has one on devices")
+    if isinstance(relaxation.cost, LinearOperator) and not isinstance(relaxation.cost, Gram):
+        raise ValueError(
+            "method must be 'auto' for a LinearOperator; the interior point needs the entries of the cost"
+        )
 
 
 class FactorSource(Protocol):

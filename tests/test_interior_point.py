@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse.linalg import LinearOperator
 
 from solvers.exact.shor import exact
 from solvers.linalg.step_to_boundary import step_to_boundary
+from solvers.low_rank import low_rank
 from solvers.methods.interior_point import interior_point
+from solvers.problems.gram import Gram
 from solvers.problems.problem import Elliptope
+from solvers.problems.solution import Status
+from solvers.testing import assert_certified
 
 
 def symmetric(order, rng):
@@ -178,3 +183,58 @@ def test_steps_reach_the_boundary_and_hardly_beyond(order, seed):
         assert length > 1e6 / np.abs(solved).max()
     else:
         assert 0.7 <= length * -smallest <= 1.02
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
+@pytest.mark.parametrize("method", ["auto", "interior-point"])
+@given(seed=st.integers(10, 14))
+def test_low_rank_certifies_what_sweeps_alone_do_not(family, method, seed):
+    problem = Elliptope(family(np.random.default_rng(seed)))
+    solution = low_rank(problem, rng=seed, tol=1e-6, method=method)
+    assert solution.status is Status.CERTIFIED
+    assert_certified(solution)
+
+
+def test_low_rank_follows_the_central_path_once_sweeps_have_cost_as_much(monkeypatch):
+    followed = []
+
+    def counted(cost, allowed, **options):
+        followed.append(len(cost))
+        return interior_point(cost, allowed, **options)
+
+    monkeypatch.setattr("solvers.burer_monteiro.central_path.interior_point", counted)
+    easy = Elliptope(symmetric(40, np.random.default_rng(0)))
+    assert low_rank(easy, rng=0, tol=1e-3).status is Status.CERTIFIED
+    assert followed == []
+    assert low_rank(easy, rng=0, tol=1e-3, method="interior-point").status is Status.CERTIFIED
+    assert followed == [40]
+    hard = Elliptope(crawling_gram(np.random.default_rng(0)))
+    solution = low_rank(hard, rng=0, tol=1e-9)
+    assert followed == [40, 49]
+    assert solution.status is Status.CERTIFIED
+    # hundreds of sweeps, and not the thousands that they would take alone
+    assert solution.iterations < 2000
+
+
+def test_a_gram_operator_and_a_fixed_diagonal_are_followed_too():
+    rng = np.random.default_rng(4)
+    inputs = np.maximum(rng.standard_normal((60, 3)) @ rng.standard_normal((3, 24)) + 0.5, 0.0)
+    operator = low_rank(Elliptope(Gram(inputs)), rng=0, method="interior-point")
+    dense = low_rank(Elliptope(inputs.T @ inputs), rng=0, method="interior-point")
+    assert operator.status is dense.status is Status.CERTIFIED
+    assert operator.value == pytest.approx(dense.value, abs=1e-6 * np.linalg.norm(inputs.T @ inputs))
+    scaled = Elliptope(symmetric(20, rng), diagonal=rng.uniform(0.1, 9.0, 20))
+    solution = low_rank(scaled, rng=0, method="interior-point", certificate="rigorous")
+    assert solution.status is Status.CERTIFIED
+    assert_certified(solution)
+
+
+def test_what_the_interior_point_cannot_do_is_refused():
+    problem = Elliptope(np.eye(3))
+    with pytest.raises(ValueError, match="method must be one of 'auto', 'interior-point'"):
+        low_rank(problem, method="newton")
+    with pytest.raises(ValueError, match="device must be None for method='interior-point'"):
+        low_rank(problem, method="interior-point", device="cpu")
+    operator = LinearOperator((3, 3), matvec=lambda v: v, dtype=np.float64)
+    with pytest.raises(ValueError, match="method must be 'auto' for a LinearOperator"):
+        low_rank(Elliptope(operator), method="interior-point")

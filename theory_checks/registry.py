@@ -5,6 +5,7 @@ from __future__ import annotations
 from theory_checks import (
     bop,
     bound,
+    central_path,
     correlated,
     duality,
     flips,
@@ -12,6 +13,7 @@ from theory_checks import (
     low_rank_estimator,
     optimisers,
     published_layer,
+    quantized_layer,
     radius,
     relaxation,
     rounding_law,
@@ -24,7 +26,13 @@ from theory_checks.claim import Claim
 
 FAMILIES: dict[str, tuple[Claim, ...]] = {
     "gauge": (*gauge.CLAIMS, *radius.CLAIMS),
-    "relaxation": (*relaxation.CLAIMS, *duality.CLAIMS, *staircase.CLAIMS, *rounding_law.CLAIMS),
+    "relaxation": (
+        *relaxation.CLAIMS,
+        *duality.CLAIMS,
+        *staircase.CLAIMS,
+        *rounding_law.CLAIMS,
+        *central_path.CLAIMS,
+    ),
     "straight-through": (
         *straight_through.CLAIMS,
         *correlated.STRAIGHT_THROUGH,
@@ -33,6 +41,7 @@ FAMILIES: dict[str, tuple[Claim, ...]] = {
         *wrong_signs.CLAIMS,
     ),
     "layer": published_layer.CLAIMS,
+    "quantization": quantized_layer.CLAIMS,
     "bound": (*bound.CLAIMS, *correlated.BOUND),
     "optimiser": (*optimisers.CLAIMS, *bop.CLAIMS, *flips.CLAIMS),
 }

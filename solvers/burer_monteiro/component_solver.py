@@ -3,62 +3,28 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers.burer_monteiro.central_path import (
+    follow_central_path,
+    path_is_cheaper,
+    path_is_open,
+    precedes_second_order,
+)
 from solvers.burer_monteiro.escape import escape
 from solvers.burer_monteiro.monitor import Monitor
-from solvers.burer_monteiro.progress import Progress
+from solvers.burer_monteiro.pace import Pace
 from solvers.burer_monteiro.settings import COMPONENT
 from solvers.certificates.component import SHARP, ComponentCertificate, Eigenvalue, Evaluation
-from solvers.certificates.dual_bound import dense_cost
 from solvers.linalg.matvec import Matvec
 from solvers.linalg.sphere import Factor, normalise_in_place
 from solvers.methods.choice import begins_in_single_precision, first_method, is_second_order, next_method
 from solvers.methods.coloured_relaxation import PARALLEL_ORDER
-from solvers.methods.interior_point import interior_point
 from solvers.problems.cost import Cost
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class Pace:
-    """What was seen of a method since it began at its present start, and when more than iterations is due.
-
-    Attributes
-    ----------
-    progress : Progress
-    error : float
-        What the last decrease predicts is still to come.
-    evaluate_below : float
-        The error at which the next evaluation is due.
-    certify_from : int
-        The number of iterations before which a certificate is not worth its price.
-    blocks : int
-        Blocks of iterations since the last evaluation.
-    """
-
-    progress: Progress = field(default_factory=Progress)
-    error: float = np.inf
-    evaluate_below: float = np.inf
-    certify_from: int = 0
-    blocks: int = 0
-
-    def advanced(self, error: float) -> None:
-        """Note a block of iterations, and the error that its last decrease predicts."""
-        self.error = error
-        self.progress.note(error)
-        self.blocks += 1
-
-    def evaluated(self, gap: float, allowed: float) -> None:
-        """Note an evaluation that estimates this gap, and set the error at which the next is due."""
-        reached = COMPONENT.promising * allowed / gap if gap > 0.0 else 1.0
-        share = min(COMPONENT.first_evaluation, reached**COMPONENT.evaluation_power)
-        self.evaluate_below = max(share, COMPONENT.farthest_evaluation) * self.error
-        self.blocks = 0
 
 
 class ComponentSolver:
@@ -78,6 +44,8 @@ class ComponentSolver:
         directions that it has hardly tried.
     workers : int
         Threads for sweeps and products, if the component is large enough for several.
+    central_path : bool
+        Whether to follow the central path before anything else.
 
     Attributes
     ----------
@@ -97,6 +65,7 @@ class ComponentSolver:
         *,
         from_random_start: bool,
         workers: int,
+        central_path: bool = False,
     ) -> None:
         self.cost = cost
         self.order = int(cost.shape[0])
@@ -111,7 +80,8 @@ class ComponentSolver:
         self._from_random_start = from_random_start
         self._moved = False
         self._exhausted = False
-        self._direct_is_due = self.order <= COMPONENT.direct_order
+        self._path_first = central_path
+        self._path_is_left = central_path or path_is_open(cost)
         if from_random_start and begins_in_single_precision(self._method):
             # it sees enough until the first evaluation
             self.factor = self.factor.astype(np.float32)
@@ -140,6 +110,10 @@ class ComponentSolver:
             allowed = COMPONENT.safety * target * monitor.scale
             if self.value - self.bound <= allowed:
                 break
+            if self._path_is_due():
+                self._follow_central_path(monitor, allowed)
+                pace = Pace()
+                continue
             self._advance(monitor, pace)
             converged = self._has_converged(pace, allowed)
             if not (converged or self._evaluation_is_due(pace, allowed)):
@@ -153,10 +127,10 @@ class ComponentSolver:
                     pace = Pace()
                     continue
             crawls = self._crawls(pace, point, allowed)
-            direct = self._direct_is_due and (crawls or self._sweeps_had_their_chance())
-            if direct and self._solve_directly(monitor, allowed):
-                break
-            if crawls:
+            if self._path_is_next(crawls):
+                self._follow_central_path(monitor, allowed)
+                pace = Pace()
+            elif crawls:
                 self._switch_method()
                 pace = Pace()
         self._renew_value()
@@ -215,22 +189,28 @@ class ComponentSolver:
         self._method.restart()
         return True
 
-    def _solve_directly(self, monitor: Monitor, allowed: float) -> bool:
-        """Follow the central path, which no conditioning slows; whether that closed the gap."""
-        self._direct_is_due = False
-        found = interior_point(
-            dense_cost(self.cost), allowed, expired=lambda: monitor.remaining_seconds <= 0.0
-        )
-        if found.bound > self.bound:
-            self.dual, self.bound = found.dual, found.bound
+    def _path_is_due(self) -> bool:
+        sweeps = 0 if is_second_order(self._method) else self._method.iterations
+        return self._path_is_left and (self._path_first or path_is_cheaper(self.cost, sweeps))
+
+    def _path_is_next(self, crawls: bool) -> bool:
+        if precedes_second_order(self.cost):
+            return self._path_is_left and (crawls or self._sweeps_had_their_chance())
+        return self._path_is_left and crawls and is_second_order(self._method)
+
+    def _follow_central_path(self, monitor: Monitor, allowed: float) -> None:
+        """Take the point and the bound to which the central path leads, where they are better; once."""
+        self._path_is_left = False
+        found = follow_central_path(self.cost, monitor, allowed)
         if found.value < self.value:
             self.rank = found.factor.shape[1]
-            self.factor = self._matvec.arrange(found.factor)
-            self.value, self._moved = self._objective(), False
+            self.factor = self._matvec.arrange(np.ascontiguousarray(found.factor))
+            self.value, self._moved, self._from_random_start = self._objective(), False, False
             self._method.restart()
-        monitor.record(found.steps, np.nan, self.rank)
+        if found.bound > self.bound:
+            self.dual, self.bound = found.dual, found.bound
         _log.debug("component of %d rows by interior point: %d steps", self.order, found.steps)
-        return self.value - self.bound <= allowed
+        monitor.record(max(found.steps, 1), np.nan, self.rank)
 
     def _switch_method(self) -> None:
         """Turn to the next method, if one is left to try."""

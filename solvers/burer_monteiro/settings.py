@@ -46,6 +46,11 @@ class ComponentSettings:
         First-order iterations that every component gets: so many a row, and between the two others.
     direct_order : int
         Up to this order the central path, O(n^3) a step, is followed once sweeps had their chance.
+    path_order : int
+        Up to this order a dense cost, or one kept as its factors, may follow the central path: eight matrices of
+        150 MB in all, half a minute of one core.
+    path_sweeps : int
+        Sweeps over a dense cost that take as long as the path.
     farthest_goal : float
         Sweeps go on while they are projected to arrive within this many times their number so far.
     """
@@ -68,6 +73,8 @@ class ComponentSettings:
     least_sweeps: int = 200
     most_sweeps: int = 4000
     direct_order: int = 500
+    path_order: int = 1500
+    path_sweeps: int = 300
     farthest_goal: float = 8.0
 
 

@@ -27,6 +27,7 @@ def solve(
     target: float,
     from_random_start: bool,
     workers: int,
+    central_path: bool,
     max_iterations: int,
     max_seconds: float | None,
     callback: Callable[[Iteration], None] | None,
@@ -44,6 +45,7 @@ def solve(
             generator,
             from_random_start=from_random_start,
             workers=workers,
+            central_path=central_path,
         )
         for component in presolve.components
     ]

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 
-MAX_STEPS = 24
+MAX_STEPS = 12
 # The Ritz value's error, as a share of it, that a step length may carry: the Cholesky test that follows decides.
-SHARP = 0.02
-CHECK_EVERY = 4
+SHARP = 0.03
+CHECK_EVERY = 6
 BREAKDOWN = 1e-12
 
 
@@ -35,7 +35,7 @@ def step_to_boundary(
     Notes
     -----
     1 / max(-lambda, 0) for the smallest eigenvalue lambda of L^-1 D L^-T.  The residual's norm is subtracted from
-    its Ritz value, which bounds some eigenvalue from below.  24 products with D and L^-1 at most, O(n^2) each, and
+    its Ritz value, which bounds some eigenvalue from below.  12 products with D and L^-1 at most, O(n^2) each, and
     orthogonalisation against all vectors so far.
 
     Examples
@@ -46,20 +46,18 @@ def step_to_boundary(
     solve = la.blas.dtrsv
     count = min(MAX_STEPS, len(start))
     basis = np.empty((count + 1, len(start)))
-    basis[0] = start / np.linalg.norm(start)
+    basis[0] = start / math.sqrt(start @ start)
     alphas, betas = np.empty(count), np.empty(count)
     for step in range(count):
-        image = solve(lower, direction(solve(lower, basis[step], lower=1, trans=1)), lower=1)
-        alphas[step] = image @ basis[step]
+        vector = basis[step]
+        image = solve(lower, direction(solve(lower, vector, lower=1, trans=1)), lower=1, overwrite_x=1)
+        alphas[step] = image @ vector
         known = basis[: step + 1]
-        for _ in range(2):
-            image -= (known @ image) @ known
+        image -= (known @ image) @ known
         betas[step] = math.sqrt(image @ image)
         last = step + 1 == count or betas[step] <= BREAKDOWN * max(abs(alphas[step]), 1.0)
         if last or step % CHECK_EVERY == CHECK_EVERY - 1:
-            values, vectors = la.eigh_tridiagonal(
-                alphas[: step + 1], betas[:step], select="i", select_range=(0, 0), check_finite=False
-            )
+            values, vectors, _ = la.lapack.dstev(alphas[: step + 1], betas[: max(step, 1)])
             smallest, error = float(values[0]), float(betas[step] * abs(vectors[-1, 0]))
             if last or error <= SHARP * max(abs(smallest), 1.0):
                 break

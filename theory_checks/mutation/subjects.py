@@ -41,6 +41,8 @@ _FORMULAS: dict[str, tuple[str, ...]] = {
     "vispa.nn.weights.binary_weight": ("BinaryWeight.scales",),
     "vispa.nn.weights.projection": ("row_squares", "channel_squares"),
     "vispa.nn.methods.ste": ("StraightThroughWeight.project",),
+    "vispa.quantization.scales": ("fit_scales", "mean_scales", "_solved"),
+    "vispa.quantization.layer_problem": ("LayerProblem.error",),
     "solvers.problems.binary_form": ("BinaryForm.evaluate",),
     "solvers.problems.binary_quadratic": ("BinaryQuadratic.evaluate",),
     "solvers.problems.max_cut": ("MaxCut.laplacian", "MaxCut.evaluate"),
