@@ -23,6 +23,7 @@ DOORS = (
     "vispa.optim",
     "vispa.interop.dimod",
     "vispa.interop.transformers",
+    "vispa.interop.lightning",
 )
 _ROLE = re.compile(r":(math|func|class|meth|mod):<code>(.*?)</code>", re.DOTALL)
 _ARITHMATEX = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)

@@ -1,0 +1,92 @@
+"""Lightning's and accelerate's loops: rows stay where the projection keeps them, and resuming is exact."""
+
+import pytest
+import torch
+from torch import nn
+
+import vispa
+from vispa.nn.conversion.selection import binary_layers
+
+
+def network():
+    torch.manual_seed(0)
+    layers = [nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 2)]
+    return vispa.binarize(nn.Sequential(*layers), rank=2)
+
+
+def batches():
+    generator = torch.Generator().manual_seed(1)
+    return [
+        (torch.randn(8, 6, generator=generator), torch.randint(2, (8,), generator=generator))
+        for _ in range(3)
+    ]
+
+
+def assert_projected(model):
+    assert all(layer.weight.strays(layer.mean) is None for layer in binary_layers(model))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_lightning_trains_and_resumes_bit_for_bit(tmp_path):
+    lightning = pytest.importorskip("pytorch_lightning")
+    from vispa.interop.lightning import VispaCallback
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.network = network()
+
+        def training_step(self, batch, index):
+            torch.manual_seed(
+                100 * self.current_epoch + index
+            )  # noise that does not remember the interruption
+            return nn.functional.cross_entropy(self.network(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
+
+    def fit(epochs, resume=None):
+        module = Module()
+        trainer = lightning.Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            callbacks=[VispaCallback()],
+            default_root_dir=tmp_path,
+        )
+        trainer.fit(module, torch.utils.data.DataLoader(batches(), batch_size=None), ckpt_path=resume)
+        return trainer, module
+
+    trainer, _ = fit(2)
+    trainer.save_checkpoint(tmp_path / "two.ckpt")
+    _, straight = fit(4)
+    _, resumed = fit(4, tmp_path / "two.ckpt")
+    for (name, one), two in zip(straight.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(one, two), name
+    assert_projected(straight)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_accelerate_may_prepare_before_or_after_attach():
+    accelerate = pytest.importorskip("accelerate")
+    results = []
+    for early in (True, False):
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        if early:
+            vispa.attach(optimizer, model)
+        accelerator = accelerate.Accelerator(cpu=True)
+        model, optimizer = accelerator.prepare(model, optimizer)
+        if not early:
+            vispa.attach(optimizer, model)
+        torch.manual_seed(2)
+        for inputs, labels in batches():
+            optimizer.zero_grad()
+            accelerator.backward(nn.functional.cross_entropy(model(inputs), labels))
+            optimizer.step()
+        assert_projected(model)
+        results.append({name: each.clone() for name, each in model.state_dict().items()})
+    assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
