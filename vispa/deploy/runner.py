@@ -12,7 +12,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 from vispa.deploy.calls import Call, Work, pack_signs, pool_bits
-from vispa.deploy.layers import PackedConv2d, PackSigns, PoolBits
+from vispa.deploy.layers import PackedConv2d, PackedLinear, PackSigns, PoolBits
 
 __all__ = ["PackedModel"]
 
@@ -132,11 +132,25 @@ class Program:
         elif fixed and isinstance(module, PackedConv2d):
             assert isinstance(source, Node)
             self.steps[-1] = self._layer(node, module, self.values[source])
+        elif fixed and isinstance(module, PackedLinear) and self.values[source].ndim == 2:  # type: ignore[index]
+            assert isinstance(source, Node)
+            self.steps[-1] = self._rows(node, module, self.values[source])
         elif fixed and (type(module) is nn.Identity or _is_item(node)):
             self.steps.pop()
         else:
             return
         self._fix(node)
+
+    def _rows(self, node: Node, layer: PackedLinear, bits: Tensor) -> Step:
+        """The loop of a packed linear layer on rows, its outputs where torch's operator left them."""
+        call = Call(bits[None, None], layer.words, layer.window.flat(), layer.kernel)
+        value = self.values[node]
+        if layer.outputs == "bits":
+            return _works([call.to_bits(layer.limits, layer.flips, value[None])])
+        floats, signs = value if layer.outputs == "both" else (value, None)
+        words = None if signs is None else signs[None]
+        beside = call.beside(None, layer.channels)
+        return _works([call.to_floats(layer.bases, layer.numbers, layer.steps, beside, floats[None], words)])
 
     def _layer(self, node: Node, layer: PackedConv2d, bits: Tensor) -> Step:
         """The loops of a packed layer, its outputs in the places where torch's operator left them."""

@@ -1,0 +1,200 @@
+"""Packed layers and networks beside torch's float32: python -m benchmarks.deploy.inference [--output FILE].
+
+The rival is the faster of torch's contiguous and channels-last memory; all are called in turns, five times each, on
+one thread, and medians are taken of the processor time, since a machine may have other work. Layers: `bits` is what
+a packed model runs between layers, border included; `float` takes and returns floats, packing included.
+"""
+
+from __future__ import annotations
+
+# ruff: noqa: B023 (what is timed is called before its loop goes on)
+import argparse
+import json
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+import vispa
+from vispa.deploy import timing
+from vispa.deploy.calls import Call
+from vispa.deploy.layers import PackedConv2d, PackSigns
+from vispa.deploy.layout import KERNELS, best_kernel
+from vispa.networks import named_network
+
+# height, channels, kernel, batch
+LAYERS = [
+    (56, 64, 3, 1),
+    (28, 128, 3, 1),
+    (14, 256, 3, 1),
+    (7, 512, 3, 1),
+    (14, 256, 1, 1),
+    (14, 256, 3, 8),
+    (7, 512, 3, 8),
+]
+NETWORKS = [
+    ("resnet18-1w1a", (3, 32, 32), 1),
+    ("resnet18-1w1a", (3, 32, 32), 8),
+    ("vgg-small-1w1a", (3, 32, 32), 1),
+    ("imagenet-birealnet18-1w1a", (3, 224, 224), 1),
+    ("imagenet-alexnet-1w1a", (3, 224, 224), 1),
+]
+IN_A_ROW = 5
+LINEAR = [(1024, 1), (4096, 1), (4096, 8), (4096, 64)]
+
+
+def in_turns(functions, repeats):
+    """Median seconds of the processor."""
+
+    def several(function):
+        return lambda: [function() for _ in range(IN_A_ROW)]
+
+    taken = timing.in_turns([several(function) for function in functions], repeats, clock=time.process_time)
+    return [seconds / IN_A_ROW for seconds in taken]
+
+
+def signed(layer):
+    """The layer with a weight of +1 and -1."""
+    layer.weight.data = torch.where(layer.weight.data >= 0, 1.0, -1.0)
+    return layer.eval()
+
+
+def time_layers(repeats: int, kernels: list[str]) -> list[dict]:
+    """One row a layer and kernel."""
+    rows = []
+    for height, channels, size, batch in LAYERS:
+        layer = signed(nn.Conv2d(channels, channels, size, padding=size // 2, bias=False))
+        inputs = torch.randn(batch, channels, height, height)
+        last = inputs.contiguous(memory_format=torch.channels_last)
+        weight = layer.weight.data
+        weight_last = weight.contiguous(memory_format=torch.channels_last)
+        bits = PackSigns()(last)
+        for kernel in kernels:
+            to_bits = PackedConv2d(layer, outputs="bits", kernel=kernel)
+            call = Call(bits, to_bits.words, to_bits.window.flat(), kernel)
+            work = call.to_bits(to_bits.limits, to_bits.flips, call.empty(channels // 32, torch.int32))
+            to_floats = vispa.pack(nn.Sequential(vispa.SignActivation(), layer), kernel=kernel)
+            first, second, packed, floats = in_turns(
+                [
+                    lambda: functional.conv2d(inputs, weight, padding=size // 2),
+                    lambda: functional.conv2d(last, weight_last, padding=size // 2),
+                    lambda: call.run(work),
+                    lambda: to_floats(last),
+                ],
+                repeats,
+            )
+            real = min(first, second)
+            operations = 2 * batch * height**2 * channels**2 * size**2
+            rows.append(
+                {
+                    "layer": f"{height}x{height}x{channels} {size}x{size}, batch {batch}", "kernel": kernel,
+                    "torch_us": real * 1e6, "bits_us": packed * 1e6, "float_us": floats * 1e6,
+                    "bits": real / packed, "float": real / floats, "bits_gops": operations / packed / 1e9,
+                }
+            )  # fmt: skip
+    return rows
+
+
+def time_linear(repeats: int) -> list[dict]:
+    """One row a size and batch: signs by signs."""
+    rows = []
+    for size, batch in LINEAR:
+        layer = signed(nn.Linear(size, size, bias=False))
+        inputs, packed = torch.randn(batch, size), vispa.pack(nn.Sequential(vispa.SignActivation(), layer))
+        real, floats = in_turns([lambda: layer(inputs), lambda: packed(inputs)], repeats)
+        rows.append(
+            {"layer": f"Linear {size}, batch {batch}", "torch_us": real * 1e6, "float_us": floats * 1e6,
+             "float": real / floats}
+        )  # fmt: skip
+    return rows
+
+
+def time_networks(repeats: int) -> list[dict]:
+    """One row a network, beside the same network of real weights, hardened ones, and its file."""
+    rows = []
+    for name, shape, batch in NETWORKS:
+        network = named_network(name)
+        torch.manual_seed(0)
+        model = vispa.binarize(network.build(shape), keep=network.keep, rank=1).train()
+        with torch.no_grad():
+            model(torch.randn(4, *shape))
+            for module in model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.bias.normal_(std=0.1)
+        hard = vispa.harden(model).eval()
+        packed = vispa.pack(hard)
+        # the float network that would be deployed instead: signs are replaced by ReLU
+        real = named_network(name).build(shape, binary_activations=False).eval()
+        real_last = named_network(name).build(shape, binary_activations=False).eval()
+        real_last = real_last.to(memory_format=torch.channels_last)
+        inputs = torch.randn(batch, *shape)
+        last = inputs.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            first, second, hardened, own = in_turns(
+                [lambda: real(inputs), lambda: real_last(last), lambda: hard(inputs), lambda: packed(last)],
+                repeats,
+            )
+            difference = (hard(inputs) - packed(last)).abs().max().item()
+        with tempfile.TemporaryDirectory() as folder:
+            size = vispa.save_packed(hard, Path(folder) / "model")
+        floats = sum(values.nbytes for values in hard.state_dict().values())
+        rows.append(
+            {
+                "network": f"{name}, {shape[1]}x{shape[2]}, batch {batch}", "float_ms": min(first, second) * 1e3,
+                "hardened_ms": hardened * 1e3, "packed_ms": own * 1e3, "speedup": min(first, second) / own,
+                "file_smaller": floats / size, "largest_difference": difference,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    """Rows as Markdown."""
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    for row in rows:
+        cells = [f"{value:.3g}" if isinstance(value, float) and abs(value) < 100 else
+                 f"{value:.0f}" if isinstance(value, float) else str(value) for value in row.values()]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=21)
+    parser.add_argument("--all-kernels", action="store_true")
+    parser.add_argument("--output", type=Path, help="Markdown; JSON is written beside it")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    kernels = list(KERNELS) if arguments.all_kernels else [best_kernel()]
+    with torch.inference_mode():
+        found = {
+            "layers": time_layers(arguments.repeats, kernels),
+            "linear": time_linear(arguments.repeats),
+        }
+    found["networks"] = time_networks(arguments.repeats)
+    import llvmlite.binding
+
+    about = (
+        f"{llvmlite.binding.get_host_cpu_name()}, {platform.python_version()}, torch {torch.__version__}, "
+        f"one thread, medians of {arguments.repeats} in turns, processor time"
+    )
+    text = (
+        "\n\n".join([f"# Packed inference beside torch float32\n\n{about}", *map(table, found.values())])
+        + "\n"
+    )
+    print(text)
+    if arguments.output is not None:
+        arguments.output.write_text(text)
+        arguments.output.with_suffix(".json").write_text(
+            json.dumps({"about": about, **found}, indent=1) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()

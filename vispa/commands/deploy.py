@@ -1,0 +1,165 @@
+"""`vispa deploy`: pack a network, write it with one bit a weight, and time it beside torch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vispa.deploy.layout import KERNELS
+from vispa.networks import NETWORKS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a packed file (vispa.save_packed), or one of "
+        + ", ".join(NETWORKS)
+        + ", with signs drawn at random",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write the model there with one bit a weight"
+    )
+    parser.add_argument(
+        "--benchmark", action="store_true", help="time it beside torch's float32, layer by layer"
+    )
+    parser.add_argument(
+        "--shape", help="of one input, such as 3,32,32 (default: the network's; needed with a file)"
+    )
+    parser.add_argument("--batch", type=int, default=1, help="inputs at once (default: 1)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1)")
+    parser.add_argument("--kernel", default="auto", help=f"auto (the default) or one of {', '.join(KERNELS)}")
+    parser.add_argument("--repeats", type=int, default=11, help="of which medians are taken (default: 11)")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights and the inputs")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what became of each layer, sizes, and times where they are asked for."""
+    import torch
+
+    from vispa.deploy.files import save_packed
+    from vispa.deploy.pack import pack, packing
+
+    torch.manual_seed(arguments.seed)
+    model, shape = _model(arguments)
+    packed = pack(model, kernel=arguments.kernel)
+    found: dict[str, Any] = {
+        "model": arguments.model,
+        "float_bytes": _bytes(model),
+        "packed_bytes": _bytes(packed),
+        "layers": [asdict(record) for record in packing(packed)],
+    }
+    if arguments.output is not None:
+        found["file_bytes"] = save_packed(model, arguments.output)
+    if arguments.benchmark:
+        _time(found, arguments, model, packed, shape)
+    if arguments.json:
+        sys.stdout.write(json.dumps(found) + "\n")
+    else:
+        _print(found)
+    return 0
+
+
+def _model(arguments: argparse.Namespace) -> tuple[nn.Module, tuple[int, ...] | None]:
+    """The plain model, and the shape of one input if it is known."""
+    import torch
+
+    from vispa.deploy.files import load_packed
+    from vispa.networks import named_network
+    from vispa.nn import binarize, harden
+
+    shape = None if arguments.shape is None else _shape(arguments.shape)
+    if arguments.model in NETWORKS:
+        network = named_network(arguments.model)
+        size = network.shape if shape is None else shape
+        model = binarize(network.build(size), keep=network.keep, rank=1)  # type: ignore[arg-type]
+        with torch.no_grad():
+            # as in a trained network: without statistics of its own many sums are exactly at a threshold
+            model.train()(torch.randn(4, *size))
+            for module in model.modules():
+                if isinstance(module, torch.nn.BatchNorm2d) and module.affine:
+                    module.bias.normal_(std=0.1)
+        return harden(model).eval(), size
+    if not Path(arguments.model).is_file():
+        raise ValueError(
+            f"MODEL must be a packed file or one of {', '.join(NETWORKS)}; found {arguments.model!r}"
+        )
+    return load_packed(arguments.model).eval(), shape
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise ValueError(f"--shape must be positive integers such as 3,32,32; found {text!r}")
+    return shape
+
+
+def _time(
+    found: dict[str, Any], arguments: argparse.Namespace, model: nn.Module, packed: nn.Module,
+    shape: tuple[int, ...] | None,
+) -> None:  # fmt: skip
+    import torch
+
+    from solvers import checks
+    from vispa.deploy.timing import time_packed
+
+    if shape is None:
+        raise ValueError("--shape must be given to time a packed file, such as 3,32,32")
+    torch.set_num_threads(checks.integer("--threads", arguments.threads, minimum=1))
+    inputs = torch.randn(checks.integer("--batch", arguments.batch, minimum=1), *shape)
+    timing = time_packed(model, packed, inputs, repeats=arguments.repeats)
+    with torch.no_grad():
+        differing = model(inputs).argmax(1) != packed(inputs).argmax(1)
+    found |= {
+        "threads": arguments.threads,
+        "batch": arguments.batch,
+        "float_seconds": timing.real,
+        "packed_seconds": timing.packed,
+        "speedup": timing.speedup,
+        "predictions_that_differ": int(differing.sum()),
+    }
+    for layer, times in zip(found["layers"], timing.layers, strict=True):
+        layer["float_seconds"] = times.real
+        layer["packed_seconds"] = None if layer["packed"] == "" else times.packed
+
+
+def _print(found: dict[str, Any]) -> None:
+    timed = "speedup" in found
+    head = f"{'layer':34} {'runs as':16} {'kernel':9} {'weights':>9}"
+    lines = [head + (f" {'float us':>9} {'packed us':>9} {'times':>6}" if timed else "")]
+    for layer in found["layers"]:
+        line = f"{layer['name']:34} {layer['kind']:16} {layer['kernel']:9} {layer['weights']:9d}"
+        if timed:
+            line += f" {layer['float_seconds'] * 1e6:9.0f}"
+            if layer["packed_seconds"]:
+                ratio = layer["float_seconds"] / layer["packed_seconds"]
+                line += f" {layer['packed_seconds'] * 1e6:9.0f} {ratio:6.1f}"
+        lines.append(line + (f"  {layer['why']}" if layer["why"] else ""))
+    lines.append(f"in memory: float32 {found['float_bytes']:,} bytes, packed {found['packed_bytes']:,}")
+    if "file_bytes" in found:
+        ratio = found["float_bytes"] / found["file_bytes"]
+        lines.append(f"on disk: {found['file_bytes']:,} bytes, {ratio:.1f} times smaller than float32")
+    if timed:
+        lines.append(
+            f"a batch of {found['batch']} on {found['threads']} thread(s): "
+            f"float32 {found['float_seconds'] * 1e3:.2f} ms, packed {found['packed_seconds'] * 1e3:.2f} ms, "
+            f"{found['speedup']:.1f} times faster; "
+            f"{found['predictions_that_differ']} predictions differ"
+        )
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _bytes(model: nn.Module) -> int:
+    return sum(values.nbytes for values in (*model.parameters(), *model.buffers()))
