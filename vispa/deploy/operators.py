@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.library import Library
 
-from vispa.deploy.calls import Call, pack_signs, pool_bits, words_for
+from vispa.deploy.calls import Call, pack_signs, pool_bits, unsigned, words_for
 from vispa.deploy.geometry import Window
 
 __all__ = ["LIBRARY"]
@@ -32,6 +32,7 @@ LIBRARY.define(
     "int channels, int[] window, str kernel) -> (Tensor, Tensor)"
 )
 LIBRARY.define("packed_sums(Tensor bits, Tensor weights, int channels, int[] window, str kernel) -> Tensor")
+LIBRARY.define("real_linear(Tensor inputs, Tensor words, Tensor scale, Tensor bias, str kernel) -> Tensor")
 LIBRARY.define("pool_bits(Tensor bits, Tensor flips, int[] window, bool ceil_mode) -> Tensor")
 
 
@@ -79,6 +80,21 @@ def _packed_sums(bits: Tensor, weights: Tensor, channels: int, window: list[int]
     sums = call.empty(channels, torch.int32)
     call.run(call.to_sums(sums))
     return call.first(sums)
+
+
+def _real_linear(inputs: Tensor, words: Tensor, scale: Tensor, bias: Tensor, kernel: str) -> Tensor:
+    from vispa.deploy.kernels.real import real_by_signs, real_by_tables
+
+    if inputs.dtype != torch.float32 or -(-inputs.shape[1] // 32) != words.shape[1]:
+        raise TypeError(
+            f"inputs must be float32 rows for {words.shape[1]} words of signs; found {inputs.dtype} "
+            f"{tuple(inputs.shape)}"
+        )
+    outputs = torch.empty((len(inputs), len(scale)), dtype=torch.float32)
+    multiply = real_by_tables if kernel == "tables" else real_by_signs
+    rows = inputs.detach().contiguous().numpy()
+    multiply(rows, unsigned(words), scale.numpy(), bias.numpy(), outputs.numpy())
+    return outputs
 
 
 def _pool_bits(bits: Tensor, flips: Tensor, window: list[int], ceil_mode: bool) -> Tensor:
@@ -143,6 +159,11 @@ def _fake_sums(bits: Tensor, weights: Tensor, channels: int, window: list[int], 
     return bits.new_empty((bits.shape[0], *_fake_size(bits, window), channels)).permute(0, 3, 1, 2)
 
 
+@torch.library.register_fake("vispa::real_linear", lib=LIBRARY)
+def _fake_real(inputs: Tensor, words: Tensor, scale: Tensor, bias: Tensor, kernel: str) -> Tensor:
+    return inputs.new_empty((inputs.shape[0], scale.shape[0]))
+
+
 @torch.library.register_fake("vispa::pool_bits", lib=LIBRARY)
 def _fake_pool(bits: Tensor, flips: Tensor, window: list[int], ceil_mode: bool) -> Tensor:
     size = _pooled_size((bits.shape[1], bits.shape[2]), window, ceil_mode)
@@ -156,5 +177,6 @@ for _name, _function in {
     "packed_to_both": _packed_to_both,
     "packed_sums": _packed_sums,
     "pool_bits": _pool_bits,
+    "real_linear": _real_linear,
 }.items():
     LIBRARY.impl(_name, _function, "CPU")

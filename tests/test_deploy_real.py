@@ -1,0 +1,97 @@
+"""Binary weights with float inputs: sums of floats, in one order or another."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import vispa
+from vispa.deploy.layout import best_kernel
+from vispa.deploy.real_layer import PackedRealLinear
+
+KERNELS = ["signs"] + (["tables"] if best_kernel() == "vector" else [])
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@settings(max_examples=60)
+@given(
+    rows=st.integers(0, 5),
+    inputs=st.integers(1, 200),
+    outputs=st.integers(1, 100),
+    bias=st.booleans(),
+    scale=st.sampled_from([1e-30, 1.0, 1e30]),
+    seed=st.integers(0, 2**31),
+)
+def test_products_are_those_of_double_precision(kernel, rows, inputs, outputs, bias, scale, seed):
+    rng = np.random.default_rng(seed)
+    layer = nn.Linear(inputs, outputs, bias=bias)
+    alpha = rng.random((outputs, 1)) * (rng.random((outputs, 1)) > 0.1)
+    layer.weight.data = torch.tensor(alpha * rng.choice([-1.0, 1.0], (outputs, inputs)), dtype=torch.float32)
+    values = torch.tensor(rng.standard_normal((rows, inputs)) * scale, dtype=torch.float32)
+    packed = PackedRealLinear(layer)
+    packed.kernel = kernel
+    expected = values.double() @ layer.weight.data.double().T
+    if bias:
+        expected = expected + layer.bias.data.double()
+    # a sum of n terms is within n units of rounding of the sum of their sizes
+    bound = (values.double().abs() @ layer.weight.data.double().abs().T + 1e-45) * (inputs + 4) * 2**-24
+    if bias:
+        bound = bound + layer.bias.data.double().abs() * 2**-22
+    with torch.no_grad():
+        assert ((packed(values).double() - expected).abs() <= bound).all()
+
+
+def test_whole_numbers_are_exact_and_nan_is_seen():
+    layer = nn.Linear(70, 33, bias=False)
+    layer.weight.data = torch.randn(33, 70).sign()
+    values = torch.randint(-9, 9, (2, 3, 70)).float()
+    assert torch.equal(PackedRealLinear(layer)(values), layer(values).detach())
+    values[0, 0, 69] = float("nan")
+    found = PackedRealLinear(layer)(values)
+    assert found[0, 0].isnan().all()
+    assert not found[0, 1:].isnan().any()
+
+
+class Gate(nn.Module):
+    """A feed-forward block as language models have it, one of whose layers stays real."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.gate, self.down = nn.Linear(48, 64), nn.Linear(48, 64), nn.Linear(64, 48)
+        self.head = nn.Linear(48, 5)
+
+    def forward(self, inputs):
+        hidden = nn.functional.silu(self.gate(inputs)) * self.up(inputs)
+        return self.head(inputs + self.down(hidden))
+
+
+def test_a_model_is_packed_on_request():
+    torch.manual_seed(0)
+    model = vispa.harden(vispa.binarize(Gate(), rank=1, keep=("head",))).eval()
+    with pytest.raises(ValueError, match="real_inputs=True"):
+        vispa.pack(model)
+    packed = vispa.pack(model, real_inputs=True)
+    kinds = {record.name: record.kind for record in vispa.packing(packed)}
+    assert kinds == dict.fromkeys(("up", "gate", "down"), "floats to floats") | {"head": "float32"}
+    for record in vispa.packing(packed)[:3]:
+        assert isinstance(packed.get_submodule(record.packed), PackedRealLinear)
+    inputs = torch.randn(3, 7, 48)
+    with torch.no_grad():
+        torch.testing.assert_close(packed(inputs), model(inputs), rtol=1e-4, atol=1e-5)
+        exported = torch.export.export(packed, (inputs,))
+        torch.testing.assert_close(exported.module()(inputs), packed(inputs))
+    alone = vispa.pack(model.up, real_inputs=True)
+    assert isinstance(alone, PackedRealLinear)
+    assert vispa.packing(alone)[0].kind == "floats to floats"
+
+
+def test_other_layers_and_inputs_are_refused():
+    with pytest.raises(ValueError, match="one absolute value"):
+        PackedRealLinear(nn.Linear(3, 3))
+    layer = nn.Linear(40, 3)
+    layer.weight.data = torch.ones(3, 40)
+    for inputs in (torch.ones(2, 70), torch.ones(2, 40).double()):
+        with pytest.raises(TypeError, match="float32 rows"):
+            PackedRealLinear(layer)(inputs)

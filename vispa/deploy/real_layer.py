@@ -1,0 +1,67 @@
+"""Linear layers of one bit a weight whose inputs stay floats: few rows wait for memory alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vispa.deploy import operators as _operators  # noqa: F401  defines torch.ops.vispa
+from vispa.deploy.layout import best_kernel, words_of
+from vispa.deploy.signs import split_rows
+from vispa.nn.weights.layout import Layout
+
+__all__ = ["PackedRealLinear"]
+
+
+class PackedRealLinear(nn.Module):
+    """A linear layer of float32 inputs and a binary weight: ``alpha * (inputs @ signs.T) + bias``.
+
+    With AVX-512 the sums of four activations with all their signs are looked up, eight a word of weights;
+    elsewhere sign bits are turned, one weight at a time. Both add floats in another order than torch: outputs
+    agree to the rounding of float32 sums.
+
+    Parameters
+    ----------
+    layer : Linear
+        float32, every row of its weight of one absolute value.
+
+    Raises
+    ------
+    ValueError
+        If the weight is another.
+
+    Examples
+    --------
+    >>> import torch, vispa
+    >>> layer = vispa.harden(vispa.binarize(torch.nn.Linear(100, 40), keep=()))
+    >>> inputs = torch.randn(3, 100)
+    >>> torch.allclose(PackedRealLinear(layer)(inputs), layer(inputs), atol=1e-5)
+    True
+    """
+
+    words: Tensor
+    scale: Tensor
+    bias: Tensor
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        rows = split_rows(layer.weight, Layout(tuple(layer.weight.shape)))
+        if rows is None or layer.weight.dtype != torch.float32:
+            raise ValueError("layer must be float32 with one absolute value in every row of its weight")
+        self.inputs, self.channels = layer.in_features, layer.out_features
+        self.register_buffer("words", words_of(rows.negative[:, None].numpy(), 1))
+        self.register_buffer("scale", rows.scale)
+        bias = torch.zeros(self.channels) if layer.bias is None else layer.bias.detach().clone()
+        self.register_buffer("bias", bias)
+        self.kernel = "tables" if best_kernel() == "vector" else "signs"
+        self.eval()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return floats (..., channels) of floats (..., inputs)."""
+        rows = inputs.reshape(-1, inputs.shape[-1])
+        outputs: Tensor = torch.ops.vispa.real_linear(rows, self.words, self.scale, self.bias, self.kernel)
+        return outputs.reshape(*inputs.shape[:-1], self.channels)
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return f"{self.inputs}, {self.channels}, kernel={self.kernel}"
