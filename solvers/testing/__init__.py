@@ -4,6 +4,7 @@ The strategies need `hypothesis` (the extra ``testing``); everything else works 
 """
 
 from solvers.testing.assert_certified import assert_certified
+from solvers.testing.optimal import Optimum, optimal
 from solvers.testing.planted import Planted, planted_dense, planted_dyadic, planted_sparse
 from solvers.testing.strategies import (
     FAMILIES,
@@ -17,11 +18,13 @@ from solvers.testing.strategies import (
 __all__ = [
     "FAMILIES",
     "REPRESENTATIONS",
+    "Optimum",
     "Planted",
     "assert_certified",
     "degenerate_matrix",
     "degenerate_problems",
     "in_representation",
+    "optimal",
     "planted_dense",
     "planted_dyadic",
     "planted_problems",

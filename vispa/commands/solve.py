@@ -18,7 +18,9 @@ from solvers.io.files import read_with_format
 from solvers.io.registry import FORMATS
 from solvers.problems.problem import Problem
 from solvers.problems.solution import Iteration, Solution
+from vispa.commands import prove
 
+TOLERANCE = 1e-6
 SAMPLES = 100
 # The tabu search after rounding: an amount of work first, so that a seed decides the result, of about half a second
 # (fewer flips where each touches more entries); the clock only guards against slow machines.
@@ -40,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(FORMATS)} (default: by suffix and content)",
     )
     parser.add_argument(
-        "--tol", type=float, default=1e-6, metavar="T", help="relative gap to reach (default 1e-6)"
+        "--tol", type=float, default=TOLERANCE, metavar="T", help="relative gap to reach (default 1e-6)"
     )
     parser.add_argument(
         "--rank", type=int, metavar="K", help="columns of the factor to start with, at least 1"
@@ -58,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of start point and rounding (default 0)"
     )
+    parser.add_argument(
+        "--prove", action="store_true", help="prove the optimum by branch and bound, beyond the relaxation"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -65,6 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Solve and report; 0 when certified, 1 when not."""
     _check(arguments)
     problem, file_format = read_with_format(arguments.file, format=arguments.format)
+    if arguments.prove:
+        return prove.run(problem, file_format, arguments)
     solution = _solve(problem, arguments)
     rounding = round_homogeneous(solution, samples=SAMPLES, rng=arguments.seed)
     found = _search(solution, rounding, arguments.seed)
@@ -81,6 +88,8 @@ def _check(arguments: argparse.Namespace) -> None:
         checks.scalar("--max-seconds", arguments.max_seconds, positive=True)
     if arguments.rank is not None:
         checks.integer("--rank", arguments.rank, minimum=1)
+    if arguments.prove:
+        prove.check_options(arguments, TOLERANCE)
     if arguments.method == "exact":
         for name, given in (
             ("--rank", arguments.rank is not None),
