@@ -11,6 +11,7 @@ from theory_checks import (
     flips,
     gauge,
     low_rank_estimator,
+    one_method,
     optimisers,
     published_layer,
     quantized_layer,
@@ -43,6 +44,7 @@ FAMILIES: dict[str, tuple[Claim, ...]] = {
     "layer": published_layer.CLAIMS,
     "quantization": quantized_layer.CLAIMS,
     "bound": (*bound.CLAIMS, *correlated.BOUND),
+    "methods": one_method.CLAIMS,
     "optimiser": (*optimisers.CLAIMS, *bop.CLAIMS, *flips.CLAIMS),
 }
 
