@@ -23,8 +23,8 @@ TEMPERATURE, RATE, EXAMPLES, START = 1e-10, 3e-4, 450_000, 10.0
     "N1",
     title="for two levels, mirror descent with a softmax is that with a tanh",
     statement="MD-softmax on u, two levels -1 and +1 a weight, from softmax of logits l, has the weights of "
-    "MD-tanh from tanh((l_1 - l_0) / 2). MD-softmax-S by Adam on u has those of MD-tanh-S by Adam on (u_1 - u_0) / 2, "
-    "without weight decay.",
+    "MD-tanh from tanh((l_1 - l_0) / 2). MD-softmax-S by Adam on u has those of MD-tanh-S by Adam on "
+    "(u_1 - u_0) / 2, without weight decay.",
     source="w = u_1 - u_0 is tanh of half the difference of logits, Adam is odd, and the gradients of the levels "
     "are -G and G. Derived.",
     computed="Both pairs side by side in float64 under the same random gradients and a rising beta; MD-softmax is "
