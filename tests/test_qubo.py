@@ -35,7 +35,7 @@ def test_one_triangle_means_both():
 
 @pytest.mark.parametrize("Q", [np.ones((2, 3)), [[np.nan]], np.empty((0, 0))])
 def test_bad_matrices_are_refused(Q):
-    with pytest.raises(ValueError, match="matrix"):
+    with pytest.raises(ValueError, match="Q must"):
         BinaryQuadratic.from_qubo(Q)
 
 
