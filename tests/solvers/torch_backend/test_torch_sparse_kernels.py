@@ -16,7 +16,7 @@ from solvers.torch_backend.sparse.colouring import coloured
 from solvers.torch_backend.sparse.lanczos import SparseKrylov
 from solvers.torch_backend.sparse.over_relaxation import Sweeps, evaluate
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 ROUNDING = {torch.float32: 2e-5, torch.float64: 1e-12}
 
 
@@ -82,7 +82,6 @@ def test_an_order_beyond_the_device_is_refused_with_an_estimate():
 
 INTERPRETED = """
 import sys
-sys.path.insert(0, "tests")
 import torch
 from test_torch_sparse_kernels import compare, random_graph, star
 from solvers.torch_backend.sparse.over_relaxation import Sweeps

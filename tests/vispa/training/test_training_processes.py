@@ -30,7 +30,7 @@ def free_port():
 
 def environment(**others):
     inherited = os.environ.get("PYTHONPATH")
-    path = os.pathsep.join([str(HERE.parent), *([inherited] if inherited else [])])
+    path = os.pathsep.join([str(HERE.parents[2]), *([inherited] if inherited else [])])
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **others}
 
 

@@ -1,4 +1,4 @@
-"""What the processes of tests/test_training_processes.py run; not a test itself.
+"""What the processes of tests/vispa/training/test_training_processes.py run; not a test itself.
 
 python training_worker.py FOLDER whole,nan,die     # with RANK and the rest in the environment
 torchrun ... training_worker.py FOLDER die-once

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from solvers import MaxCut, exact
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 # Stands in for the mixing method: announces a value that approaches -9 geometrically, and writes unit rows.
 STAND_IN = """#!{python}

@@ -13,7 +13,7 @@ from solvers.torch_backend.dense import backends
 from solvers.torch_backend.dense import over_relaxation as relaxation
 from solvers.torch_backend.shared import over_relaxation as shared_sweep
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def batch(problems, rows, width, dtype=torch.float64, seed=0):
@@ -158,7 +158,7 @@ COMPARE_WITH_TRITON = """
 import torch
 from solvers.torch_backend.dense import over_relaxation as relaxation
 from solvers.torch_backend.dense import backends
-from tests.test_torch_sweeps import batch
+from test_torch_sweeps import batch
 
 backends.FUSED_ROWS, backends.BLOCK_ROWS = 5, 3
 for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 2e-5)):
@@ -186,7 +186,7 @@ torch.testing.assert_close(decrease, wanted, rtol=0, atol=1e-11)
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 def test_the_triton_kernel_agrees_with_torch_in_the_interpreter():
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     result = subprocess.run(
         [sys.executable, "-c", COMPARE_WITH_TRITON], cwd=ROOT, env=environment, capture_output=True, text=True
     )
