@@ -21,8 +21,9 @@ from torch.nn import functional
 
 import vispa
 from vispa.deploy import timing
+from vispa.deploy.bits import PackSigns
 from vispa.deploy.calls import Call
-from vispa.deploy.layers import PackedConv2d, PackSigns
+from vispa.deploy.layers import PackedConv2d
 from vispa.deploy.layout import KERNELS, best_kernel
 from vispa.networks import named_network
 

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
+from vispa.deploy.bits import PackSigns, PoolBits
 from vispa.deploy.chains import Chain, can_pool_bits, chain_after, is_signs, layer_nodes, module_of, sign_of
-from vispa.deploy.layers import PackedConv1d, PackedConv2d, PackedLinear, PackSigns, PoolBits
+from vispa.deploy.layers import PackedConv1d, PackedConv2d, PackedLinear
 
 __all__ = ["LayerRecord", "fuse"]
 

@@ -13,48 +13,22 @@ from torch.nn import functional
 from vispa.deploy import operators as _operators  # noqa: F401  defines torch.ops.vispa
 from vispa.deploy.epilogue import Epilogue
 from vispa.deploy.geometry import Window
-from vispa.deploy.layout import NIBBLES, checked_kernel, signs_of, table_of, words_of
-from vispa.deploy.signs import split_rows
+from vispa.deploy.layout import checked_kernel, signs_of, table_of, words_of
 from vispa.deploy.thresholds import limits_of, turning_sums
-from vispa.nn.weights.layout import Layout
+from vispa.deploy.torch_layers import (
+    bases_of,
+    detached,
+    one_padding_of,
+    pair,
+    sign,
+    signs_and_scale,
+    words_of_table,
+    zero_padding,
+)
 
-__all__ = ["PackSigns", "PackedConv1d", "PackedConv2d", "PackedLinear", "PoolBits"]
+__all__ = ["PackedConv1d", "PackedConv2d", "PackedLinear"]
 
 OUTPUTS = ("floats", "bits", "both")
-
-
-class PackSigns(nn.Module):
-    """The signs of a float tensor as bits: int32 (images, height, width, words); 1 is negative.
-
-    With ``rows`` the last axis is packed instead of the second. Zero and -0.0 are +1. A NaN, for which a bit has no
-    room, is -1.
-    """
-
-    def __init__(self, *, rows: bool = False) -> None:
-        super().__init__()
-        self.rows = rows
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the bits."""
-        bits: Tensor = torch.ops.vispa.pack_signs(inputs, self.rows)
-        return bits
-
-
-class PoolBits(nn.Module):
-    """Maxima of signs that are bits, as `torch.nn.MaxPool2d` takes them of floats."""
-
-    def __init__(self, pool: nn.MaxPool2d, flips: Tensor) -> None:
-        super().__init__()
-        stride = pool.kernel_size if pool.stride is None else pool.stride
-        self.window = [*_pair(pool.kernel_size), *_pair(stride), *_pair(pool.padding)]
-        self.ceil_mode = pool.ceil_mode
-        self.flips: Tensor
-        self.register_buffer("flips", flips)
-
-    def forward(self, bits: Tensor) -> Tensor:
-        """Return the pooled bits."""
-        pooled: Tensor = torch.ops.vispa.pool_bits(bits, self.flips, self.window, self.ceil_mode)
-        return pooled
 
 
 class _Packed(nn.Module):
@@ -85,7 +59,7 @@ class _Packed(nn.Module):
             )
         words = words_of(negative, window.groups)
         self.register_buffer("words", table_of(words) if self.kernel == "table" else words)
-        bases = _bases(negative, window, words.shape[0] * 32)
+        bases = bases_of(negative, window, words.shape[0] * 32)
         numbers, self.steps = epilogue.numbers()
         if outputs == "bits":
             turn = turning_sums(epilogue, self.taps * self.inputs)
@@ -107,7 +81,7 @@ class _Packed(nn.Module):
         words = (
             self.words
             if self.kernel != "table"
-            else _words_of_table(self.words, self.taps * -(-self.inputs // 32))
+            else words_of_table(self.words, self.taps * -(-self.inputs // 32))
         )
         negative = signs_of(words, self.channels, self.taps, self.inputs)
         return torch.from_numpy(np.ascontiguousarray(1.0 - 2.0 * negative.transpose(0, 2, 1))).float()
@@ -196,12 +170,12 @@ class PackedConv2d(_Packed):
         outputs: str = "floats",
         kernel: str = "auto",
     ) -> None:
-        negative, scale = _binary(layer)
+        negative, scale = signs_and_scale(layer)
         window = Window(
-            _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.dilation), _zeros(layer),
-            _ones(one_padding, 2), layer.groups,
+            pair(layer.kernel_size), pair(layer.stride), pair(layer.dilation), zero_padding(layer),
+            one_padding_of(one_padding, 2), layer.groups,
         )  # fmt: skip
-        epilogue = Epilogue(scale, _detached(layer.bias), norm, residual, activation)
+        epilogue = Epilogue(scale, detached(layer.bias), norm, residual, activation)
         super().__init__(negative, window, epilogue, outputs=outputs, kernel=kernel)
 
     def forward(self, inputs: Tensor, residual: Tensor | None = None) -> Any:
@@ -213,7 +187,7 @@ class PackedConv2d(_Packed):
         """Return what torch makes of floats in the same layer: the twin that tests compare with."""
         weight = self.signs().unflatten(2, self.window.kernel)
         above, below, left, right = self.window.ones
-        signs = functional.pad(_sign(inputs), (left, right, above, below), value=1.0)
+        signs = functional.pad(sign(inputs), (left, right, above, below), value=1.0)
         above, below, left, right = self.window.zeros
         signs = functional.pad(signs, (left, right, above, below))
         window = self.window
@@ -225,13 +199,13 @@ class PackedConv1d(_Packed):
     """A convolution over one axis, as :class:`PackedConv2d` over two."""
 
     def __init__(self, layer: nn.Conv1d, *, one_padding: tuple[int, ...] = (), **options: Any) -> None:
-        negative, scale = _binary(layer)
+        negative, scale = signs_and_scale(layer)
         window = Window(
-            (1, layer.kernel_size[0]), (1, layer.stride[0]), (1, layer.dilation[0]), _zeros(layer),
-            _ones(one_padding, 1), layer.groups,
+            (1, layer.kernel_size[0]), (1, layer.stride[0]), (1, layer.dilation[0]), zero_padding(layer),
+            one_padding_of(one_padding, 1), layer.groups,
         )  # fmt: skip
         norm, activation = options.pop("norm", None), options.pop("activation", None)
-        epilogue = Epilogue(scale, _detached(layer.bias), norm, False, activation)
+        epilogue = Epilogue(scale, detached(layer.bias), norm, False, activation)
         super().__init__(negative, window, epilogue, **options)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -242,7 +216,7 @@ class PackedConv1d(_Packed):
     def reference(self, inputs: Tensor) -> Tensor:
         """Return what torch makes of floats in the same layer."""
         window = self.window
-        signs = functional.pad(_sign(inputs), window.ones[2:], value=1.0)
+        signs = functional.pad(sign(inputs), window.ones[2:], value=1.0)
         signs = functional.pad(signs, window.zeros[2:])
         sums = functional.conv1d(
             signs, self.signs(), None, window.stride[1], 0, window.dilation[1], window.groups
@@ -262,8 +236,8 @@ class PackedLinear(_Packed):
         outputs: str = "floats",
         kernel: str = "auto",
     ) -> None:
-        negative, scale = _binary(layer)
-        epilogue = Epilogue(scale, _detached(layer.bias), norm, False, activation)
+        negative, scale = signs_and_scale(layer)
+        epilogue = Epilogue(scale, detached(layer.bias), norm, False, activation)
         # tables are shared by eight rows, of which there is often one
         words = "portable" if checked_kernel(kernel) == "table" else kernel
         super().__init__(negative, Window(), epilogue, outputs=outputs, kernel=words)
@@ -303,67 +277,5 @@ class PackedLinear(_Packed):
 
     def reference(self, inputs: Tensor) -> Tensor:
         """Return what torch makes of floats in the same layer."""
-        sums = functional.linear(_sign(inputs), self.signs()[:, :, 0])
+        sums = functional.linear(sign(inputs), self.signs()[:, :, 0])
         return self._epilogue(sums.reshape(-1, self.channels)).reshape(sums.shape)
-
-
-def _sign(inputs: Tensor) -> Tensor:
-    return (inputs >= 0).to(inputs.dtype) * 2 - 1
-
-
-def _binary(layer: nn.Linear | nn.Conv1d | nn.Conv2d) -> tuple[NDArray[np.bool_], Tensor]:
-    """Signs (channels, taps, inputs) and scales of a layer that can be packed."""
-    rows = split_rows(layer.weight, Layout(tuple(layer.weight.shape)))
-    if rows is None:
-        raise ValueError(
-            "layer must have one absolute value in every output channel to be packed; pass a binarized or "
-            "hardened model"
-        )
-    if layer.weight.dtype != torch.float32:
-        raise ValueError(f"layer must be float32 to be packed; found {layer.weight.dtype}")
-    if getattr(layer, "padding_mode", "zeros") != "zeros":
-        raise ValueError(f"padding_mode must be 'zeros' to be packed; found {layer.padding_mode!r}")
-    shaped = rows.negative.reshape(len(rows.scale), layer.weight.shape[1], -1)
-    return shaped.transpose(1, 2).contiguous().numpy(), rows.scale
-
-
-def _bases(negative: NDArray[np.bool_], window: Window, channels: int) -> NDArray[np.int32]:
-    """Sums of all products where no sign differs, less those of taps on zeros: (classes, filled up channels)."""
-    of_taps = negative.shape[2] - 2 * negative.sum(axis=2, dtype=np.int64)
-    outside = ~window.inside()
-    bases = np.zeros((len(outside), channels), dtype=np.int32)
-    bases[:, : len(of_taps)] = negative[0].size - outside.astype(np.int64) @ of_taps.T
-    return bases
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[-1]))
-
-
-def _zeros(layer: nn.Conv1d | nn.Conv2d) -> tuple[int, int, int, int]:
-    """Padding above, below, left and right, which torch keeps from the last axis on, "same" included."""
-    sizes = [0, 0, 0, 0]
-    found = list(layer._reversed_padding_repeated_twice)
-    sizes[4 - len(found) :] = found[2:] + found[:2]
-    return tuple(sizes)  # type: ignore[return-value]
-
-
-def _ones(padding: tuple[int, ...], axes: int) -> tuple[int, int, int, int]:
-    """One-padding of the last axes, as SignActivation has it, on both sides of two axes."""
-    if len(padding) > axes:
-        raise ValueError(f"one_padding must be of the {axes} axes of an image; found {padding}")
-    down, across = (0, 0, *padding)[-2:]
-    return down, down, across, across
-
-
-def _detached(values: Tensor | None) -> Tensor | None:
-    return None if values is None else values.detach()
-
-
-def _words_of_table(table: Tensor, count: int) -> Tensor:
-    """The words (blocks, words, 32) that `layout.table_of` made nibbles of."""
-    nibbles = table.numpy()[:, : 8 * count].astype(np.uint32)
-    words = np.zeros((len(nibbles), count, 32), dtype=np.uint32)
-    for place, shift in enumerate(NIBBLES):
-        words |= nibbles[:, place::8] << np.uint32(shift)
-    return torch.from_numpy(words.view(np.int32))

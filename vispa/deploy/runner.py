@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
+from vispa.deploy.bits import PackSigns, PoolBits
 from vispa.deploy.calls import Call, Work, pack_signs, pool_bits
-from vispa.deploy.layers import PackedConv2d, PackedLinear, PackSigns, PoolBits
+from vispa.deploy.layers import PackedConv2d, PackedLinear
 
 __all__ = ["PackedModel"]
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from vispa.deploy.bits import PackSigns, PoolBits
 from vispa.deploy.epilogue import Epilogue
-from vispa.deploy.layers import PackedConv1d, PackedConv2d, PackedLinear, PackSigns, PoolBits
+from vispa.deploy.layers import PackedConv1d, PackedConv2d, PackedLinear
 from vispa.deploy.layout import KERNELS, best_kernel, signs_of, table_of, words_of
 from vispa.deploy.thresholds import limits_of, turning_sums
 
