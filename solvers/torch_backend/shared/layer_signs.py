@@ -74,8 +74,8 @@ def layer_signs(
     gram : (n, n) Tensor, optional
         A = X^T X, symmetric and positive semidefinite.
     rounds : int, optional
-        Fits of the scales at most; 1 keeps the mean of |w_j|, which is best for white inputs (claim B6 of
-        theory_checks).
+        Fits of the scales at most; 1 keeps the best scale of the signs of w_j, which is their mean size for white
+        inputs (claim B6 of theory_checks).
     samples : int, optional
         Roundings of each relaxation, each improved by flips; the signs of the weights are always tried too.
     rank, tol, max_iterations, max_seconds, callback, generator
@@ -96,7 +96,7 @@ def layer_signs(
     -----
     For a fixed scale this is min w^T A w + b_j^T w with b_j = -(2/alpha_j) A w_j: one matrix, J linear terms
     (`solve_shared`).  For fixed signs the best scale is w^T A w_j / w^T A w.  The two alternate, starting each
-    relaxation from the last; the error never grows.
+    relaxation from the last; the error never grows, from that of the signs of w_j at their best scale on.
 
     Examples
     --------
@@ -141,13 +141,16 @@ class _Fit:
         self._matrix, self._samples, self._generator = matrix, samples, generator
         self._target = weights @ matrix
         self._energy = (self._target * weights).sum(dim=1)
-        self._signs = torch.where(weights >= 0.0, 1.0, -1.0).to(weights.dtype).mT
-        self._scale = weights.abs().mean(dim=1)
+        signs = torch.where(weights >= 0.0, 1.0, -1.0).to(weights.dtype).mT
+        # the other way round where inputs that belong together make the signs of the weights point away
+        away = (signs * self._target.mT).sum(dim=0) < 0.0
+        self._signs = torch.where(away, -signs, signs)
+        self._scale = self._best_scale()
         self.settled = False
 
     @property
     def linear(self) -> Tensor:
-        """b_j = -(2/alpha_j) A w_j; zero for a channel without weights."""
+        """b_j = -(2/alpha_j) A w_j; zero for a channel of scale zero."""
         used = (self._scale > 0.0)[:, None]
         return torch.where(used, -2.0 * self._target / self._scale[:, None], 0.0)
 
@@ -164,12 +167,16 @@ class _Fit:
         )
 
     def rescale(self) -> None:
-        """Take the best scales for the present signs; a channel whose best scale is not positive keeps its own."""
-        squared = (self._signs * (self._matrix @ self._signs)).sum(dim=0)
-        best = (self._signs * self._target.mT).sum(dim=0) / squared
-        best = torch.where(torch.isfinite(best) & (best > 0.0), best, self._scale)
+        """Take the best scales for the present signs."""
+        best = self._best_scale()
         self.settled = bool(((best - self._scale).abs() <= SETTLED * self._scale).all())
         self._scale = best
+
+    def _best_scale(self) -> Tensor:
+        """a_j^T s / s^T A s, and 0 where that is negative, or where nothing of the signs reaches the output."""
+        squared = (self._signs * (self._matrix @ self._signs)).sum(dim=0)
+        crossed = (self._signs * self._target.mT).sum(dim=0)
+        return torch.where((squared > 0.0) & (crossed > 0.0), crossed / squared, 0.0)
 
     def result(self, solved: SharedSolution, dtype: torch.dtype) -> LayerSigns:
         """Errors and bounds at the present signs and scales."""
@@ -177,9 +184,24 @@ class _Fit:
         squared = (self._signs * (self._matrix @ self._signs)).sum(dim=0)
         crossed = (self._signs * self._target.mT).sum(dim=0)
         error = scale * scale * squared - 2.0 * scale * crossed + self._energy
-        bound = torch.minimum(scale * scale * solved.lower_bound + self._energy, error)
+        # a scale of zero is always to be had; its error is the bound, too, and no square is negative
+        scale = torch.where(error > self._energy, 0.0, scale)
+        error = torch.minimum(error, self._energy).clamp_min(0.0)
+        bound = torch.minimum(scale * scale * solved.lower_bound + self._energy, error).clamp_min(0.0)
         gap = torch.where(self._energy > 0.0, (error - bound) / self._energy, 0.0)
         return LayerSigns(self._signs.mT.to(dtype), scale.to(dtype), error, bound, gap, solved)
+
+
+def _check_semidefinite(matrix: Tensor, rounding: float) -> None:
+    """Refuse a matrix that no inputs have, by a Cholesky factorisation just above it."""
+    diagonal = torch.diagonal(matrix)
+    lifted = matrix.clone()
+    lifted.diagonal().add_(4.0 * matrix.shape[0] * rounding * diagonal.abs().amax())
+    positive = bool((diagonal >= 0.0).all()) and (
+        not bool(matrix.any()) or int(torch.linalg.cholesky_ex(lifted).info) == 0
+    )
+    if not positive:
+        raise ValueError("gram must be positive semidefinite, as X^T X is; found a negative eigenvalue")
 
 
 def _checked_gram(weights: Tensor, inputs: Any, gram: Any) -> Tensor:
@@ -194,7 +216,9 @@ def _checked_gram(weights: Tensor, inputs: Any, gram: Any) -> Tensor:
             raise ValueError(
                 f"gram must be symmetric; entries differ from their mirror image by {difference:.3g}"
             )
-        return 0.5 * (matrix.double() + matrix.double().mT)
+        symmetric = 0.5 * (matrix.double() + matrix.double().mT)
+        _check_semidefinite(symmetric, torch.finfo(matrix.dtype).eps)
+        return symmetric
     rows = real_tensor("inputs", inputs, dimensions=2)
     rows = companion("inputs", rows, (rows.shape[0], width), weights, "weights").double()
     return rows.mT @ rows

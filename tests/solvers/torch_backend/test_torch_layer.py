@@ -38,12 +38,53 @@ def test_a_layer_s_signs_are_within_their_bounds_and_near_the_best(given_as, dty
 def test_fitted_scales_beat_the_signs_of_the_weights():
     weights, inputs = layer(channels=10, width=20, samples=12)
     chosen = layer_signs(weights, inputs=inputs, generator=seeded(0))
-    plain = weights.abs().mean(dim=1)[:, None] * torch.sign(weights)
     kept = layer_signs(weights, inputs=inputs, rounds=1, generator=seeded(0))
-    naive = ((plain - weights) @ inputs.T).square().sum(dim=1)
+    scale, naive = best_scale_of_signs(weights, inputs)
+    torch.testing.assert_close(kept.scale, scale)
     assert (kept.error <= naive * (1 + 1e-12)).all()
-    torch.testing.assert_close(kept.scale, weights.abs().mean(dim=1))
     assert chosen.error.sum() < 0.9 * kept.error.sum()
+
+
+def best_scale_of_signs(weights, inputs):
+    """The best scale of the signs of the weights, either way round, and the error at it."""
+    outputs, signs = inputs @ weights.mT, torch.where(weights >= 0, 1.0, -1.0).to(weights.dtype)
+    images = inputs @ signs.mT
+    squared, crossed = images.square().sum(dim=0), (images * outputs).sum(dim=0).abs()
+    scale = torch.where(squared > 0, crossed / squared, 0.0)
+    return scale, outputs.square().sum(dim=0) - scale * crossed
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_channel_is_worse_than_the_signs_of_its_weights(seed):
+    rng = torch.Generator().manual_seed(seed)
+    weights = torch.randn(3, 8, generator=rng, dtype=torch.float64) * 10.0 ** torch.randn(3, 8, generator=rng)
+    inputs = torch.randn(6, 8, generator=rng, dtype=torch.float64)
+    inputs[:, torch.rand(8, generator=rng) < 0.4] = 0.0
+    inputs += 3.0 * torch.randn(6, 1, generator=rng) * (inputs != 0)
+    chosen = layer_signs(weights, inputs=inputs, generator=seeded(seed))
+    energy = (inputs @ weights.mT).square().sum(dim=0)
+    assert (chosen.error <= best_scale_of_signs(weights, inputs)[1] + 1e-9 * energy).all()
+    assert (chosen.error <= energy * (1 + 1e-12)).all()
+    assert (chosen.lower_bound >= 0).all()
+    assert (chosen.lower_bound <= chosen.error).all()
+    assert (chosen.scale >= 0).all()
+
+
+def test_weights_of_dead_inputs_cost_nothing():
+    chosen = layer_signs(torch.tensor([[3.0, 0.0]]), inputs=torch.tensor([[0.0, 1.0]]), generator=seeded(0))
+    assert (float(chosen.scale), float(chosen.error), float(chosen.lower_bound)) == (0.0, 0.0, 0.0)
+    nothing = layer_signs(torch.ones(2, 3), inputs=torch.zeros(4, 3), generator=seeded(0))
+    assert nothing.error.tolist() == [0.0, 0.0]
+
+
+def test_what_is_no_gram_is_refused():
+    weights = torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
+    basis = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(1))).Q
+    for spectrum in ([-1.0] * 6, [-0.1, 1.0, 1.0, 1.0, 1.0, 1.0]):
+        with pytest.raises(ValueError, match="positive semidefinite"):
+            layer_signs(weights, gram=(basis * torch.tensor(spectrum)) @ basis.mT)
+    singular = (basis * torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])) @ basis.mT
+    assert (layer_signs(weights, gram=singular, generator=seeded(0)).error >= 0).all()
 
 
 def test_a_channel_without_weights_is_exact():
