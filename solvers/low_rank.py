@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,13 +14,14 @@ from solvers import checks
 from solvers.burer_monteiro.finish import finish
 from solvers.burer_monteiro.solver import solve
 from solvers.certificates.rigorous import check_provable
+from solvers.interrupts import HeldInterrupts
 from solvers.linalg.rank import default_rank
 from solvers.linalg.sphere import normalise, random_rows
 from solvers.problems.components import largest_component
 from solvers.problems.gram import Gram
 from solvers.problems.operators import probe_operator
 from solvers.problems.problem import Elliptope, Problem, as_problem
-from solvers.problems.solution import Iteration, Solution
+from solvers.problems.solution import Iteration, Solution, Status
 
 # From this order on a factor takes so much memory that components are looked for before its width is chosen.
 LARGE_ORDER = 100_000
@@ -84,8 +86,10 @@ def low_rank(
     Returns
     -------
     Solution
-        The best point found, always with a valid bound; `status` says what to do next.  KeyboardInterrupt
-        returns it too, with status INTERRUPTED.
+        The best point found, always with a valid bound; `status` says what to do next.  An interrupt (Ctrl-C)
+        returns it too, with status INTERRUPTED: one that comes while the solve is set up, once it has begun.  A
+        second one before that, or while the result is being finished, raises KeyboardInterrupt; so does one that
+        comes before a ``device`` has begun.
 
     Raises
     ------
@@ -108,53 +112,54 @@ def low_rank(
     >>> solution.status.name, round(solution.report()["upper_bound"], 4)
     ('CERTIFIED', 4.5225)
     """
-    relaxation = as_problem(problem).relaxation()
+    problem = as_problem(problem)
     tol = checks.scalar("tol", tol, positive=True)
     checks.choice("certificate", certificate, ("estimate", "rigorous"))
     checks.choice("method", method, ("auto", "interior-point"))
-    if method == "interior-point":
-        _check_interior_point(relaxation, device)
-    if certificate == "rigorous":
-        check_provable(relaxation.cost)
     if callback is not None:
         checks.function("callback", callback)
-    max_iterations = checks.integer("max_iterations", max_iterations, minimum=1)
-    if max_seconds is not None:
-        max_seconds = checks.scalar("max_seconds", max_seconds, positive=True)
+    limits: dict[str, Any] = {
+        "max_iterations": checks.integer("max_iterations", max_iterations, minimum=1),
+        "max_seconds": None
+        if max_seconds is None
+        else checks.scalar("max_seconds", max_seconds, positive=True),
+        "callback": callback,
+    }
     workers = checks.integer("workers", workers, minimum=1)
     generator = checks.generator("rng", rng)
-    if isinstance(relaxation.cost, LinearOperator) and not isinstance(relaxation.cost, Gram):
-        probe_operator("cost", relaxation.cost)
-    factor = _start_factor(relaxation, rank, start, generator)
     rigorous = certificate == "rigorous"
     target = PROOF_SHARE * tol if rigorous else tol
-    if device is not None:
-        from solvers.torch_backend import solve_on_device
+    with HeldInterrupts() as interrupts:
+        relaxation = problem.relaxation()
+        if method == "interior-point":
+            _check_interior_point(relaxation, device)
+        if rigorous:
+            check_provable(relaxation.cost)
+        if isinstance(relaxation.cost, LinearOperator) and not isinstance(relaxation.cost, Gram):
+            probe_operator("cost", relaxation.cost)
+        factor = _start_factor(relaxation, rank, start, generator)
+        if device is not None:
+            from solvers.torch_backend import solve_on_device
 
-        return solve_on_device(
-            problem,
+            with interrupts.released():
+                return solve_on_device(
+                    problem, factor, device=device, tol=tol, target=target, rigorous=rigorous, **limits
+                )
+        found = solve(
+            relaxation,
             factor,
-            device=device,
-            tol=tol,
+            generator,
+            interrupts=interrupts,
             target=target,
-            rigorous=rigorous,
-            max_iterations=max_iterations,
-            max_seconds=max_seconds,
-            callback=callback,
+            from_random_start=start is None,
+            workers=workers,
+            central_path=method == "interior-point",
+            **limits,
         )
-    found = solve(
-        relaxation,
-        factor,
-        generator,
-        target=target,
-        from_random_start=start is None,
-        workers=workers,
-        central_path=method == "interior-point",
-        max_iterations=max_iterations,
-        max_seconds=max_seconds,
-        callback=callback,
-    )
-    return finish(problem, found, tol=tol, rigorous=rigorous)
+        solution = finish(problem, found, tol=tol, rigorous=rigorous)
+        if interrupts.asked and not solution.certified:
+            return replace(solution, status=Status.INTERRUPTED)
+        return solution
 
 
 def _check_interior_point(relaxation: Elliptope, device: Any) -> None:

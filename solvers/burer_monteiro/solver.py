@@ -11,6 +11,7 @@ from solvers.burer_monteiro.component_solver import ComponentSolver
 from solvers.burer_monteiro.finish import Found
 from solvers.burer_monteiro.monitor import Monitor
 from solvers.burer_monteiro.presolve import Presolve
+from solvers.interrupts import HeldInterrupts
 from solvers.problems.problem import Elliptope
 from solvers.problems.solution import Iteration, Status
 from solvers.stop import Stop
@@ -24,6 +25,7 @@ def solve(
     factor: NDArray[np.float64],
     generator: np.random.Generator,
     *,
+    interrupts: HeldInterrupts,
     target: float,
     from_random_start: bool,
     workers: int,
@@ -34,8 +36,8 @@ def solve(
 ) -> Found:
     """What the low-rank method finds, from unit rows ``factor`` (N, k), down to a relative gap of ``target``.
 
-    The other arguments are those of `solvers.low_rank`; a limit, or KeyboardInterrupt, is the reason of what it
-    returns.
+    The other arguments are those of `solvers.low_rank`; a limit, or an interrupt, which waits until there is
+    something to return, is the reason of what it returns.
     """
     presolve = Presolve(relaxation.unit().cost)
     solvers = [
@@ -61,7 +63,8 @@ def solve(
     )
     reason = Status.STALLED
     try:
-        _solve_components(solvers, monitor, target)
+        with interrupts.released():
+            _solve_components(solvers, monitor, target)
     except (Stop, KeyboardInterrupt) as stop:
         for solver in solvers:
             solver.finalise_bound()
