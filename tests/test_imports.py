@@ -61,6 +61,7 @@ SOURCES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.p
 # The rooms of `solvers`, the lowest first: each may import from those above it in this list, and from itself.
 FLOORS = (
     "stop",
+    "interrupts",
     "checks",
     "optional",
     "kernels",
