@@ -3,6 +3,7 @@
 from solvers.branching.branch_and_bound import branch_and_bound
 from solvers.branching.records import TreeMoment
 from solvers.branching.result import ProvedSolution, TreeEnd
+from solvers.cuts.strengthen import Strengthened, strengthen
 from solvers.exact.brute_force import brute_force
 from solvers.exact.shor import exact
 from solvers.heuristics.local_search import one_flip, two_flip
@@ -30,6 +31,7 @@ __all__ = [
     "SearchResult",
     "Solution",
     "Status",
+    "Strengthened",
     "TreeEnd",
     "TreeMoment",
     "branch_and_bound",
@@ -43,6 +45,7 @@ __all__ = [
     "round_fixed_mean",
     "round_homogeneous",
     "solve_many",
+    "strengthen",
     "symmetrise",
     "tabu_search",
     "two_flip",

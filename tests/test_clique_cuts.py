@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers.branching.bounding import scaled_cost
 from solvers.cuts.cliques import CliqueCuts, canonical, no_cuts
 from solvers.cuts.separation import fresh, grown, most_violated_triangles
-from solvers.cuts.tighten import Tightener, start_factor
+from solvers.cuts.tighten import Tightener, scaled_cost, start_factor
 
 
 def random_gram(n, seed, rank=3):

@@ -61,6 +61,7 @@ _HOME = {
     "StepSchedule": "vispa.optim",
     "FlipTracker": "vispa.optim.flip_tracker",
     "flip_rate": "vispa.optim",
+    "strengthen": "solvers.cuts.strengthen",
     "sigma_points": "vispa.gaussian.sigma_points",
     "sign_agreement": "vispa.optim",
     "split_parameters": "vispa.optim",

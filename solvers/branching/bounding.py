@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.branching.integer_form import merged_weights, next_below
 from solvers.branching.node import Node
-from solvers.cuts.tighten import Proof, Tightener, Tuning
+from solvers.cuts.tighten import Proof, Tightener, Tuning, scaled_cost
 from solvers.exact.brute_force import brute_force
 from solvers.heuristics.local_search import pair_search
 from solvers.problems.binary_form import BinaryForm
+from solvers.problems.integer_form import merged_weights, next_below
 from solvers.problems.problem import BinaryQuadratic
 
 MAX_ROUNDS = 60
@@ -118,13 +118,6 @@ def _enumerated(node: Node, weights: NDArray[np.float64], constant: int) -> Boun
     found = brute_force(BinaryQuadratic(0.5 * weights))
     point, energy = found.point.astype(np.int64), round(found.value) + constant
     return Bounded(node, float(energy), True, None, node.flips * point[node.labels], energy, None, 0)
-
-
-def scaled_cost(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """C with E = unit <C, s s^T>, its root mean square entry between one and two, unit a power of two."""
-    rms = float(np.linalg.norm(weights)) / weights.shape[0]
-    unit = math.ldexp(1.0, math.frexp(rms)[1] - 2)
-    return weights * (0.5 / unit), unit
 
 
 def _tighten(tightener: Tightener, target: float, deadline: float) -> Proof:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from solvers import checks
 from solvers.branching import checkpoint as checkpoints
 from solvers.branching.bounding import Bounded, bound_node
-from solvers.branching.integer_form import IntegerForm, integer_form
 from solvers.branching.node import root_node
 from solvers.branching.records import TreeMoment
 from solvers.branching.result import ProvedSolution, TreeEnd
@@ -26,6 +25,7 @@ from solvers.branching.tree import Tree
 from solvers.cuts.tighten import Tuning, start_factor
 from solvers.heuristics.tabu_search import tabu_search
 from solvers.problems.binary_form import frobenius_norm
+from solvers.problems.integer_form import IntegerForm, integer_form
 from solvers.problems.problem import BinaryQuadratic, Problem, as_problem
 from solvers.problems.solution import relative_gap
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.branching.bounding import scaled_cost
-from solvers.branching.integer_form import IntegerForm, merged_weights
 from solvers.branching.records import TreeNode
+from solvers.cuts.tighten import scaled_cost
+from solvers.problems.integer_form import IntegerForm, merged_weights
 
 FORMAT = "binary quadratic optimality, version 1"
 # The dual vector is lowered by this share of its largest entry: room for a Cholesky factor in whole numbers.

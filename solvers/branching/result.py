@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.branching.integer_form import IntegerForm
 from solvers.branching.proof import write_proof
 from solvers.branching.records import TreeMoment, TreeNode
+from solvers.problems.integer_form import IntegerForm
 from solvers.problems.problem import Problem
 from solvers.problems.solution import Certificate
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.branching.bounding import Bounded, Task
-from solvers.branching.integer_form import IntegerForm
 from solvers.branching.node import Node, child_node
 from solvers.branching.records import Leaf, TreeMoment, TreeNode
 from solvers.cuts.tighten import Tuning
+from solvers.problems.integer_form import IntegerForm
 
 
 class Tree:

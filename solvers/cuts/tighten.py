@@ -77,6 +77,13 @@ class Proof(NamedTuple):
     multipliers: Vector
 
 
+def scaled_cost(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """C with E = unit <C, s s^T>, its root mean square entry between one and two, unit a power of two."""
+    rms = float(np.linalg.norm(weights)) / weights.shape[0]
+    unit = math.ldexp(1.0, math.frexp(rms)[1] - 2)
+    return weights * (0.5 / unit), unit
+
+
 def start_factor(order: int, rng: np.random.Generator) -> Matrix:
     """Random unit rows, as wide as problems with active cuts have been seen to need."""
     width = min(order, order // 4 + 15)

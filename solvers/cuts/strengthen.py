@@ -1,0 +1,184 @@
+"""Bounds beyond Shor's relaxation, by clique inequalities."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers import checks
+from solvers.cuts.cliques import CliqueCuts, no_cuts
+from solvers.cuts.tighten import Tightener, scaled_cost, start_factor
+from solvers.problems.integer_form import IntegerForm, integer_form
+from solvers.problems.problem import Problem, as_problem
+
+MAX_ROUNDS = 60
+# Rounds that together raise the estimate by less than this share of it are the last.
+SPAN = 5
+STALLED = 1e-5
+# The bound is proved within about this share of what the multipliers give.
+EXACTNESS = 1e-6
+
+
+class TighteningMoment(NamedTuple):
+    """One round: its number, the estimated bound, the cuts in the relaxation, and seconds."""
+
+    round: int
+    estimate: float
+    cuts: int
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Strengthened:
+    """A relaxation with clique inequalities, and the bound it proves.
+
+    Attributes
+    ----------
+    problem : BinaryQuadratic, MaxCut or Elliptope
+    factor : (N, k) ndarray
+        Unit rows, the homogenising variable first where there is one.
+    lower_bound : float
+        Proved: no point of the cube is below it, in the minimised sense, constant included.
+    cuts : CliqueCuts
+        The inequalities behind the bound.
+    multipliers, dual : (m,) and (N,) ndarray
+        Their multipliers, and those of the unit diagonal, for the objective less its constant.
+    rounds : int
+    seconds : float
+    history : tuple of TighteningMoment
+    """
+
+    problem: Problem
+    factor: NDArray[np.float64]
+    lower_bound: float
+    cuts: CliqueCuts
+    multipliers: NDArray[np.float64]
+    dual: NDArray[np.float64]
+    rounds: int
+    seconds: float
+    history: tuple[TighteningMoment, ...] = field(default=(), repr=False)
+
+
+def strengthen(
+    problem: Problem,
+    *,
+    max_rounds: int = MAX_ROUNDS,
+    max_seconds: float | None = None,
+    triangles_only: bool = False,
+    callback: Callable[[TighteningMoment], None] | None = None,
+    rng: np.random.Generator | int | None = None,
+) -> Strengthened:
+    r"""A proved lower bound from Shor's relaxation and triangle, pentagonal and heptagonal inequalities.
+
+    Rounds minimise an augmented Lagrangian over unit rows, move the multipliers, and exchange cuts.  What is proved
+    in the end is :math:`\sum_m g_m r_m` plus the unit-diagonal problem of the cost that the multipliers g leave.
+
+    Parameters
+    ----------
+    problem : BinaryQuadratic, MaxCut or Elliptope
+        With n <= 3,000; formed densely.
+    max_rounds : int, optional
+    max_seconds : float, optional
+        Wall-clock limit, looked at between rounds.
+    triangles_only : bool, optional
+        Leave out the cliques of five and seven.
+    callback : callable, optional
+        Called with a `TighteningMoment` after each round; raising StopIteration ends the rounds.
+    rng : numpy Generator or seed, optional
+        Of the rows to start from.
+
+    Returns
+    -------
+    Strengthened
+        KeyboardInterrupt ends the rounds: any multipliers give a bound.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of its kind or out of range.
+
+    Notes
+    -----
+    A round takes some dozens of products of N x N and N x N/4 matrices, and O(N^3) to look for triangles.
+
+    Examples
+    --------
+    >>> from solvers import MaxCut
+    >>> pentagon = np.roll(np.eye(5), 1, axis=1)
+    >>> found = strengthen(MaxCut(pentagon + pentagon.T), rng=0)
+    >>> -4.001 < found.lower_bound <= -4.0
+    True
+    """
+    problem = as_problem(problem)
+    max_rounds = checks.integer("max_rounds", max_rounds, minimum=0)
+    seconds = math.inf if max_seconds is None else checks.scalar("max_seconds", max_seconds, positive=True)
+    checks.boolean("triangles_only", triangles_only)
+    checks.function("callback", callback)
+    generator = checks.generator("rng", rng)
+    started = time.perf_counter()
+    form = integer_form(problem)
+    factor = start_factor(form.order, generator)
+    if not np.any(form.weights):
+        empty = np.zeros(0)
+        bound = form.objective(0)
+        return Strengthened(problem, factor, bound, no_cuts(), empty, np.zeros(form.order), 0, 0.0)
+    cost, unit = scaled_cost(form.weights)
+    tightener = Tightener(cost, factor, larger=not triangles_only)
+    history = _rounds(tightener, form, unit, max_rounds, seconds, callback)
+    tightener.polish()
+    scale = float(np.abs(cost).sum())
+    proof = tightener.prove(EXACTNESS * scale)
+    # in units of energy the scaling is exact, and what rounding the weights has cost is taken off
+    energy = math.nextafter(proof.bound * unit - form.error, -math.inf)
+    bound = math.nextafter(form.objective(energy), -math.inf)
+    factors = float(form.unit) * unit
+    return Strengthened(
+        problem,
+        tightener.factor,
+        bound,
+        tightener.cuts,
+        factors * proof.multipliers,
+        factors * proof.dual,
+        tightener.rounds,
+        time.perf_counter() - started,
+        tuple(history),
+    )
+
+
+def _rounds(
+    tightener: Tightener,
+    form: IntegerForm,
+    unit: float,
+    max_rounds: int,
+    seconds: float,
+    callback: Callable[[TighteningMoment], None] | None,
+) -> list[TighteningMoment]:
+    """Tighten until the rounds or the seconds are used up, or no longer help."""
+    started = time.perf_counter()
+    history: list[TighteningMoment] = []
+    try:
+        while len(history) < max_rounds and not _stalled(history, form):
+            estimate = form.objective(tightener.round() * unit)
+            spent = time.perf_counter() - started
+            history.append(TighteningMoment(tightener.rounds, estimate, tightener.cuts.count, spent))
+            if callback is not None:
+                callback(history[-1])
+            if spent >= seconds:
+                break
+    except (StopIteration, KeyboardInterrupt):
+        pass
+    return history
+
+
+def _stalled(history: list[TighteningMoment], form: IntegerForm) -> bool:
+    """Whether the last rounds have hardly raised the estimate."""
+    if len(history) < 3 * SPAN:
+        return False
+    now, before = history[-1].estimate, history[-1 - SPAN].estimate
+    return now - before <= STALLED * abs(now - float(form.constant))
