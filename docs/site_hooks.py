@@ -138,7 +138,7 @@ def on_config(config: Any) -> Any:
     notebooks = [f"notebooks/{path.stem}.md" for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
     guides = ["certify-a-maxcut", "qubo-from-dimod", "files", "property-tests", "binary-torch-model"]
     guides += ["binarise-after-training", "deploy", "bf16-processes", "trainers"]
-    concepts = ["one-object", "certificate-and-proof", "what-rank-buys", "which-method"]
+    concepts = ["one-object", "certificate-and-proof", "what-rank-buys", "which-method", "training-methods"]
     config["nav"] = [
         {"Start in five minutes": "index.md"},
         {"How to": [f"guides/{name}.md" for name in guides]},
