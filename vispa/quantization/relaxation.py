@@ -50,10 +50,7 @@ class ScaleBound(NamedTuple):
 
 def scale_bound(row: Row, scales: Vector, error: float, rng: np.random.Generator) -> ScaleBound:
     """Bound the error of any signs at these scales (n,), and round the relaxation; O(n^3) some fifteen times."""
-    order = len(scales) + 1
-    cost = np.zeros((order, order))
-    cost[1:, 1:] = row.gram * scales[:, None] * scales
-    cost[0, 1:] = cost[1:, 0] = -scales * row.linear
+    cost = _cost_at(row, scales)
     found = interior_point(cost, CLOSE * error)
     lost = ROUNDING * (row.energy + float(np.abs(cost).sum()))
     return ScaleBound(max(found.bound + row.energy - lost, 0.0), _rounded(found, cost, rng))
@@ -79,15 +76,26 @@ def joint_bound(row: Row, signs: Vector, error: float, least_norm: float) -> flo
             return max(row.energy - root - lost, 0.0)
         if least_norm > 0.0 and -found.bound / least_norm <= 10.0 * CLOSE * error:
             return max(row.energy - root + found.bound / least_norm - lost, 0.0)
-        image = row.gram @ found.factor
-        norm = float(np.vdot(image, found.factor))
-        projected = row.linear @ found.factor
-        step = float(projected @ projected) / norm if norm > 0.0 else row.energy
+        step, norm = _ratio(row, found.factor)
         # a little further, so that the last multipliers can prove it
         root = max(step, root) + CLOSE * error
         if root >= row.energy:
             break
     return 0.0
+
+
+def _cost_at(row: Row, scales: Vector) -> Matrix:
+    """The homogenised quadratic s^T D A D s - 2 (D a)^T s, the constant one first."""
+    cost = np.pad(row.gram * scales[:, None] * scales, (1, 0))
+    cost[0, 1:] = cost[1:, 0] = -scales * row.linear
+    return cost
+
+
+def _ratio(row: Row, factor: Matrix) -> tuple[float, float]:
+    """<a a^T, Y> / <A, Y> and <A, Y> for Y = V V^T."""
+    norm = float(np.vdot(row.gram @ factor, factor))
+    projected = row.linear @ factor
+    return float(projected @ projected) / max(norm, np.finfo(float).tiny), norm
 
 
 def least_image_norm(gram: Matrix) -> float:
