@@ -1,6 +1,7 @@
 """The contract that every training method keeps: one test a promise, all methods alike."""
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from vispa.nn.methods.registry import METHODS, as_method, options_of
 STEPPED = sorted(set(METHODS) - {"bop"})  # whose means any optimizer moves
 SAMPLED = [name for name, method in METHODS.items() if method.is_distribution]
 # At the published start no noise turns a sign.
-UNCERTAIN = {"bayesbinn": {"start": None}}
+UNCERTAIN = {"bayesbinn": {"initial_size": None}}
 methods = pytest.mark.parametrize("name", METHODS)
 
 
@@ -231,7 +232,7 @@ def test_a_method_given_with_its_options_is_that_of_its_name(name):
         ({"method": METHODS["ste"](), "rank": 2}, TypeError, "options belong to the method that is given"),
         ({"method": 3}, TypeError, "method must be a name or a Method; found int"),
         ({"method": "ste", "kernel": "relu"}, ValueError, "kernel must be one of"),
-        ({"method": "recu", "start": 0.4}, ValueError, r"start must lie within \(1/2, 1\)"),
+        ({"method": "recu", "tau_start": 0.4}, ValueError, r"tau_start must lie within \(1/2, 1\)"),
         ({"method": "biper", "binary_from": 1.5}, ValueError, "binary_from must be a share of training"),
         ({"method": "mirror", "end": 0.5}, ValueError, "end must be at least 1"),
         ({"method": "proxquant", "lazy": 1}, TypeError, "lazy"),
@@ -264,3 +265,9 @@ def test_annealing_and_penalties_refuse_what_they_cannot_use():
     with pytest.raises(ValueError, match="at most 1"):
         vispa.anneal(made("ste"), 1.5)
     assert issubclass(METHODS["ste"], Method)
+
+
+def test_no_option_of_a_method_hides_behind_an_argument_of_binarize():
+    arguments = set(inspect.signature(vispa.binarize).parameters) - {"options"}
+    assert not {name: set(options_of(method)) & arguments for name, method in METHODS.items()
+                if set(options_of(method)) & arguments}  # fmt: skip

@@ -58,7 +58,7 @@ class BayesBiNN(Optimizer):
     Examples
     --------
     >>> import torch, vispa
-    >>> model = vispa.binarize(torch.nn.Linear(4, 2), keep=(), method="bayesbinn", start=None)
+    >>> model = vispa.binarize(torch.nn.Linear(4, 2), keep=(), method="bayesbinn", initial_size=None)
     >>> natural, real = vispa.split_parameters(model)
     >>> optimizer = vispa.attach(vispa.BayesBiNN(natural, lr=0.1, samples=2), model)
     >>> def closure():

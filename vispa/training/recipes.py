@@ -158,8 +158,8 @@ TUNED: dict[str, dict[str, Any]] = {
 # optimizer and hundreds of epochs, theirs is that of all others.
 UNTUNED: dict[str, Any] = {"learning_rate": 0.003, "optimizer": "adam"}
 SHORT_RUNS: dict[str, dict[str, Any]] = {
-    "adaste": {"start": None},
-    "bayesbinn": {"start": None},
+    "adaste": {"initial_size": None},
+    "bayesbinn": {"initial_size": None},
     "rbnn": {"angle": 0.25 * math.pi},
     "proxquant": {"strength": 5e-3},
 }

@@ -42,7 +42,7 @@ def anneal(model: nn.Module, progress: float) -> None:
     Examples
     --------
     >>> import torch, vispa
-    >>> model = vispa.binarize(torch.nn.Linear(4, 2), keep=(), method="irnet", start=0.1, end=10.0)
+    >>> model = vispa.binarize(torch.nn.Linear(4, 2), keep=(), method="irnet", t_start=0.1, t_end=10.0)
     >>> vispa.anneal(model, 0.5)
     >>> model.parametrizations.weight[0].sharpness
     tensor(1.)

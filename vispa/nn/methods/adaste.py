@@ -127,10 +127,10 @@ class AdaSTEWeight(TransformedWeight):
 
     def start(self, mean: Tensor) -> None:
         """Draw latent weights of one size, their signs at random, or by Xavier's law."""
-        if self.method.start is None:
+        if self.method.initial_size is None:
             super().start(mean)
         else:
-            random_signs(mean, self.method.start)
+            random_signs(mean, self.method.initial_size)
 
     def anneal(self, mean: Tensor, progress: float) -> None:
         """Set beta."""
@@ -154,7 +154,7 @@ class AdaSTE(Method):
         beta at the start; it is multiplied by as much in every step.
     binary_from : float, default 0.27
         Share of training after which beta is ``1 / alpha``; 189 of 700 epochs, as published for CIFAR-10.
-    start : float, optional
+    initial_size : float, optional
         Size of all latent weights at the start: 10, as published; None draws them by Xavier's law.
     channel_scale : {"learned", "mean", "none"}
         ``alpha`` of the channel: a parameter; ``mean |mean_i|``, without a gradient; or 1, as published.
@@ -178,7 +178,7 @@ class AdaSTE(Method):
     alpha: float = 0.01
     start_beta: float = 0.01
     binary_from: float = 0.27
-    start: float | None = 10.0
+    initial_size: float | None = 10.0
     channel_scale: str = "none"
     published_zero: bool = False
 
@@ -188,5 +188,5 @@ class AdaSTE(Method):
             checks.scalar(name, getattr(self, name), positive=True)
         if checked_share("binary_from", self.binary_from) == 0:
             raise ValueError("binary_from must be positive; found 0")
-        if self.start is not None:
-            checks.scalar("start", self.start, positive=True)
+        if self.initial_size is not None:
+            checks.scalar("initial_size", self.initial_size, positive=True)

@@ -104,10 +104,10 @@ class NaturalWeight(TransformedWeight):
     @torch.no_grad()
     def start(self, mean: Tensor) -> None:
         """Draw natural parameters of one size, their signs at random, or by Xavier's law."""
-        if self.method.start is None:
+        if self.method.initial_size is None:
             super().start(mean)
         else:
-            random_signs(mean, self.method.start)
+            random_signs(mean, self.method.initial_size)
         self._keep_stale(mean)
 
     def latent_mean(self, values: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ class BayesBiNN(Method):
     ----------
     temperature : float, default 1e-10
         tau > 0 of the relaxation; at the default a sample is a sign.
-    start : float, optional
+    initial_size : float, optional
         Size of lambda at the start: 10, as published; None draws it by Xavier's law.
     stale_mean : bool, default False
         As published, mu in the gradient's scale and in evaluation is that before the last step.
@@ -162,7 +162,7 @@ class BayesBiNN(Method):
     is_distribution: ClassVar[bool] = True
 
     temperature: float = 1e-10
-    start: float | None = 10.0
+    initial_size: float | None = 10.0
     stale_mean: bool = False
     channel_scale: str = "none"
 
@@ -170,5 +170,5 @@ class BayesBiNN(Method):
         super().__post_init__()
         checks.scalar("temperature", self.temperature, positive=True)
         checks.boolean("stale_mean", self.stale_mean)
-        if self.start is not None:
-            checks.scalar("start", self.start, positive=True)
+        if self.initial_size is not None:
+            checks.scalar("initial_size", self.initial_size, positive=True)

@@ -63,7 +63,7 @@ class IRNetWeight(TransformedWeight):
 
     def __init__(self, mean: Tensor, layout: Layout, method: IRNet) -> None:
         super().__init__(mean, layout, channel_scale="none")
-        self.register_number("sharpness", method.start, mean)
+        self.register_number("sharpness", method.t_start, mean)
 
     def binary(self, rows: Tensor, noise: Noise | None) -> Tensor:
         """Return signs times a power of two."""
@@ -71,7 +71,7 @@ class IRNetWeight(TransformedWeight):
 
     def anneal(self, mean: Tensor, progress: float) -> None:
         """Set t."""
-        self.sharpness.fill_(ede_sharpness(progress, self.method.start, self.method.end))
+        self.sharpness.fill_(ede_sharpness(progress, self.method.t_start, self.method.t_end))
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class IRNet(Method):
 
     Parameters
     ----------
-    start, end : float
+    t_start, t_end : float
         t, from the start of training to its end; 0.1 and 10 as published for real activations and VGG-Small.
     published_zero : bool, default False
         Whether ``sgn(0) = 0``, as published; such a weight is not binary.
@@ -94,11 +94,11 @@ class IRNet(Method):
     weight_class: ClassVar[type[BinaryWeight]] = IRNetWeight
     least_fan_in: ClassVar[int] = 2
 
-    start: float = 0.1
-    end: float = 10.0
+    t_start: float = 0.1
+    t_end: float = 10.0
     published_zero: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.scalar("start", self.start, positive=True)
-        checks.scalar("end", self.end, positive=True)
+        checks.scalar("t_start", self.t_start, positive=True)
+        checks.scalar("t_end", self.t_end, positive=True)

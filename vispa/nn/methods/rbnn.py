@@ -129,7 +129,7 @@ class RBNNWeight(TransformedWeight):
         self.angle = nn.Parameter(angle, requires_grad=mean.requires_grad)
         for name, size in zip(("left", "right"), near_square(layout.fan_in), strict=True):
             self.register_buffer(name, torch.eye(size, dtype=mean.dtype, device=mean.device))
-        self.register_number("sharpness", method.start, mean)
+        self.register_number("sharpness", method.t_start, mean)
         self.register_buffer("rotations", torch.tensor(-1, device=mean.device))
 
     def binary(self, rows: Tensor, noise: Noise | None) -> Tensor:
@@ -140,7 +140,7 @@ class RBNNWeight(TransformedWeight):
     @torch.no_grad()
     def anneal(self, mean: Tensor, progress: float) -> None:
         """Set t, and find the rotation anew when its time has come."""
-        self.sharpness.fill_(ede_sharpness(progress, self.method.start, self.method.end))
+        self.sharpness.fill_(ede_sharpness(progress, self.method.t_start, self.method.t_end))
         due = int(progress * self.method.updates)
         if due > int(self.rotations):
             left, right = updated_rotation(self.layout.rows(mean), self.left, self.right)
@@ -155,7 +155,7 @@ class RBNN(Method):
 
     Parameters
     ----------
-    start, end : float
+    t_start, t_end : float
         t of the triangular kernel, from the start of training to its end.
     angle : float, default pi / 2
         At the start. At the published pi / 2 no gradient reaches the latent weights until weight decay has
@@ -176,8 +176,8 @@ class RBNN(Method):
     weight_class: ClassVar[type[BinaryWeight]] = RBNNWeight
     least_fan_in: ClassVar[int] = 2
 
-    start: float = 1e-2
-    end: float = 10.0
+    t_start: float = 1e-2
+    t_end: float = 10.0
     angle: float = math.pi / 2
     updates: int = 100
     channel_scale: str = "learned"
@@ -185,7 +185,7 @@ class RBNN(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.scalar("start", self.start, positive=True)
-        checks.scalar("end", self.end, positive=True)
+        checks.scalar("t_start", self.t_start, positive=True)
+        checks.scalar("t_end", self.t_end, positive=True)
         checks.scalar("angle", self.angle)
         checks.integer("updates", self.updates, minimum=1)

@@ -74,7 +74,7 @@ class ReCUWeight(TransformedWeight):
 
     def __init__(self, mean: Tensor, layout: Layout, method: ReCU) -> None:
         super().__init__(mean, layout, channel_scale=method.channel_scale)
-        self.register_number("tau", method.start, mean)
+        self.register_number("tau", method.tau_start, mean)
 
     def binary(self, rows: Tensor, noise: Noise | None) -> Tensor:
         """Return signs of normalised rows."""
@@ -82,7 +82,7 @@ class ReCUWeight(TransformedWeight):
 
     def anneal(self, mean: Tensor, progress: float) -> None:
         """Set tau."""
-        self.tau.fill_(clamp_quantile(progress, self.method.start, self.method.end))
+        self.tau.fill_(clamp_quantile(progress, self.method.tau_start, self.method.tau_end))
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ReCU(Method):
 
     Parameters
     ----------
-    start, end : float
+    tau_start, tau_end : float
         tau, in (1/2, 1), from the start of training to its end.
     channel_scale : {"learned", "mean", "none"}
         ``alpha``: a parameter, as published; ``mean |mean_i|`` over the channel, without a gradient; or 1.
@@ -107,13 +107,13 @@ class ReCU(Method):
     weight_class: ClassVar[type[BinaryWeight]] = ReCUWeight
     least_fan_in: ClassVar[int] = 2
 
-    start: float = 0.85
-    end: float = 0.99
+    tau_start: float = 0.85
+    tau_end: float = 0.99
     channel_scale: str = "learned"
     published_zero: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("start", "end"):
+        for name in ("tau_start", "tau_end"):
             if not 0.5 < checks.scalar(name, getattr(self, name)) < 1.0:
                 raise ValueError(f"{name} must lie within (1/2, 1); found {getattr(self, name)}")
