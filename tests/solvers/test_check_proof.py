@@ -13,7 +13,7 @@ from solvers import BinaryQuadratic, MaxCut, branch_and_bound, brute_force
 from solvers.branching import bounding
 from solvers.check_proof import NotProved, check, positive_semidefinite
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def graph(n, seed):
