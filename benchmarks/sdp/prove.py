@@ -19,7 +19,7 @@ from solvers import branch_and_bound, read_problem
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
-def prove(path: Path, best: float, max_seconds: float) -> dict:
+def prove(path: Path, best: float | None, max_seconds: float) -> dict:
     problem = read_problem(path)
     clock = time.process_time()
 
@@ -32,7 +32,7 @@ def prove(path: Path, best: float, max_seconds: float) -> dict:
     return {
         "optimal": solution.optimal,
         "value": report["value"],
-        "agrees": report["value"] == best,
+        "agrees": None if best is None else report["value"] == best,
         "bound": report.get("upper_bound", report.get("lower_bound")),
         "root_bound": solution.form.objective(solution.tree[0].bound) if solution.tree else None,
         "nodes": solution.nodes,
@@ -53,7 +53,7 @@ def table(results: dict[str, dict]) -> str:
         seconds = [row["processor_seconds"] for row in rows]
         lines.append(
             f"| {name} | {sum(row['optimal'] for row in rows)} of {len(rows)} "
-            f"| {sum(row['agrees'] for row in rows)} | {statistics.median(row['nodes'] for row in rows):g} "
+            f"| {sum(row['agrees'] is True for row in rows)} of {sum(row['agrees'] is not None for row in rows)} | {statistics.median(row['nodes'] for row in rows):g} "
             f"| {statistics.median(seconds):.1f} | {max(seconds):.1f} |"
         )
     return "\n".join(lines)
