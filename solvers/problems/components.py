@@ -54,7 +54,8 @@ def split_diagonal(cost: Cost) -> tuple[Cost, NDArray[np.float64]]:
 def _without_diagonal(cost: sp.csr_array) -> sp.csr_array:
     rows = np.repeat(np.arange(cost.shape[0], dtype=cost.indices.dtype), np.diff(cost.indptr))
     keep = rows != cost.indices
-    starts = np.concatenate([[0], np.cumsum(keep)])[cost.indptr]
+    # in the type of the others: SciPy would widen them all, and kernels would be compiled twice
+    starts = np.concatenate([[0], np.cumsum(keep)])[cost.indptr].astype(cost.indptr.dtype)
     return sp.csr_array((cost.data[keep], cost.indices[keep], starts), shape=cost.shape)
 
 

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import solvers
+from solvers import Elliptope
+from solvers.burer_monteiro.presolve import Presolve
 
 ROOT = Path(solvers.__file__).parents[1]
 SOLVE = """
@@ -113,3 +117,11 @@ def test_kernels_are_compiled_in_one_way_from_sources_that_the_key_covers(source
             assert node.module.split(".")[0] in {"__future__", "numba", "llvmlite", "numpy"} or (
                 node.module.startswith(("solvers.kernels.", folder))
             )
+
+
+def test_indices_stay_narrow_so_that_one_kernel_will_do():
+    ring = sp.coo_array((np.ones(600), (np.arange(600), (np.arange(600) + 1) % 600)), shape=(600, 600))
+    wide = sp.csr_array(ring + ring.T + sp.eye_array(600))
+    wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
+    for component in Presolve(Elliptope(wide).unit().cost).components:
+        assert component.cost.indices.dtype == component.cost.indptr.dtype == np.int32
