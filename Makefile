@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format bench notebooks clean
+.PHONY: demo test lint format bench notebooks docs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,11 @@ bench: $(STAMP)
 
 notebooks: $(STAMP)
 	$(RUN) notebooks/execute.py
+
+# The documentation site, in output/site; every link of it is followed.
+docs: $(STAMP)
+	$(RUN) -m mkdocs build --strict --quiet --config-file docs/mkdocs.yml
+	$(RUN) docs/check_links.py output/site
 
 clean:
 	rm -rf $(VENV) build dist output *.egg-info .hypothesis .mypy_cache .ruff_cache
