@@ -31,7 +31,7 @@ def start_rank(order: int) -> int:
     Examples
     --------
     >>> start_rank(5), start_rank(1_000_000)
-    (4, 16)
+    (8, 16)
     """
     return min(START_RANK, _power_of_two(order), widest_rank(order))
 

@@ -18,6 +18,8 @@ ROOT_TWO = mpmath.sqrt(2)
 
 
 def relative_error(found: float, exact: mpmath.mpf) -> float:
+    if abs(mpmath.mpf(found) - exact) < math.ulp(0.0):
+        return 0.0  # below the smallest normal number there is no nearer one
     return float(abs(mpmath.mpf(found) - exact) / abs(exact)) if exact else abs(found)
 
 

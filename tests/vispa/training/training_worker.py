@@ -47,7 +47,16 @@ def run(processes=None, callback=None, checkpoint=None, spoil=False):
         parts.train.images[7] = math.nan
     return train(
         parts,
-        recipe("vispa", epochs=EPOCHS, batch_size=32, samples=2, crop_padding=1, flip=True),
+        recipe(
+            "vispa",
+            optimizer="sgd",
+            learning_rate=0.2,
+            epochs=EPOCHS,
+            batch_size=32,
+            samples=2,
+            crop_padding=1,
+            flip=True,
+        ),
         model="without-batch-statistics",
         seed=1,
         checkpoint=checkpoint,

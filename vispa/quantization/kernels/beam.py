@@ -7,11 +7,12 @@ plane; several are the M-algorithm of Anderson and Mohan (1984) on the same tria
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from solvers.kernels.compile import kernel
 
-@numba.njit(cache=True, nogil=True)
+
+@kernel()
 def beam_search(U, targets, scales, width):
     """Signs (m, n) of each row of targets (m, n) at its scales (m, n): the best of the ``width`` choices kept."""
     m, n = targets.shape

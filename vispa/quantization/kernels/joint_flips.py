@@ -7,8 +7,9 @@ O(n) to take.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from solvers.kernels.compile import kernel
 
 # What a flip must gain, as a share of the score: rounding cannot then cause cycles.
 MARGIN = 1e-11
@@ -16,13 +17,13 @@ MARGIN = 1e-11
 EMPTY = 1e-12
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def _score(p, q, floor):
     """p^2 / q with the sign of p, so that signs and their opposites are told apart; 0 where X s = 0."""
     return p * abs(p) / q if q > floor else 0.0
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def _flip(A, signs, image, i):
     change = -2.0 * signs[i]
     signs[i] = -signs[i]
@@ -31,7 +32,7 @@ def _flip(A, signs, image, i):
         image[j] += change * row[j]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def _turned(a, signs):
     """a^T s after turning all signs where it is negative."""
     p = a @ signs
@@ -41,7 +42,7 @@ def _turned(a, signs):
     return p
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def _best_flip(diagonal, a, signs, image, p, q, floor):
     most, chosen = -np.inf, -1
     for i in range(signs.shape[0]):
@@ -51,7 +52,7 @@ def _best_flip(diagonal, a, signs, image, p, q, floor):
     return most, chosen
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def descend(A, diagonal, a, signs, floor):
     """Take the best single flip while one gains; the score."""
     p = _turned(a, signs)
@@ -67,7 +68,7 @@ def descend(A, diagonal, a, signs, floor):
         _flip(A, signs, image, i)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def _pair_that_gains(A, diagonal, a, signs, image, p, q, floor, first):
     """The first i from ``first`` on, with its best partner, that gains by flipping both; (-1, -1) for none."""
     n = signs.shape[0]
@@ -88,7 +89,7 @@ def _pair_that_gains(A, diagonal, a, signs, image, p, q, floor, first):
     return -1, -1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def descend_pairs(A, diagonal, a, signs, floor, limit):
     """Flip pairs and single signs, at most ``limit`` pairs, until none gains; the score."""
     first = 0
@@ -104,7 +105,7 @@ def descend_pairs(A, diagonal, a, signs, floor, limit):
     return score
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def tabu_walk(A, diagonal, a, signs, floor, steps, seed):
     """Flip the best sign that was not flipped lately, uphill too; leave the best signs seen; the score."""
     n = signs.shape[0]
@@ -136,7 +137,7 @@ def tabu_walk(A, diagonal, a, signs, floor, steps, seed):
     return most
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def improve(A, a, signs, steps, pairs, seeds):
     """Bring each row of signs (m, n), in place, to a local optimum and on by a walk; the scores (m,)."""
     diagonal = np.diag(A).copy()
@@ -151,7 +152,7 @@ def improve(A, a, signs, steps, pairs, seeds):
     return scores
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def improve_groups(A, a, signs, borders, steps, pairs, rounds, seeds):
     """The same where every group of columns, between borders (g + 1,), has a scale of its own.
 
@@ -182,7 +183,7 @@ def improve_groups(A, a, signs, borders, steps, pairs, rounds, seeds):
             crossed[h] = a[row, block] @ own
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def _eliminated(A, a, signs, borders, images, crossed, h):
     """What group h sees of A and a once the scales of the others are at their best for whatever it does."""
     block = slice(borders[h], borders[h + 1])
