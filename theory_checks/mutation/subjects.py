@@ -41,6 +41,7 @@ _FORMULAS: dict[str, tuple[str, ...]] = {
     "vispa.nn.weights.binary_weight": ("BinaryWeight.scales",),
     "vispa.nn.weights.projection": ("row_squares", "channel_squares"),
     "vispa.nn.methods.bayesbinn": ("natural_scale",),
+    "vispa.nn.methods.mirror": ("tanh_weight", "mirror_step"),
     "vispa.nn.methods.ste": ("StraightThroughWeight.project",),
     "vispa.quantization.scales": ("fit_scales", "mean_scales"),
     "vispa.quantization.relaxation": ("_cost_at", "_ratio"),
