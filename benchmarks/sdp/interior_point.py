@@ -55,7 +55,7 @@ def naive(cost: Matrix, allowed: float) -> tuple[float, float, int]:
     dual = np.diagonal(cost) - 1.1 * np.maximum(radii, 1e-3 * radii.max())
     point, slack = np.eye(order), cost - np.diag(dual)
     mu = float(np.vdot(point, slack)) / (2.0 * order)
-    for step in range(1, 200):  # noqa: B007
+    for step in range(1, 200):  # noqa: B007  (returned after the loop)
         inverse = la.inv(slack)
         inverse = 0.5 * (inverse + inverse.T)
         turn = la.solve(inverse * point, 1.0 - mu * np.diagonal(inverse), assume_a="pos")
@@ -141,6 +141,7 @@ def _row(name: str, cost: Matrix) -> str:
     allowed = TOL * float(np.linalg.norm(cost))
     ours = repeated(lambda _: interior_point(cost, allowed))
     with warnings.catch_warnings():
+        # The textbook form solves with ever worse matrices near its end; its gap shows whether that matters.
         warnings.simplefilter("ignore", la.LinAlgWarning)
         textbook = repeated(lambda _: naive(cost, allowed))
     found, seconds = ours.results[0], ours.median().processor

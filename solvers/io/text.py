@@ -66,7 +66,7 @@ class Lines:
                 self.head += piece
             if not any(line.strip() for line in self.head) and not self._more_text():
                 raise ValueError(f"{self.name}: the file is empty")
-        except BaseException:
+        except BaseException:  # an interrupt too: nobody else could close the file
             self._file.close()
             raise
         self._waiting = self.head

@@ -104,7 +104,7 @@ def attach(optimizer: Any, model: nn.Module) -> Any:
         refuse_new_parameter(each, values, names[id(values)])
     for _, group, values in joining:
         _join(group, values, names)
-    for _, group, _ in joining:
+    for group in {id(group): group for _, group, _ in joining}.values():
         _sort(group, names)
     for each, layers in zip(optimizers, held, strict=True):
         _hook_of(each, model).layers.update({id(found.weight): found for found in layers})

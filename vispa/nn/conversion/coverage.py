@@ -20,12 +20,11 @@ def log_coverage(model: nn.Module) -> None:
 
     Kinds of layer that hold their weights in other shapes, such as the experts of a mixture, stay real.
     """
-    binary = {id(found.mean): found.mean.numel() for found in find_binary_layers(model)}
-    behind = {
-        id(values)
-        for found in find_binary_layers(model)
-        for values in (*found.weight.parameters(), found.mean)
-    }
+    if not LOGGER.isEnabledFor(logging.INFO):
+        return
+    layers = list(find_binary_layers(model))
+    binary = {id(found.mean): found.mean.numel() for found in layers}
+    behind = {id(values) for found in layers for values in (*found.weight.parameters(), found.mean)}
     real = {
         name: values.numel()
         for name, values in model.named_parameters()
