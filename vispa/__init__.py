@@ -32,6 +32,7 @@ _HOME = {
     "sparse_cost": "solvers.torch_backend",
     "SignGaussian": "vispa.gaussian.sign_gaussian",
     "minimize": "vispa.inference.minimize",
+    "export_gguf": "vispa.deploy.export.gguf_file",
     "load_packed": "vispa.deploy.files",
     "pack": "vispa.deploy.pack",
     "packing": "vispa.deploy.pack",
