@@ -50,6 +50,7 @@ _HOME = {
     "load_float": "vispa.nn",
     "penalty": "vispa.nn",
     "project": "vispa.nn",
+    "quality": "vispa.nn",
     "sampling": "vispa.nn",
     "summary": "vispa.nn.evaluation.summary",
     "BayesBiNN": "vispa.optim.bayesbinn",

@@ -117,14 +117,14 @@ def run(
     held_out: LabelledImages = getattr(parts, part)
     inputs, labels = held_out.inputs(), held_out.labels
     model.eval()
-    found: dict[str, Any] = {"one network": quality([_outputs(model, inputs)], labels)}
+    found: dict[str, Any] = {"one network": _measured([_outputs(model, inputs)], labels)}
     moved = tracker.agreement().layers
     found["moved"] = [1.0 - moved[f"{layer.name}.weight"] for layer in layers]
     if options.get("method", "vispa") == "vispa":
         calibration = parts.train.inputs().split(250)
         plain = vispa.harden(model)
         reestimate_batch_norm(plain, calibration)
-        found["own BatchNorm"] = quality([_outputs(plain, inputs)], labels)
+        found["own BatchNorm"] = _measured([_outputs(plain, inputs)], labels)
         for name in ("ensemble", "ensemble, own BatchNorm"):
             outputs = []
             for _ in range(SAMPLES):
@@ -132,7 +132,7 @@ def run(
                 if name != "ensemble":
                     reestimate_batch_norm(drawn, calibration)
                 outputs.append(_outputs(drawn, inputs))
-            found[name] = quality(outputs, labels)
+            found[name] = _measured(outputs, labels)
     return found
 
 
@@ -141,16 +141,9 @@ def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:
     return torch.cat([model(chunk) for chunk in inputs.split(250)])
 
 
-def quality(outputs: Sequence[Tensor], labels: Tensor, bins: int = 10) -> dict[str, float]:
-    """Accuracy, negative log-likelihood and expected calibration error of networks' averaged probabilities."""
-    log_shares = torch.stack([each.double().log_softmax(1) for each in outputs]).logsumexp(0)
-    log_shares = log_shares - torch.log(torch.tensor(float(len(outputs))))
-    confidence, chosen = log_shares.exp().max(1)
-    right = (chosen == labels).double()
-    bin_of = (confidence * bins).long().clamp_max(bins - 1)
-    gaps = torch.zeros(bins, dtype=torch.float64).index_add_(0, bin_of, right - confidence)
-    loss = -log_shares.gather(1, labels[:, None]).mean()
-    return {"accuracy": float(right.mean()), "nll": float(loss), "ece": float(gaps.abs().sum() / len(labels))}
+def _measured(outputs: Sequence[Tensor], labels: Tensor) -> dict[str, float]:
+    found = vispa.quality(outputs, labels, bins=10)
+    return {"accuracy": found.accuracy, "nll": found.nll, "ece": found.ece}
 
 
 def jobs(mode: str) -> tuple[list[tuple[int, str, str, str]], dict[str, dict[str, Any]]]:

@@ -184,7 +184,8 @@ def _report(results: list[Result], arguments: argparse.Namespace, *, speaks: boo
         sys.stdout.write(json.dumps(content, allow_nan=False) + "\n")
     else:
         sys.stdout.write(
-            f"{report.table(results)}\n\n{report.EXPLANATION.format(first=arguments.method[0])}\n"
+            f"{report.table(results)}\n\n{report.EXPLANATION.format(first=arguments.method[0])}\n\n"
+            f"{report.probability_table(results)}\n\n{report.PROBABILITIES}\n"
         )
     if unfinished:
         sys.stderr.write(

@@ -9,10 +9,12 @@ from vispa.nn.conversion.load_float import load_float
 from vispa.nn.conversion.selection import BinaryLayer, binary_layers
 from vispa.nn.evaluation.accuracies import Accuracies, accuracies
 from vispa.nn.evaluation.ensemble import ensemble, sampling
+from vispa.nn.evaluation.quality import Quality, quality
 
 __all__ = [
     "Accuracies",
     "BinaryLayer",
+    "Quality",
     "SignActivation",
     "accuracies",
     "anneal",
@@ -24,5 +26,6 @@ __all__ = [
     "load_float",
     "penalty",
     "project",
+    "quality",
     "sampling",
 ]

@@ -14,12 +14,18 @@ from vispa.training.statistics import PairedDifference, Summary, paired_differen
 # One binary network each, then what takes many.
 SINGLE = ("mean_network", "best_network")
 MANY = ("sampled_network", "ensemble")
+QUALITY = ("nll", "ece", "auroc")
 EXPLANATION = (
     "Test accuracy in %, mean ± standard deviation over seeds. Signs moved: the share in % that differs from the\n"
     "start. One network: sgn(mean) as it stands (float: the network itself), and the best of L drawn networks,\n"
     "chosen on validation. Drawn: the average accuracy of one drawn network, and L networks averaged. Difference:\n"
     "sgn(mean) of {first} minus this row's, seed by seed, with Student's 95 % interval; it speaks of the\n"
     "variation between seeds, not between test sets, and is not corrected for several comparisons."
+)
+PROBABILITIES = (
+    "Probabilities on the test images: negative log-likelihood, expected calibration error in %, and the area\n"
+    "in % under the curve that tells test images from collages of four of them by the largest probability.\n"
+    "Ensemble: the drawn networks' probabilities averaged."
 )
 
 
@@ -65,6 +71,29 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join([header.rstrip(), names, *rows])
 
 
+def probability_table(results: Sequence[Result]) -> str:
+    """Lay out what the probabilities of each method are worth, of one network and of the ensemble."""
+    columns = f"{'nll':>14}  {'ece':>12}  {'auroc':>12}"
+    rows = [
+        f"{method:10}  " + "  ".join(_quality_cells(group, which) for which in ("mean_network", "ensemble"))
+        for method, group in methods(results).items()
+    ]
+    header = f"{'':10}  {'one network':^42}  {'ensemble':^42}".rstrip()
+    return "\n".join([header, f"{'method':10}  {columns}  {columns}", *rows])
+
+
+def _quality_cells(results: Sequence[Result], which: str) -> str:
+    nll, ece, auroc = (quality_summary(results, which, measure) for measure in ("nll", "ece", "auroc"))
+    return f"{_plain_number(nll):>14}  {_percent(ece):>12}  {_percent(auroc):>12}"
+
+
+def quality_summary(results: Sequence[Result], which: str, measure: str) -> Summary | None:
+    """Mean and deviation of one measure of `vispa.nn.Quality`, of ``"mean_network"`` or the ``"ensemble"``."""
+    found = [getattr(result.probabilities, which) for result in results if result.probabilities is not None]
+    values = [getattr(each, measure) for each in found if each is not None]
+    return summarise(values) if values else None
+
+
 def as_json(results: Sequence[Result]) -> dict[str, Any]:
     """Runs, summaries and paired differences; what is undefined is null."""
     groups = methods(results)
@@ -75,6 +104,10 @@ def as_json(results: Sequence[Result]) -> dict[str, Any]:
             method: {
                 "signs_moved": signs_moved(group),
                 **{measure: _plain(summary(group, measure)) for measure in SINGLE + MANY},
+                "probabilities": {
+                    which: {measure: _plain(quality_summary(group, which, measure)) for measure in QUALITY}
+                    for which in ("mean_network", "ensemble")
+                },
             }
             for method, group in groups.items()
         },
@@ -97,6 +130,9 @@ def _run(result: Result) -> dict[str, Any]:
         "epochs": [epoch._asdict() for epoch in result.history],
         "best": None if result.best is None else result.best._asdict(),
         "test": _plain(result.evaluation),
+        "probabilities": None
+        if result.probabilities is None
+        else {which: _plain(getattr(result.probabilities, which)) for which in ("mean_network", "ensemble")},
         "seconds": result.seconds,
     }
 
@@ -130,6 +166,12 @@ def _percent(found: Summary | None) -> str:
         return "-"
     deviation = "" if math.isnan(found.deviation) else f" ± {100 * found.deviation:.1f}"
     return f"{100 * found.mean:.1f}{deviation}"
+
+
+def _plain_number(found: Summary | None) -> str:
+    if found is None:
+        return "-"
+    return f"{found.mean:.3f}" + ("" if math.isnan(found.deviation) else f" ± {found.deviation:.3f}")
 
 
 def _interval(found: PairedDifference | None) -> str:

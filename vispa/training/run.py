@@ -20,7 +20,7 @@ from vispa.nn import Accuracies
 from vispa.optim.flip_tracker import FlipTracker
 from vispa.training import checkpoint as checkpoints
 from vispa.training.data.split import Split
-from vispa.training.evaluation import evaluate
+from vispa.training.evaluation import Probabilities, evaluate, probabilities
 from vispa.training.execution import Execution
 from vispa.training.generators import own_devices
 from vispa.training.logs import Log
@@ -49,6 +49,8 @@ class Result:
         The epoch chosen on validation.
     evaluation : vispa.nn.Accuracies or None
         On the test images; None unless the run finished.
+    probabilities : vispa.training.evaluation.Probabilities or None
+        How good probabilities are on the test images; None as above.
     seconds : float
         Wall-clock time of this call.
     """
@@ -61,6 +63,7 @@ class Result:
     history: tuple[Epoch, ...]
     best: Epoch | None
     evaluation: Accuracies | None
+    probabilities: Probabilities | None
     seconds: float
 
 
@@ -195,14 +198,15 @@ def _conclude(
     if state.best is not None:
         state.model.load_state_dict(state.best_model)
     state.model.eval()
-    evaluation = None
+    evaluation = quality = None
     if stop is Stop.FINISHED:
         samples = recipe.samples if recipe.sampled else 0
         evaluation = evaluate(
             state.model, parts.validation, parts.test, samples=samples, seed=seed, processes=processes
         )
+        quality = probabilities(state.model, parts.test, samples=samples, seed=seed, processes=processes)
     result = Result(
-        recipe, model, seed, len(parts.train), stop, tuple(state.history), state.best, evaluation,
+        recipe, model, seed, len(parts.train), stop, tuple(state.history), state.best, evaluation, quality,
         time.monotonic() - started,
     )  # fmt: skip
     return Run(result, state.model)

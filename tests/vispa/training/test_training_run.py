@@ -9,12 +9,13 @@ from torch import nn
 import vispa
 from vispa.optim.flip_tracker import FlipTracker
 from vispa.training.compare import compare, paired_jobs
-from vispa.training.data.batches import batches
+from vispa.training.data.batches import batches, collages
 from vispa.training.data.labelled_images import digits
 from vispa.training.data.split import split
 from vispa.training.divergence import NonFiniteError, locate
 from vispa.training.evaluation import accuracy_and_loss, evaluate
 from vispa.training.loop import TrainingState, make_optimizer
+from vispa.training.processes import Processes
 from vispa.training.recipes import SHOWN_METHODS, recipe
 from vispa.training.run import prepare, train
 
@@ -186,3 +187,23 @@ def test_one_network_reaches_its_accuracy_on_all_digits(method, threshold):
     """The default recipe, averaged over two seeds; five seeds are in the demonstration's reach, not a test's."""
     results = compare(digits(), paired_jobs([recipe(method)], [0, 1]))
     assert sum(result.evaluation.mean_network for result in results) / len(results) >= threshold
+
+
+def test_probabilities_are_judged_for_one_network_and_for_the_ensemble(parts):
+    run = train(parts, recipe("vispa", epochs=3, samples=3))
+    found = run.result.probabilities
+    logits = run.network(parts.test.inputs()).detach()
+    assert found.mean_network.nll == pytest.approx(vispa.quality(logits, parts.test.labels).nll)
+    assert found.mean_network.accuracy == run.result.evaluation.mean_network
+    assert found.ensemble.examples == len(parts.test)
+    assert 0 < found.ensemble.auroc < 1
+    assert found.ensemble.nll != found.mean_network.nll
+    assert train(parts, recipe("ste", epochs=1)).result.probabilities.ensemble is None
+
+
+def test_collages_are_quarters_of_four_images(parts):
+    made = torch.cat([inputs for inputs, _ in collages(parts.test, Processes(torch.device("cpu")))])
+    inputs, count = parts.test.inputs(), len(parts.test)
+    for number, (rows, columns) in enumerate([(0, 0), (0, 4), (4, 0), (4, 4)]):
+        quarter = (..., slice(rows, rows + 4), slice(columns, columns + 4))
+        assert torch.equal(made[quarter], inputs.roll(-number * (count // 4), 0)[quarter])

@@ -81,6 +81,27 @@ def evaluation_batches(data: LabelledImages, processes: Processes) -> Iterator[t
     return produce() if isinstance(data.images, Tensor) else ahead(produce())
 
 
+def collages(data: LabelledImages, processes: Processes) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images that are none: quarters of four images a quarter of the data apart, in batches as those of the data.
+
+    Pixels and edges are those of the data, and no shape is; the labels are those of the first quarters, and mean
+    nothing.
+    """
+    share = processes.share_of(len(data))
+    _, height, width = data.shape
+    size = max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // (height * width)))
+    upper, lower = slice(None, height // 2), slice(height // 2, None)
+    left, right = slice(None, width // 2), slice(width // 2, None)
+    places = ((upper, right), (lower, left), (lower, right))
+    for start in range(share.start, share.stop, size):
+        chosen = torch.arange(start, min(start + size, share.stop), device=data.labels.device)
+        made = data.inputs(chosen).clone()
+        for number, (rows, columns) in enumerate(places, start=1):
+            others = (chosen + number * max(1, len(data) // 4)) % len(data)
+            made[..., rows, columns] = data.inputs(others)[..., rows, columns]
+        yield made, data.labels[chosen]
+
+
 def ahead(items: Iterator[T], count: int = 2) -> Iterator[T]:
     """Yield the same items, so many of them made in a thread while earlier ones are in use."""
     finished = object()
