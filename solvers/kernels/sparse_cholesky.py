@@ -9,6 +9,8 @@ import numpy as np
 from solvers.kernels.compile import kernel
 
 compiled = kernel()
+# called by kernels alone: what unpacks arguments for the interpreter takes half the time to compile
+inner = kernel(no_cpython_wrapper=True)
 
 # Eliminating a vertex of degree d here costs about as much as keeping it in a dense core of m vertices once d is
 # this share of m: scattered updates, d^2 of them, against m^2 multiplications in a matrix product.
@@ -17,7 +19,7 @@ CORE_SHARE = 0.1
 SMALL_CORE = 64
 
 
-@compiled
+@inner
 def _unlink(vertex, degree, head, after, before):
     if before[vertex] >= 0:
         after[before[vertex]] = after[vertex]
@@ -27,7 +29,7 @@ def _unlink(vertex, degree, head, after, before):
         before[after[vertex]] = before[vertex]
 
 
-@compiled
+@inner
 def _link(vertex, degree, head, after, before):
     before[vertex] = -1
     after[vertex] = head[degree]
@@ -152,7 +154,7 @@ def eliminate(
     return True
 
 
-@compiled
+@inner
 def _advance(number, position, count, pointers, columns, head, after, following):
     """Put a column into the list of its next row, unless that belongs to the core."""
     if position < pointers[number + 1] and columns[position] < count:
