@@ -102,6 +102,50 @@ def test_trains_on_the_spheres_and_resumes_bit_for_bit(kind, tmp_path):
     assert all(layer.weight.strays(layer.mean) is None for layer in layers)
 
 
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("shard", ["50GB", "20KB"])
+def test_a_saved_binarized_model_comes_back_bit_for_bit(kind, shard, tmp_path):
+    from vispa.interop.transformers import load_pretrained
+
+    model = vispa.binarize(MODELS[kind](), rank=2)
+    with torch.no_grad():
+        for values in model.parameters():
+            values.add_(torch.randn_like(values))
+    model.save_pretrained(tmp_path, max_shard_size=shard)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1 or shard == "20KB"
+    other = load_pretrained(vispa.binarize(MODELS[kind](), rank=2), tmp_path)
+    for (name, one), two in zip(model.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(one, two), name
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rank": 3}, "shape"),
+        ({"method": "ste"}, "unknown here"),
+        ({"rank": 2, "residual": True}, "missing there"),
+    ],
+)
+def test_a_model_binarized_otherwise_is_refused_and_unchanged(change, words, tmp_path):
+    from vispa.interop.transformers import load_pretrained
+
+    vispa.binarize(llama(), rank=2).save_pretrained(tmp_path)
+    other = vispa.binarize(llama(), **change)
+    before = {name: values.clone() for name, values in other.state_dict().items()}
+    with pytest.raises(ValueError, match=words):
+        load_pretrained(other, tmp_path)
+    assert all(torch.equal(values, before[name]) for name, values in other.state_dict().items())
+
+
+def test_a_plain_model_and_an_empty_folder_are_refused(tmp_path):
+    from vispa.interop.transformers import load_pretrained
+
+    with pytest.raises(ValueError, match="no binary layer"):
+        load_pretrained(llama(), tmp_path)
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
+        load_pretrained(vispa.binarize(llama(), rank=2), tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_the_hardened_model_saves_loads_without_us_and_generates(kind, tmp_path):
     model = vispa.harden(train(kind, tmp_path, steps=2)).eval()
