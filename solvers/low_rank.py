@@ -18,10 +18,12 @@ from solvers.interrupts import HeldInterrupts
 from solvers.linalg.rank import default_rank
 from solvers.linalg.sphere import normalise, random_rows
 from solvers.problems.components import largest_component
+from solvers.problems.cost import Cost
 from solvers.problems.gram import Gram
 from solvers.problems.operators import probe_operator
 from solvers.problems.problem import Elliptope, Problem, as_problem
 from solvers.problems.solution import Iteration, Solution, Status
+from solvers.stop import Limits
 
 # From this order on a factor takes so much memory that components are looked for before its width is chosen.
 LARGE_ORDER = 100_000
@@ -113,48 +115,35 @@ def low_rank(
     ('CERTIFIED', 4.5225)
     """
     problem = as_problem(problem)
-    tol = checks.scalar("tol", tol, positive=True)
+    limits = Limits.checked(tol, max_iterations, max_seconds, callback)
+    tol = limits.tol
     checks.choice("certificate", certificate, ("estimate", "rigorous"))
     checks.choice("method", method, ("auto", "interior-point"))
-    if callback is not None:
-        checks.function("callback", callback)
-    limits: dict[str, Any] = {
-        "max_iterations": checks.integer("max_iterations", max_iterations, minimum=1),
-        "max_seconds": None
-        if max_seconds is None
-        else checks.scalar("max_seconds", max_seconds, positive=True),
-        "callback": callback,
-    }
     workers = checks.integer("workers", workers, minimum=1)
     generator = checks.generator("rng", rng)
     rigorous = certificate == "rigorous"
-    target = PROOF_SHARE * tol if rigorous else tol
+    if rigorous:
+        limits = replace(limits, tol=PROOF_SHARE * tol)
     with HeldInterrupts() as interrupts:
         relaxation = problem.relaxation()
-        if method == "interior-point":
-            _check_interior_point(relaxation, device)
+        _check_cost(relaxation.cost, method, device)
         if rigorous:
             check_provable(relaxation.cost)
-        if isinstance(relaxation.cost, LinearOperator) and not isinstance(relaxation.cost, Gram):
-            probe_operator("cost", relaxation.cost)
         factor = _start_factor(relaxation, rank, start, generator)
         if device is not None:
             from solvers.torch_backend import solve_on_device
 
             with interrupts.released():
-                return solve_on_device(
-                    problem, factor, device=device, tol=tol, target=target, rigorous=rigorous, **limits
-                )
+                return solve_on_device(problem, factor, limits, device=device, tol=tol, rigorous=rigorous)
         found = solve(
             relaxation,
             factor,
             generator,
             interrupts=interrupts,
-            target=target,
+            limits=limits,
             from_random_start=start is None,
             workers=workers,
             central_path=method == "interior-point",
-            **limits,
         )
         solution = finish(problem, found, tol=tol, rigorous=rigorous)
         if interrupts.asked and not solution.certified:
@@ -162,13 +151,19 @@ def low_rank(
         return solution
 
 
-def _check_interior_point(relaxation: Elliptope, device: Any) -> None:
-    if device is not None:
-        raise ValueError("device must be None for method='interior-point'; `solve_batch` has one on devices")
-    if isinstance(relaxation.cost, LinearOperator) and not isinstance(relaxation.cost, Gram):
-        raise ValueError(
-            "method must be 'auto' for a LinearOperator; the interior point needs the entries of the cost"
-        )
+def _check_cost(cost: Cost, method: str, device: Any) -> None:
+    entries = not isinstance(cost, LinearOperator) or isinstance(cost, Gram)
+    if method == "interior-point":
+        if device is not None:
+            raise ValueError(
+                "device must be None for method='interior-point'; `solve_batch` has one on devices"
+            )
+        if not entries:
+            raise ValueError(
+                "method must be 'auto' for a LinearOperator; the interior point needs the entries of the cost"
+            )
+    if not entries:
+        probe_operator("cost", cost)
 
 
 class FactorSource(Protocol):

@@ -1,11 +1,60 @@
-"""How long work is asked to end early, keeping the best result so far."""
+"""When long work ends, and how it is asked to end early, keeping the best result so far."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from solvers import checks
 
 Moment = TypeVar("Moment")
+
+
+@dataclass(frozen=True)
+class Limits(Generic[Moment]):
+    """When a solve ends, and who hears of it on the way.
+
+    Attributes
+    ----------
+    tol : float
+        The relative gap at which it is done.
+    max_iterations : int
+    max_seconds : float or None
+    callback : callable or None
+        Called with every recorded moment; StopIteration from it ends the solve.
+    """
+
+    tol: float
+    max_iterations: int
+    max_seconds: float | None
+    callback: Callable[[Moment], None] | None
+
+    @classmethod
+    def checked(
+        cls,
+        tol: Any,
+        max_iterations: Any,
+        max_seconds: Any,
+        callback: Callable[[Moment], None] | None,
+        *,
+        finest: float | None = None,
+    ) -> Limits[Moment]:
+        """What a user asked for; ``tol`` is above zero, or at least ``finest``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            By the name of the argument.
+        """
+        if finest is None:
+            tol = checks.scalar("tol", tol, positive=True)
+        else:
+            tol = checks.scalar("tol", tol, minimum=finest)
+        max_iterations = checks.integer("max_iterations", max_iterations, minimum=1)
+        if max_seconds is not None:
+            max_seconds = checks.scalar("max_seconds", max_seconds, positive=True)
+        return cls(tol, max_iterations, max_seconds, checks.function("callback", callback))
 
 
 class Stop(Exception):  # a request, as StopIteration is, not an error

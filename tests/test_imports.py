@@ -60,9 +60,9 @@ COMPILED = (
 SOURCES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
 # The rooms of `solvers`, the lowest first: each may import from those above it in this list, and from itself.
 FLOORS = (
-    "stop",
     "interrupts",
     "checks",
+    "stop",
     "optional",
     "kernels",
     "problems",

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from solvers.problems.solution import Iteration, Status, relative_gap
-from solvers.stop import Stop, tell
-
-Callback = Callable[[Iteration], None]
+from solvers.stop import Limits, Stop, tell
 
 
 class Bracketed(Protocol):
@@ -45,9 +43,7 @@ class Monitor:
         constant: float,
         exponent: int,
         frobenius: float,
-        max_iterations: int,
-        max_seconds: float | None,
-        callback: Callback | None,
+        limits: Limits[Iteration],
     ) -> None:
         self.iterations = 0
         self.history: list[Iteration] = []
@@ -56,9 +52,7 @@ class Monitor:
         self._constant = constant
         self._exponent = exponent
         self._frobenius = frobenius
-        self._max_iterations = max_iterations
-        self._max_seconds = max_seconds
-        self._callback = callback
+        self._limits = limits
         self._started = time.perf_counter()
 
     @property
@@ -89,12 +83,12 @@ class Monitor:
     @property
     def remaining_iterations(self) -> int:
         """How many iterations the limit still allows."""
-        return self._max_iterations - self.iterations
+        return self._limits.max_iterations - self.iterations
 
     @property
     def remaining_seconds(self) -> float:
         """How much time the limit still allows."""
-        return float("inf") if self._max_seconds is None else self._max_seconds - self.seconds
+        return math.inf if self._limits.max_seconds is None else self._limits.max_seconds - self.seconds
 
     def record(self, iterations: int, gradient_norm: float, rank: int) -> None:
         """Count the iterations that a component has run, tell the callback, and stop where a limit is reached.
@@ -114,7 +108,7 @@ class Monitor:
             self.seconds,
         )
         self.history.append(moment)
-        tell(self._callback, moment, Status.INTERRUPTED)
+        tell(self._limits.callback, moment, Status.INTERRUPTED)
         if self.remaining_iterations <= 0:
             raise Stop(Status.ITERATION_LIMIT)
         if self.remaining_seconds <= 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from solvers.burer_monteiro.presolve import Presolve
 from solvers.interrupts import HeldInterrupts
 from solvers.problems.problem import Elliptope
 from solvers.problems.solution import Iteration, Status
-from solvers.stop import Stop
+from solvers.stop import Limits, Stop
 
 # Passes over all components: the scale of the gap is known only at the end of the first.
 MAX_PASSES = 3
@@ -26,29 +26,22 @@ def solve(
     generator: np.random.Generator,
     *,
     interrupts: HeldInterrupts,
-    target: float,
+    limits: Limits[Iteration],
     from_random_start: bool,
     workers: int,
     central_path: bool,
-    max_iterations: int,
-    max_seconds: float | None,
-    callback: Callable[[Iteration], None] | None,
 ) -> Found:
-    """What the low-rank method finds, from unit rows ``factor`` (N, k), down to a relative gap of ``target``.
+    """What the low-rank method finds, from unit rows ``factor`` (N, k), down to the relative gap of the limits.
 
     The other arguments are those of `solvers.low_rank`; a limit, or an interrupt, which waits until there is
     something to return, is the reason of what it returns.
     """
     presolve = Presolve(relaxation.unit().cost)
+    component_solver = partial(
+        ComponentSolver, from_random_start=from_random_start, workers=workers, central_path=central_path
+    )
     solvers = [
-        ComponentSolver(
-            component.cost,
-            factor[component.rows],
-            generator,
-            from_random_start=from_random_start,
-            workers=workers,
-            central_path=central_path,
-        )
+        component_solver(component.cost, factor[component.rows], generator)
         for component in presolve.components
     ]
     monitor = Monitor(
@@ -57,14 +50,12 @@ def solve(
         constant=relaxation.constant,
         exponent=presolve.exponent,
         frobenius=presolve.frobenius,
-        max_iterations=max_iterations,
-        max_seconds=max_seconds,
-        callback=callback,
+        limits=limits,
     )
     reason = Status.STALLED
     try:
         with interrupts.released():
-            _solve_components(solvers, monitor, target)
+            _solve_components(solvers, monitor, limits.tol)
     except (Stop, KeyboardInterrupt) as stop:
         for solver in solvers:
             solver.finalise_bound()

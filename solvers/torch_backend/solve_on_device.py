@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ from scipy.sparse.linalg import LinearOperator
 from solvers.burer_monteiro.finish import Found, finish
 from solvers.certificates.dual_bound import dense_cost
 from solvers.linalg.sphere import normalise
+from solvers.problems.cost import Cost
 from solvers.problems.problem import Problem
 from solvers.problems.scaling import binary_exponent, scale_by_power
 from solvers.problems.solution import Iteration, Solution
+from solvers.stop import Limits
 from solvers.torch_backend.common.checks import checked_device
 from solvers.torch_backend.common.run_state import BatchMoment
 from solvers.torch_backend.dense.solve_batch import solve_batch
@@ -33,16 +36,13 @@ SINGLE_PRECISION = 10.0 * FINEST[torch.float32]
 def solve_on_device(
     problem: Problem,
     factor: NDArray[np.float64],
+    limits: Limits[Iteration],
     *,
     device: Any,
     tol: float,
-    target: float,
     rigorous: bool,
-    max_iterations: int,
-    max_seconds: float | None,
-    callback: Callable[[Iteration], None] | None,
 ) -> Solution:
-    """Solve on tensors, from unit rows ``factor`` (N, k) to a gap of ``target``, certified at ``tol``.
+    """Solve on tensors, from unit rows ``factor`` (N, k) down to the gap of the limits, certified at ``tol``.
 
     Raises
     ------
@@ -57,100 +57,85 @@ def solve_on_device(
     unit = problem.relaxation().unit().cost
     if isinstance(unit, LinearOperator):
         raise TypeError("device takes a dense or sparse cost; found an operator, which NumPy has to apply")
+    record = _Record(problem.relaxation().constant, binary_exponent(unit), limits.callback)
     if sp.issparse(unit) and unit.shape[0] > DENSE_ORDER:
-        return _solve_sparse(
-            problem,
-            factor,
-            device=place,
-            tol=tol,
-            target=target,
-            rigorous=rigorous,
-            max_iterations=max_iterations,
-            max_seconds=max_seconds,
-            callback=callback,
+        found, slip = _solve_sparse(unit, factor, limits, place, record)
+        return finish(problem, found, tol=tol, rigorous=rigorous, slip=slip)
+    found = _solve_dense(unit, factor, limits, place, record)
+    return finish(problem, found, tol=tol, rigorous=rigorous)
+
+
+@dataclass
+class _Record:
+    """The history of a solve in the problem's own terms, of which the solver sees a scaled one."""
+
+    constant: float
+    exponent: int
+    callback: Callable[[Iteration], None] | None
+    history: list[Iteration] = field(default_factory=list)
+
+    def note(self, moment: Iteration) -> None:
+        """Keep the moment, unscaled, and tell the callback."""
+        value, bound = (
+            math.ldexp(number, self.exponent) + self.constant for number in (moment.value, moment.lower_bound)
         )
-    history: list[Iteration] = []
-    exponent = binary_exponent(unit)
-    scaled = np.ldexp(dense_cost(unit), -exponent)
-    constant = problem.relaxation().constant
+        self.history.append(moment._replace(value=value, lower_bound=bound))
+        if self.callback is not None:
+            self.callback(self.history[-1])
+
+
+def _solve_dense(
+    unit: Cost,
+    factor: NDArray[np.float64],
+    limits: Limits[Iteration],
+    device: torch.device,
+    record: _Record,
+) -> Found:
+    scaled = np.ldexp(dense_cost(unit), -record.exponent)
 
     def note(moment: BatchMoment) -> None:
-        value, bound = (
-            math.ldexp(float(number), exponent) + constant
-            for number in (moment.value[0], moment.lower_bound[0])
-        )
-        history.append(Iteration(moment.iteration, value, bound, math.nan, factor.shape[1], moment.seconds))
-        if callback is not None:
-            callback(history[-1])
+        value, bound = float(moment.value[0]), float(moment.lower_bound[0])
+        record.note(Iteration(moment.iteration, value, bound, math.nan, factor.shape[1], moment.seconds))
 
     whole = solve_batch(
-        torch.from_numpy(scaled)[None].to(place),
-        start=torch.from_numpy(factor)[None].to(place),
-        tol=target,
-        max_iterations=max_iterations,
-        max_seconds=max_seconds,
+        torch.from_numpy(scaled)[None].to(device),
+        start=torch.from_numpy(factor)[None].to(device),
+        tol=limits.tol,
+        max_iterations=limits.max_iterations,
+        max_seconds=limits.max_seconds,
         callback=note,
     ).solution(0)
-    found = Found(
+    return Found(
         factor=whole.factor,
         dual=whole.dual,
         value=whole.value,
         bound=whole.lower_bound,
         frobenius=float(np.linalg.norm(scaled)),
-        exponent=exponent,
+        exponent=record.exponent,
         reason=whole.status,
         iterations=whole.iterations,
         seconds=whole.seconds,
-        history=tuple(history),
+        history=tuple(record.history),
     )
-    return finish(problem, found, tol=tol, rigorous=rigorous)
 
 
 def _solve_sparse(
-    problem: Problem,
+    unit: sp.csr_array,
     factor: NDArray[np.float64],
-    *,
+    limits: Limits[Iteration],
     device: torch.device,
-    tol: float,
-    target: float,
-    rigorous: bool,
-    max_iterations: int,
-    max_seconds: float | None,
-    callback: Callable[[Iteration], None] | None,
-) -> Solution:
-    """Solve on tensors, from unit rows ``factor`` (N, k) to a gap of ``target``, certified at ``tol``.
-
-    In float32 where the target allows it.
-
-    Raises
-    ------
-    MemoryError
-        If the device's memory does not suffice.
-    """
-    relaxation = problem.relaxation()
-    unit = relaxation.unit().cost
-    exponent = binary_exponent(unit)
-    dtype = torch.float32 if target >= SINGLE_PRECISION else torch.float64
-    scaled = scale_by_power(unit, -exponent)
-    cost = sparse_cost(scaled, device=device, dtype=dtype)
-    history: list[Iteration] = []
-
-    def note(moment: Iteration) -> None:
-        value, bound = (
-            math.ldexp(number, exponent) + relaxation.constant
-            for number in (moment.value, moment.lower_bound)
-        )
-        history.append(moment._replace(value=value, lower_bound=bound))
-        if callback is not None:
-            callback(history[-1])
-
+    record: _Record,
+) -> tuple[Found, float]:
+    """What was found, in float32 where the target allows it, and by how much a bound may slip above its value."""
+    dtype = torch.float32 if limits.tol >= SINGLE_PRECISION else torch.float64
+    scaled = scale_by_power(unit, -record.exponent)
     solved = solve_sparse(
-        cost,
+        sparse_cost(scaled, device=device, dtype=dtype),
         start=torch.from_numpy(factor).to(device, dtype),
-        tol=max(target, FINEST[dtype]),
-        max_iterations=max_iterations,
-        max_seconds=max_seconds,
-        callback=note,
+        tol=max(limits.tol, FINEST[dtype]),
+        max_iterations=limits.max_iterations,
+        max_seconds=limits.max_seconds,
+        callback=record.note,
         generator=torch.Generator(device).manual_seed(0),
     )
     rows = normalise(_numpy(solved.factor))
@@ -161,13 +146,13 @@ def _solve_sparse(
         value=float(np.vdot(scaled @ rows, rows)),
         bound=solved.lower_bound,
         frobenius=float(np.linalg.norm(scaled.data)),
-        exponent=exponent,
+        exponent=record.exponent,
         reason=solved.status,
         iterations=solved.iterations,
         seconds=solved.seconds,
-        history=tuple(history),
+        history=tuple(record.history),
     )
-    return finish(problem, found, tol=tol, rigorous=rigorous, slip=SLIP[dtype])
+    return found, SLIP[dtype]
 
 
 def _numpy(tensor: object) -> NDArray[np.float64]:

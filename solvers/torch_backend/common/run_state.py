@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -12,7 +10,7 @@ from torch import Tensor
 
 from solvers.burer_monteiro.finish import judged_gap, judged_status
 from solvers.problems.solution import STATUSES, Status
-from solvers.stop import Stop, tell
+from solvers.stop import Limits, Stop, tell
 
 
 class BatchMoment(NamedTuple):
@@ -28,16 +26,6 @@ class BatchMoment(NamedTuple):
     seconds: float
     value: Tensor
     lower_bound: Tensor
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When to stop, whoever asks."""
-
-    tol: float
-    max_iterations: int
-    max_seconds: float | None
-    callback: Callable[[BatchMoment], None] | None
 
 
 class RunState:
@@ -64,7 +52,9 @@ class RunState:
         Places in `STATUSES`; -1 for problems not finished.
     """
 
-    def __init__(self, solvable: Tensor, order: int, limits: Limits, unit: Tensor | float) -> None:
+    def __init__(
+        self, solvable: Tensor, order: int, limits: Limits[BatchMoment], unit: Tensor | float
+    ) -> None:
         count, device = solvable.shape[0], solvable.device
         self.limits = limits
         self._unit = unit

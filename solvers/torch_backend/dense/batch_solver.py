@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from solvers.problems.solution import STATUSES, Status
-from solvers.stop import Stop
-from solvers.torch_backend.common.run_state import Limits, RunState
+from solvers.stop import Limits, Stop
+from solvers.torch_backend.common.run_state import BatchMoment, RunState
 from solvers.torch_backend.common.settings import DENSE
 from solvers.torch_backend.dense import certificate
 from solvers.torch_backend.dense.active_set import ActiveSet
@@ -68,7 +68,12 @@ class BatchSolver(RunState):
     """
 
     def __init__(
-        self, costs: BatchCosts, factors: Tensor, sweep: Backend, limits: Limits, piece_bytes: float
+        self,
+        costs: BatchCosts,
+        factors: Tensor,
+        sweep: Backend,
+        limits: Limits[BatchMoment],
+        piece_bytes: float,
     ) -> None:
         super().__init__(costs.solvable, costs.order, limits, costs.scale)
         self.costs = costs

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from solvers import checks
+from solvers.stop import Limits
 from solvers.torch_backend.common.checks import (
     checked_generator,
     checked_width,
@@ -18,7 +18,7 @@ from solvers.torch_backend.common.checks import (
     unit_rows,
 )
 from solvers.torch_backend.common.memory import working_on
-from solvers.torch_backend.common.run_state import BatchMoment, Limits
+from solvers.torch_backend.common.run_state import BatchMoment
 from solvers.torch_backend.dense.backends import choose_backend
 from solvers.torch_backend.dense.batch_solver import BatchSolver
 from solvers.torch_backend.dense.costs import BatchCosts
@@ -103,12 +103,7 @@ def solve_batch(
     """
     costs, linear = _checked_problems(costs, linear)
     count, order = costs.shape[0], costs.shape[1] + (linear is not None)
-    limits = Limits(
-        checks.scalar("tol", tol, positive=True),
-        checks.integer("max_iterations", max_iterations, minimum=1),
-        None if max_seconds is None else checks.scalar("max_seconds", max_seconds, positive=True),
-        checks.function("callback", callback),
-    )
+    limits = Limits.checked(tol, max_iterations, max_seconds, callback)
     name, sweep = choose_backend(kernel, costs.device)
     width = checked_width(rank, start, order)
     estimate = count * order * (width * costs.element_size() + 8) + 6.0 * _piece_bytes(name, count, order)

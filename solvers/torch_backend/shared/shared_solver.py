@@ -7,8 +7,8 @@ from torch import Tensor
 
 from solvers.methods.over_relaxation import DELAY
 from solvers.problems.solution import Status
-from solvers.stop import Stop
-from solvers.torch_backend.common.run_state import Limits, RunState
+from solvers.stop import Limits, Stop
+from solvers.torch_backend.common.run_state import BatchMoment, RunState
 from solvers.torch_backend.common.settings import SHARED
 from solvers.torch_backend.dense import certificate as batch_certificate
 from solvers.torch_backend.dense.interior_point import interior
@@ -37,7 +37,7 @@ class SharedSolver(RunState):
         self,
         costs: SharedCosts,
         factors: Tensor,
-        limits: Limits,
+        limits: Limits[BatchMoment],
         generator: torch.Generator,
         early: torch.dtype | None,
     ) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from solvers import checks
 from solvers.problems.solution import STATUSES, Status
+from solvers.stop import Limits
 from solvers.torch_backend.common.checks import (
     checked_generator,
     checked_width,
@@ -20,7 +20,7 @@ from solvers.torch_backend.common.checks import (
     unit_rows,
 )
 from solvers.torch_backend.common.memory import working_on
-from solvers.torch_backend.common.run_state import BatchMoment, Limits
+from solvers.torch_backend.common.run_state import BatchMoment
 from solvers.torch_backend.shared.certificate import PIECE_ENTRIES
 from solvers.torch_backend.shared.costs import SharedCosts
 from solvers.torch_backend.shared.shared_solver import SharedSolver
@@ -134,12 +134,7 @@ def solve_shared(
     [0.0, -3.0]
     """
     matrix, linear = _checked_problems(matrix, linear)
-    limits = Limits(
-        checks.scalar("tol", tol, positive=True),
-        checks.integer("max_iterations", max_iterations, minimum=1),
-        None if max_seconds is None else checks.scalar("max_seconds", max_seconds, positive=True),
-        checks.function("callback", callback),
-    )
+    limits = Limits.checked(tol, max_iterations, max_seconds, callback)
     count, order = linear.shape[0], matrix.shape[0] + 1
     generator = checked_generator("generator", generator, matrix.device)
     width = checked_width(rank, start, order)

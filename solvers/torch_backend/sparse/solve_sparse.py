@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from solvers.burer_monteiro.finish import judged_gap, judged_status
 from solvers.burer_monteiro.monitor import Monitor
 from solvers.linalg.rank import start_rank, widest_rank
 from solvers.problems.solution import STATUSES, Iteration, Solution, Status
-from solvers.stop import Stop
+from solvers.stop import Limits, Stop
 from solvers.torch_backend.common.checks import checked_generator, companion, unit_rows
 from solvers.torch_backend.common.memory import working_on
 from solvers.torch_backend.sparse.colouring import coloured
@@ -93,18 +94,14 @@ def solve_sparse(
     """
     if not isinstance(cost, SparseCost):
         raise TypeError(f"cost must be a SparseCost; found {type(cost).__name__}")
-    tol = checks.scalar("tol", tol, minimum=FINEST[cost.dtype])
-    max_iterations = checks.integer("max_iterations", max_iterations, minimum=1)
-    if max_seconds is not None:
-        max_seconds = checks.scalar("max_seconds", max_seconds, positive=True)
-    checks.function("callback", callback)
+    limits = Limits.checked(tol, max_iterations, max_seconds, callback, finest=FINEST[cost.dtype])
     generator = checked_generator("generator", generator, cost.device)
     rank = _checked_rank(cost, rank, start)
     needed = bytes_needed(cost, rank)
     check_room(needed, cost.device)
     advice = "lower rank, or use float32 values and 32-bit pointers"
     with torch.no_grad(), working_on(needed, cost.device, advice):
-        return _Solve(cost, rank, start, tol, generator).solve(max_iterations, max_seconds, callback)
+        return _Solve(cost, rank, start, limits.tol, generator).solve(limits)
 
 
 class _Solve:
@@ -127,20 +124,17 @@ class _Solve:
         widest = max(rank, widest_rank(active))
         self.solver = SparseSolver(self.layout, factor, generator, widest)
 
-    def solve(
-        self, max_iterations: int, max_seconds: float | None, callback: Callable[[Iteration], None] | None
-    ) -> Solution:
-        # colouring has had its share of the time already
-        remaining = None if max_seconds is None else max(max_seconds - self.seconds, 0.0)
+    def solve(self, limits: Limits[Iteration]) -> Solution:
+        if limits.max_seconds is not None:
+            # colouring has had its share of the time already
+            limits = replace(limits, max_seconds=max(limits.max_seconds - self.seconds, 0.0))
         monitor = Monitor(
             [self.solver],
             shift=self.shift,
             constant=self.cost.constant,
             exponent=self.layout.exponent,
             frobenius=self.frobenius,
-            max_iterations=max_iterations,
-            max_seconds=remaining,
-            callback=callback,
+            limits=limits,
         )
         reason = Status.STALLED
         try:
