@@ -1,4 +1,4 @@
-"""The command line: `vispa solve | train | deploy | check`."""
+"""The command line: `vispa solve | train | compare | deploy | check`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vispa import __version__
 COMMANDS = {
     "solve": "certify the SDP relaxation of a graph, a quadratic form or an SDP in a file, and round it",
     "train": "train binary networks and compare methods over paired seeds",
+    "compare": "compare training methods, each tuned alike, over paired seeds, in one resumable file",
     "deploy": "pack a network to one bit a weight, and time it beside float32",
     "check": "run the theory checks: every claim beside its measured error",
 }

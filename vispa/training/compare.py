@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -22,6 +22,9 @@ from vispa.training.execution import Execution
 from vispa.training.logs import Log, open_log
 from vispa.training.recipes import Recipe
 from vispa.training.run import Result, train
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Job(NamedTuple):
@@ -84,7 +87,7 @@ def compare(
     execution = execution or Execution()
     run = partial(run_job, data, model=model, deadline=deadline, checkpoint_every=checkpoint_every)
     if workers > 1:
-        finished = _parallel(run, jobs, workers)
+        finished = in_processes(run, jobs, workers)
     else:
         finished = (
             (index, run(job, execution=execution, progress=progress)) for index, job in enumerate(jobs)
@@ -148,15 +151,14 @@ def run_job(
     ).result
 
 
-def _parallel(
-    run: Callable[[Job], Result], jobs: Sequence[Job], workers: int
-) -> Iterator[tuple[int, Result]]:
+def in_processes(run: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[tuple[int, R]]:
+    """Yield index and result of every item as it is finished, so many at a time, in processes of one thread."""
     # Spawned, not forked: a fork of a process whose thread pools have started may hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
-        min(workers, len(jobs)), context, initializer=torch.set_num_threads, initargs=(1,)
+        min(workers, len(items)), context, initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        futures = {pool.submit(run, job): index for index, job in enumerate(jobs)}
+        futures = {pool.submit(run, item): index for index, item in enumerate(items)}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()

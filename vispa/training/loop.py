@@ -132,7 +132,7 @@ def make_optimizer(
 
     if settings.latent_free:
         return _make_flipping(model, settings, rate, total)
-    optimizer = _gradient_steps(model.parameters(), settings)
+    optimizer = _gradient_steps(_parameter_groups(model, settings), settings)
     if settings.method != "float":
         from vispa.nn import attach
 
@@ -156,7 +156,17 @@ def _make_flipping(
     return OptimizerGroup(flipping, steps), OptimizerGroup(slower, LambdaLR(steps, rate))
 
 
-def _gradient_steps(values: Iterable[Tensor], settings: Recipe) -> Optimizer:
+def _parameter_groups(model: nn.Module, settings: Recipe) -> Iterable[Tensor] | list[dict[str, Any]]:
+    if settings.latent_rate == 1 or not settings.is_binary:
+        return model.parameters()
+    means = {id(found.mean) for found in find_binary_layers(model)}
+    latent = [values for values in model.parameters() if id(values) in means]
+    others = [values for values in model.parameters() if id(values) not in means]
+    rest: dict[str, Any] = {"params": others}
+    return [rest, {"params": latent, "lr": settings.latent_rate * settings.learning_rate}]
+
+
+def _gradient_steps(values: Iterable[Tensor] | list[dict[str, Any]], settings: Recipe) -> Optimizer:
     if settings.optimizer == "adam":
         return Adam(values, lr=settings.learning_rate)
     return SGD(

@@ -33,7 +33,9 @@ class Recipe:
         A method of `vispa.binarize`; ``bop2nd``, ``bop`` by `vispa.Bop2ndOrder` (biased); ``frozen``, ``ste`` whose
         signs stay as they were drawn, what a method must beat to have trained any; ``float``: nothing is binary.
     learning_rate : float
-        Of the optimizer, for every parameter.
+        Of the optimizer.
+    latent_rate : float
+        What multiplies the learning rate of the means of binary layers, and of what joins them.
     optimizer : {"sgd", "adam"}
         Adam has its own betas and no weight decay.
     momentum, weight_decay : float
@@ -66,6 +68,7 @@ class Recipe:
     method: str
     learning_rate: float
     optimizer: str = "sgd"
+    latent_rate: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 1e-3
     rank: int = 4
@@ -88,7 +91,8 @@ class Recipe:
         checks.choice("method", self.method, METHODS)
         checks.choice("optimizer", self.optimizer, OPTIMIZERS)
         checks.choice("projection", self.projection, ("channel", "paper", "published"))
-        checks.scalar("learning_rate", self.learning_rate, positive=True)
+        for rate in ("learning_rate", "latent_rate"):
+            checks.scalar(rate, getattr(self, rate), positive=True)
         checks.scalar("momentum", self.momentum, minimum=0.0)
         checks.scalar("weight_decay", self.weight_decay, minimum=0.0)
         checks.integer("rank", self.rank, minimum=1)
@@ -139,14 +143,22 @@ class Recipe:
         return self.method in LATENT_FREE_METHODS
 
 
-# Of benchmarks/networks/digits_tuning.py: for vispa, ste and bernoulli the best of eleven trials each, five rates
-# of SGD and six of Adam, by validation under seeds that no report uses (bernoulli's best rate is the largest
-# tried).  bop and bop2nd keep what nine and eight trials of gamma, threshold and Adam's rate chose in the same way
-# before; float and frozen have a usual rate, untuned.  Length, batch and width are common to all.
+# The noise of these has unit size, that of others the size of Xavier's draws, about .05 in small networks.  Under
+# Adam, steps of latent weights are to grow with the size of what they must outweigh, under SGD with its square.
+UNIT_NOISE = 20.0
+UNIT_NOISE_METHODS = ("bernoulli", "bayesbinn")
+
+
+# Of benchmarks/networks/digits_tuning.py: for vispa and ste the best of eleven trials each, five rates of SGD and
+# six of Adam, by validation under seeds that no report uses.  bernoulli and bayesbinn: the best of six and eight of
+# Adam's rate and the latent rate, one such seed; with one rate for all parameters, either latent weights or all
+# others were at the wrong one.  bop and bop2nd keep what nine and eight trials of gamma, threshold and Adam's rate
+# chose in the same way before; float and frozen have a usual rate, untuned.  Length, batch and width are common.
 TUNED: dict[str, dict[str, Any]] = {
     "vispa": {"learning_rate": 0.003, "optimizer": "adam"},
     "ste": {"learning_rate": 0.03, "optimizer": "adam"},
-    "bernoulli": {"learning_rate": 0.1, "optimizer": "adam"},
+    "bernoulli": {"learning_rate": 0.01, "optimizer": "adam", "latent_rate": UNIT_NOISE},
+    "bayesbinn": {"learning_rate": 0.01, "optimizer": "adam", "latent_rate": UNIT_NOISE},
     "bop": {"learning_rate": 0.01, "optimizer": "adam", "threshold": 1e-8, "gamma": 3e-2},
     "bop2nd": {"learning_rate": 0.01, "optimizer": "adam", "threshold": 1e-2, "gamma": 1e-1},
     "frozen": {"learning_rate": 0.01, "optimizer": "adam"},

@@ -103,16 +103,16 @@ def as_json(results: Sequence[Result]) -> dict[str, Any]:
         "summary": {
             method: {
                 "signs_moved": signs_moved(group),
-                **{measure: _plain(summary(group, measure)) for measure in SINGLE + MANY},
+                **{measure: as_plain(summary(group, measure)) for measure in SINGLE + MANY},
                 "probabilities": {
-                    which: {measure: _plain(quality_summary(group, which, measure)) for measure in QUALITY}
+                    which: {measure: as_plain(quality_summary(group, which, measure)) for measure in QUALITY}
                     for which in ("mean_network", "ensemble")
                 },
             }
             for method, group in groups.items()
         },
         "paired_differences": [
-            {"first": first, "second": method, "measure": "mean_network", **(_plain(found) or {})}
+            {"first": first, "second": method, "measure": "mean_network", **(as_plain(found) or {})}
             for method, group in groups.items()
             if method != first and (found := difference(groups[first], group)) is not None
         ],
@@ -129,15 +129,17 @@ def _run(result: Result) -> dict[str, Any]:
         "message": result.stop.message,
         "epochs": [epoch._asdict() for epoch in result.history],
         "best": None if result.best is None else result.best._asdict(),
-        "test": _plain(result.evaluation),
+        "test": as_plain(result.evaluation),
         "probabilities": None
         if result.probabilities is None
-        else {which: _plain(getattr(result.probabilities, which)) for which in ("mean_network", "ensemble")},
+        else {
+            which: as_plain(getattr(result.probabilities, which)) for which in ("mean_network", "ensemble")
+        },
         "seconds": result.seconds,
     }
 
 
-def _plain(record: Any) -> dict[str, Any] | None:
+def as_plain(record: Any) -> dict[str, Any] | None:
     """Return a dataclass as a dict fit for JSON, which has no nan."""
     if record is None:
         return None

@@ -1,0 +1,119 @@
+"""The same tuning budget for every method: random trials by SGD and by Adam, judged by validation alone."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from vispa.training.data.split import Split
+from vispa.training.divergence import NonFiniteError
+from vispa.training.execution import Execution
+from vispa.training.generators import own_devices
+from vispa.training.loop import Stop, fit
+from vispa.training.recipes import UNIT_NOISE, UNIT_NOISE_METHODS, Recipe, recipe
+from vispa.training.run import prepare
+
+# Log-uniform; a factor of a hundred around what is usual.
+RATES = {"sgd": (0.01, 1.0), "adam": (3e-4, 3e-2)}
+# Of the flips of Bop, beside the rate of its other parameters.
+FLIPS = (3e-3, 3e-1)
+# No run that is reported has this seed.
+TUNING_SEED = 1_000_003
+# The published gradient of xnor is multiplied by the number of weights of a row: this many, in small networks.
+XNOR_ROW = 288
+
+
+def trial_settings(method: str, number: int, optimizer: str) -> dict[str, Any]:
+    """Settings of one trial, to be given to `vispa.training.recipes.recipe`.
+
+    The same number draws the same quantile of the range for every method, so that none is luckier.  Latent weights
+    have a range in units of their noise, or of what a published gradient is multiplied by.
+
+    Parameters
+    ----------
+    method : str
+        One of `vispa.training.recipes.METHODS`.
+    number : int
+        Of the trial, from 0.
+    optimizer : {"sgd", "adam"}
+
+    Examples
+    --------
+    >>> first, second = (trial_settings(method, 0, "adam") for method in ("ste", "bernoulli"))
+    >>> first["learning_rate"] == second["learning_rate"], second["latent_rate"]
+    (True, 20.0)
+    """
+    rng = np.random.default_rng([number, optimizer == "adam"])
+    low, high = np.log(RATES[optimizer])
+    settings: dict[str, Any] = {
+        "optimizer": optimizer,
+        "learning_rate": float(np.exp(rng.uniform(low, high))),
+    }
+    if method in ("bop", "bop2nd"):
+        settings["gamma"] = float(np.exp(rng.uniform(*np.log(FLIPS))))
+    if method in UNIT_NOISE_METHODS:
+        settings["latent_rate"] = UNIT_NOISE if optimizer == "adam" else UNIT_NOISE**2
+    if method == "xnor":
+        settings["latent_rate"] = 1.0 if optimizer == "adam" else 1.0 / XNOR_ROW
+    return settings
+
+
+def run_trial(
+    parts: Split,
+    settings: Recipe,
+    *,
+    model: str,
+    execution: Execution | None = None,
+    deadline: float = math.inf,
+) -> dict[str, Any] | None:
+    """Train one trial and return what validation says of its best epoch; None where the deadline came first.
+
+    The test images are not looked at.  A run that diverges has no validation, and words instead.
+    """
+    execution = execution or Execution()
+    parts = parts.to(execution.device)
+    started = time.monotonic()
+    with torch.random.fork_rng(devices=own_devices(execution.device)):
+        state = prepare(parts, settings, model=model, seed=TUNING_SEED)
+        try:
+            stop = fit(state, parts, settings, seed=TUNING_SEED, execution=execution, deadline=deadline)
+        except NonFiniteError as error:
+            return {"validation": None, "diverged": str(error)}
+    if stop is not Stop.FINISHED:
+        return None
+    best = state.best
+    assert best is not None
+    return {
+        "validation": best.validation_accuracy, "loss": best.validation_loss, "moved": best.signs_moved,
+        "seconds": time.monotonic() - started,
+    }  # fmt: skip
+
+
+def best_settings(trials: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return the settings of the trial with the best validation accuracy, of equals that with the lower loss.
+
+    None where no trial ended without diverging.
+
+    Examples
+    --------
+    >>> best_settings([
+    ...     {"settings": {"learning_rate": 1.0}, "validation": None},
+    ...     {"settings": {"learning_rate": 0.1}, "validation": 0.9, "loss": 0.3},
+    ...     {"settings": {"learning_rate": 0.2}, "validation": 0.9, "loss": 0.2},
+    ... ])
+    {'learning_rate': 0.2}
+    """
+    ended = [each for each in trials if each["validation"] is not None]
+    if not ended:
+        return None
+    return dict(max(ended, key=lambda each: (each["validation"], -each["loss"]))["settings"])
+
+
+def tuned_recipe(method: str, settings: Mapping[str, Any], *, epochs: int, samples: int) -> Recipe:
+    """Return the method's recipe with settings of a trial, a tenth of its epochs to warm up."""
+    return recipe(method, **settings, epochs=epochs, warmup_epochs=max(1, epochs // 10), samples=samples)
