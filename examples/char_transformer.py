@@ -15,14 +15,14 @@ import torch
 import vispa
 from examples.gpt import GPT
 from examples.text_data import Text, read_text, validation_loss, windows
-from examples.text_training import train
+from examples.text_training import train, warm_cosine
 
 METHODS = ("sgn-mean", "sgn", "gptq", "gptq-descent", "vispa")
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 0.1
 
 
 def trained(text: Text, folder: Path, steps: int, batch: int, seed: int) -> tuple[GPT, float]:
-    """A float network, from the folder where it has been trained before, and its seconds of training."""
+    """A float network, from the folder where it has been trained before, and its processor seconds of training."""
     torch.manual_seed(seed)
     model = GPT(len(text.characters))
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
@@ -35,6 +35,7 @@ def trained(text: Text, folder: Path, steps: int, batch: int, seed: int) -> tupl
         model,
         text,
         optimizer,
+        warm_cosine(optimizer, steps),
         steps=steps,
         context=model.context,
         batch=batch,
@@ -66,6 +67,7 @@ def compared(model: GPT, text: Text, folder: Path, args: argparse.Namespace) -> 
                 method=method,
                 group=group or None,
                 effort=args.effort,
+                workers=args.workers,
                 checkpoint=folder / f"binary_{args.steps}_{args.seed}_{method}_{group}.pt",
             )
             rows.append(_row(method, group or None, loss(binary), report.bits, report.seconds))
@@ -108,6 +110,7 @@ def main() -> None:
         "--groups", nargs="+", type=int, default=(0, 128), help="inputs that share a scale; 0: all"
     )
     parser.add_argument("--effort", type=float, default=1.0)
+    parser.add_argument("--workers", type=int, default=None, help="threads; one a processor")
     parser.add_argument("--calibration", type=int, default=16, help="windows in a batch of calibration")
     parser.add_argument("--batches", type=int, default=4, help="batches of calibration")
     parser.add_argument(
@@ -117,7 +120,8 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     text = read_text(args.text)
     model, seconds = trained(text, args.output, args.steps, args.batch, args.seed)
-    print(f"{sum(values.numel() for values in model.parameters()):,} parameters, {seconds:.0f} s of training")
+    count = sum(values.numel() for values in model.parameters())
+    print(f"{count:,} parameters, {seconds:.0f} processor seconds of training")
     rows = compared(model, text, args.output, args)
     print("| method | group | loss | perplexity | MB | seconds |\n|---|---|---|---|---|---|")
     print(table(rows))

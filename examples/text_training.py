@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,8 +12,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from examples.text_data import Text, validation_loss, windows
+from vispa.optim.groups import Stepping
 
-WARM_UP = 100
+# Steps of warming up, and the share of short runs.
+WARM_UP, WARMING = 100, 0.1
 # Of the highest learning rate, where the cosine ends.
 FLOOR = 0.05
 EVERY = 250
@@ -23,18 +24,17 @@ EVERY = 250
 def train(
     model: nn.Module,
     text: Text,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Stepping,
+    schedule: Stepping,
     *,
     steps: int,
     context: int,
     batch: int,
     seed: int,
     checkpoint: Path | None = None,
-    after_step: Callable[[], None] = lambda: None,
 ) -> float:
-    """Seconds of training, those before an interrupt counted too."""
+    """Processor seconds of training, those before an interrupt counted too."""
     generator = torch.Generator().manual_seed(seed)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, steps))
     first, spent = 0, 0.0
     if checkpoint is not None and checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
@@ -44,20 +44,19 @@ def train(
         generator.set_state(state["generator"])
         torch.set_rng_state(state["default_generator"])
         first, spent = state["step"], state["seconds"]
-    began = time.perf_counter()
+    began = time.process_time()
     model.train()
     bar = tqdm(range(first, steps), initial=first, total=steps, disable=None)
     for step in bar:
         inputs, targets = windows(text.training, context, batch, generator)
         loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
-        optimizer.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        after_step()
         if checkpoint is not None and (step + 1) % EVERY == 0:
-            seconds = spent + time.perf_counter() - began
+            seconds = spent + time.process_time() - began
             torch.save(
                 {
                     "model": model.state_dict(),
@@ -71,12 +70,17 @@ def train(
                 checkpoint,
             )
             bar.set_postfix(loss=f"{validation_loss(model, text.validation, context, limit=128):.3f}")
-    return spent + time.perf_counter() - began
+    return spent + time.process_time() - began
 
 
-def _share(step: int, steps: int) -> float:
-    """Of the highest learning rate: a linear warm-up, then a cosine."""
-    if step < WARM_UP:
-        return (step + 1) / WARM_UP
-    along = (step - WARM_UP) / max(steps - WARM_UP, 1)
-    return FLOOR + (1.0 - FLOOR) * 0.5 * (1.0 + math.cos(math.pi * min(along, 1.0)))
+def warm_cosine(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """A schedule of the learning rate: a linear warm-up, then a cosine."""
+    warm_up = min(WARM_UP, max(int(WARMING * steps), 1))
+
+    def share(step: int) -> float:
+        if step < warm_up:
+            return (step + 1) / warm_up
+        along = (step - warm_up) / max(steps - warm_up, 1)
+        return FLOOR + (1.0 - FLOOR) * 0.5 * (1.0 + math.cos(math.pi * min(along, 1.0)))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)

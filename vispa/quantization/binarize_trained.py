@@ -166,12 +166,16 @@ def choose(model: nn.Module, layers: LayerChoice, keep: Collection[str] | None) 
     TypeError, ValueError
         If none remains, a layer that was asked for cannot be, or a parameter is of half precision or shared.
     """
-    for name, values in model.named_parameters():
+    for name, values in (*model.named_parameters(), *model.named_buffers()):
         if values.is_meta:
             raise ValueError(
                 f"model must hold numbers; its {name!r} is on the meta device: materialise it first"
             )
-        if values.is_floating_point() and values.dtype not in (torch.float32, torch.float64):
+        if (
+            isinstance(values, nn.Parameter)
+            and values.is_floating_point()
+            and values.dtype not in (torch.float32, torch.float64)
+        ):
             raise TypeError(
                 f"model must be in float32 or float64; its {name!r} is {values.dtype}: call model.float()"
             )

@@ -85,7 +85,7 @@ def binary_layer(
     >>> bool(layer.joint_bound[0] <= layer.error[0])
     True
     """
-    rows = checks.real_array("weights", as_array(weights), dimensions=2)
+    rows = checks.real_array("weights", as_array("weights", weights), dimensions=2)
     if rows.size == 0:
         raise ValueError(f"weights must not be empty; found shape {rows.shape}")
     if (inputs is None) == (gram is None):
@@ -106,7 +106,7 @@ def binary_layer(
 
 
 def _checked_signs(start: Any, shape: tuple[int, ...]) -> Matrix:
-    signs = checks.real_array("start", as_array(start), dimensions=2)
+    signs = checks.real_array("start", as_array("start", start), dimensions=2)
     if signs.shape != shape or not np.all(np.abs(signs) == 1.0):
         raise ValueError(f"start must hold +1 and -1 in shape {shape}; found shape {signs.shape}")
     return signs

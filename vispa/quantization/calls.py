@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -26,8 +26,8 @@ def call_counts(
 
     Raises
     ------
-    ValueError
-        If there is no batch.
+    TypeError, ValueError
+        If there is no batch, or one that the model cannot be fed.
     """
     counts: dict[str, int] = {}
 
@@ -39,7 +39,9 @@ def call_counts(
 
     with evaluating(model), _watching({site.module: noted(name) for name, site in sites.items()}):
         for batch in calibration:
-            answer_of(model, moved(inputs_of(batch), device_of(model)), forward)
+            inputs = inputs_of(batch)
+            check_inputs(model, inputs, forward)
+            answer_of(model, moved(inputs, device_of(model)), forward)
             return counts
     raise ValueError("calibration must hold at least one batch; found none")
 
@@ -57,7 +59,7 @@ def layer_moments(
     Raises
     ------
     ValueError
-        If an input is NaN or infinite.
+        If an input is NaN or infinite, or there is none.
     """
     layer = site.module
     fan_in = site.layout("weight").fan_in
@@ -72,12 +74,37 @@ def layer_moments(
                 pairs = zip(input_rows(layer, ours), input_rows(layer, theirs), strict=True)
                 for rows, float_rows in pairs:
                     moments.add(rows, float_rows)
+    if moments.samples == 0:
+        raise ValueError(f"calibration must hold at least one sample; {site.label} is fed none")
     sums = (moments.binary, moments.crossed, moments.real)
     if not all(bool(torch.isfinite(total).all()) for total in sums):
         raise ValueError(
             f"calibration must feed finite numbers to every layer; {site.label} is fed NaN or infinite ones"
         )
     return moments
+
+
+def check_inputs(model: nn.Module, inputs: Any, forward: Forward | None) -> None:
+    """Refuse a batch whose tensors hold no numbers, or numbers of another precision than the model's.
+
+    Raises
+    ------
+    TypeError
+        If floating-point inputs differ from the parameters and no ``forward`` converts them.
+    ValueError
+        If a tensor is on the meta device.
+    """
+    wanted = next(model.parameters()).dtype
+    for values in inputs.values() if isinstance(inputs, Mapping) else [inputs]:
+        if not isinstance(values, Tensor):
+            continue
+        if values.is_meta:
+            raise ValueError("calibration must hold numbers; found a tensor on the meta device")
+        if forward is None and values.is_floating_point() and values.dtype != wanted:
+            raise TypeError(
+                f"calibration must hold inputs of the model's {wanted}; found {values.dtype}: convert the "
+                "batches, or pass a forward= that does"
+            )
 
 
 def device_of(model: nn.Module) -> torch.device:

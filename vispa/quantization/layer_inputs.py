@@ -47,7 +47,7 @@ def input_rows(module: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
     expansion = 1
     for size, stride in zip(module.kernel_size, module.stride, strict=True):
         expansion *= max(size // stride, 1) * 2
-    at_once = max(ENTRIES_AT_ONCE // (expansion * max(samples[0].numel(), 1)), 1)
+    at_once = max(ENTRIES_AT_ONCE // (expansion * max(samples.shape[1:].numel(), 1)), 1)
     for some in samples.split(at_once):
         yield _patches(module, some)
 

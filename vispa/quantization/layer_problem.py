@@ -78,12 +78,12 @@ def gram_of(inputs: Any, width: int) -> Matrix:
     TypeError, ValueError
         If a batch is not a real, finite matrix of the right width, or there is none.
     """
-    batches = [inputs] if hasattr(inputs, "shape") or isinstance(inputs, list) else inputs
+    batches = [inputs] if _is_matrix(inputs) else inputs
     if not isinstance(batches, Iterable):
         raise TypeError(f"inputs must be a matrix or an iterable of matrices; found {type(inputs).__name__}")
     total, samples = np.zeros((width, width)), 0
     for batch in batches:
-        rows = checks.real_array("inputs", as_array(batch), dimensions=2)
+        rows = checks.real_array("inputs", as_array("inputs", batch), dimensions=2)
         if rows.shape[1] != width:
             raise ValueError(f"inputs must have shape (m, {width}); found {rows.shape}")
         total += rows.T @ rows
@@ -103,7 +103,7 @@ def checked_gram(gram: Any, width: int) -> Matrix:
     TypeError, ValueError
         If it is not a real, finite, symmetric, positive semidefinite (n, n) matrix.
     """
-    matrix = checks.real_array("gram", as_array(gram), dimensions=2)
+    matrix = checks.real_array("gram", as_array("gram", gram), dimensions=2)
     if matrix.shape != (width, width):
         raise ValueError(f"gram must have shape ({width}, {width}); found {matrix.shape}")
     difference, largest = float(np.abs(matrix - matrix.T).max()), float(np.abs(matrix).max())
@@ -120,11 +120,20 @@ def checked_gram(gram: Any, width: int) -> Matrix:
     return matrix
 
 
-def as_array(values: Any) -> Any:
-    """What is given, a torch tensor as an array on the host."""
+def _is_matrix(inputs: Any) -> bool:
+    """Whether these are samples, as an array or nested lists, rather than batches of samples."""
+    if not isinstance(inputs, list):
+        return hasattr(inputs, "shape")
+    return not any(len(getattr(batch, "shape", ())) > 1 for batch in inputs)
+
+
+def as_array(name: str, values: Any) -> Any:
+    """What is given under this name, a torch tensor as an array on the host."""
     if hasattr(values, "detach"):
         tensor = values.detach()
         if getattr(tensor, "is_meta", False):
-            raise ValueError("a tensor on the meta device holds no numbers; materialise the model first")
+            raise ValueError(
+                f"{name} must hold numbers; found a tensor on the meta device: materialise the model first"
+            )
         return tensor.to("cpu").double().numpy() if tensor.is_floating_point() else tensor.to("cpu").numpy()
     return values

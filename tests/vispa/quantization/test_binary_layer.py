@@ -141,6 +141,8 @@ def test_inputs_may_stream_and_may_be_tensors():
     whole = vispa.binary_layer(weights, inputs=inputs)
     pieces = vispa.binary_layer(weights, inputs=(inputs[i : i + 7] for i in range(0, len(inputs), 7)))
     assert np.array_equal(whole.signs, pieces.signs)
+    listed = vispa.binary_layer(weights, inputs=[inputs[:7], inputs[7:]])
+    assert np.array_equal(whole.signs, listed.signs)
     tensors = vispa.binary_layer(torch.tensor(weights), gram=torch.tensor(inputs.T @ inputs))
     assert np.array_equal(whole.signs, tensors.signs)
 
@@ -237,8 +239,27 @@ SQUARE = np.eye(3)
         (
             lambda: vispa.binary_layer(torch.ones(3, 3, device="meta"), inputs=SQUARE),
             ValueError,
-            "meta device",
+            "weights must hold numbers; found a tensor on the meta device",
         ),
+        (
+            lambda: vispa.binary_layer(SQUARE, gram=torch.ones(3, 3, device="meta")),
+            ValueError,
+            "gram must hold numbers",
+        ),
+        (lambda: vispa.binary_layer(SQUARE, gram=np.nan * SQUARE), ValueError, "gram must be finite"),
+        (lambda: vispa.binary_layer(SQUARE, gram=1j * SQUARE), TypeError, "gram must hold real numbers"),
+        (lambda: vispa.binary_layer(SQUARE, gram=np.ones(3)), ValueError, r"gram must have 2 dimension"),
+        (
+            lambda: vispa.binary_layer(SQUARE, inputs=np.ones((0, 3))),
+            ValueError,
+            "inputs must hold at least one sample",
+        ),
+        (
+            lambda: vispa.binary_layer(SQUARE, inputs=[SQUARE, np.ones((4, 2))]),
+            ValueError,
+            r"inputs must have shape \(m, 3\); found \(4, 2\)",
+        ),
+        (lambda: vispa.binary_layer(SQUARE, inputs=SQUARE, group=2.0), TypeError, "group must be an integer"),
     ],
 )
 def test_bad_input_is_refused_by_name(call, error, words):

@@ -144,12 +144,12 @@ def test_later_layers_make_up_for_earlier_ones():
 
 def test_bounds_are_below_and_groups_take_more_bits():
     model, data = network(), batches()
-    plain = vispa.binarize_trained(model, data, layers=["6"], bounds=True, effort=0.1)[1].layers[0]
+    plain = vispa.binarize_trained(model, data, layers=["8"], bounds=True, effort=0.1)[1].layers[0]
     assert 0.0 < plain.joint_bound <= plain.fitted_error
     assert 0.0 < plain.scale_bound <= plain.fitted_error
-    grouped = vispa.binarize_trained(model, data, layers=["6"], group=24)[1].layers[0]
+    grouped = vispa.binarize_trained(model, data, layers=["8"], group=4)[1].layers[0]
     assert grouped.fitted_error < plain.fitted_error
-    assert grouped.bits == plain.bits + 32 * 16 * 2
+    assert grouped.bits == plain.bits + 32 * 4 * 3
 
 
 def test_few_samples_and_dead_inputs_are_no_obstacle():
@@ -220,6 +220,16 @@ def embedding_alone():
     return nn.Sequential(nn.Embedding(5, 4))
 
 
+def with_statistics_on_meta(model):
+    model[1].running_mean = model[1].running_mean.to("meta")
+    return model
+
+
+def with_nan_weight(model):
+    model[3].weight.data[0, 0] = float("nan")
+    return model
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -242,7 +252,66 @@ def embedding_alone():
             "no layer that can be binary",
         ),
         (lambda m, d: vispa.binarize_trained(m.half(), d), TypeError, "model must be in float32 or float64"),
-        (lambda m, d: vispa.binarize_trained(network().to("meta"), d), ValueError, "meta device"),
+        (lambda m, d: vispa.binarize_trained(network().bfloat16(), d), TypeError, "is torch.bfloat16"),
+        (lambda m, d: vispa.binarize_trained(network().to("meta"), d), ValueError, "model must hold numbers"),
+        (
+            lambda m, d: vispa.binarize_trained(with_statistics_on_meta(network()), d),
+            ValueError,
+            "model must hold numbers; its '1.running_mean' is on the meta device",
+        ),
+        (
+            lambda m, d: vispa.binarize_trained(m, [x.to("meta") for x, _ in d]),
+            ValueError,
+            "calibration must hold numbers; found a tensor on the meta device",
+        ),
+        (
+            lambda m, d: vispa.binarize_trained(m, [x.half() for x, _ in d]),
+            TypeError,
+            "calibration must hold inputs of the model's torch.float32; found torch.float16",
+        ),
+        (
+            lambda m, d: vispa.binarize_trained(m, [(x.double(), y) for x, y in d]),
+            TypeError,
+            "found torch.float64",
+        ),
+        (
+            lambda m, d: vispa.binarize_trained(m, [d[0][0][:0]]),
+            ValueError,
+            "calibration must hold at least one sample; layer '3' is fed none",
+        ),
+        (
+            lambda m, d: vispa.binarize_trained(m, [], loss=F.cross_entropy),
+            ValueError,
+            "calibration must hold at least one batch",
+        ),
+        (
+            lambda m, d: vispa.binarize_trained(m, [x for x, _ in d], loss=F.cross_entropy),
+            ValueError,
+            r"calibration must hold pairs \(inputs, targets\)",
+        ),
+        (
+            lambda m, d: vispa.binarize_trained(m, [(x * float("inf"), y) for x, y in d], keep=()),
+            ValueError,
+            "calibration must feed finite numbers to every layer; layer '0'",
+        ),
+        (
+            lambda m, d: vispa.binarize_trained(with_nan_weight(network()), d),
+            ValueError,
+            "layer '3': its weight must be finite",
+        ),
+        (
+            lambda m, d: vispa.binarize_trained(network().requires_grad_(False), d),
+            ValueError,
+            "all of whose layers are frozen",
+        ),
+        (
+            lambda m, d: vispa.binarize_trained(m, d, keep=("0", "3", "6", "8")),
+            ValueError,
+            "keeps every one of the 4 layer",
+        ),
+        (lambda m, d: vispa.binarize_trained(m, d, group=-128), ValueError, "group must be at least 1"),
+        (lambda m, d: vispa.binarize_trained(m, d, group=1.5), TypeError, "group must be an integer"),
+        (lambda m, d: vispa.binarize_trained(m, d, group=True), TypeError, "group must be an integer"),
         (lambda m, d: vispa.binarize_trained(m, d, group=0), ValueError, "group must be at least 1"),
         (
             lambda m, d: vispa.binarize_trained(m, d, method="best"),
