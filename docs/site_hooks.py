@@ -21,6 +21,7 @@ DOORS = (
     "solvers.testing",
     "vispa.nn",
     "vispa.optim",
+    "vispa.plots",
     "vispa.interop.dimod",
     "vispa.interop.transformers",
     "vispa.interop.lightning",
@@ -137,7 +138,7 @@ def on_config(config: Any) -> Any:
     """The order of the pages; what is made of files follows what there is."""
     notebooks = [f"notebooks/{path.stem}.md" for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
     guides = ["certify-a-maxcut", "qubo-from-dimod", "files", "property-tests", "binary-torch-model"]
-    guides += ["binarise-after-training", "deploy", "bf16-processes", "trainers"]
+    guides += ["binarise-after-training", "deploy", "bf16-processes", "trainers", "plots"]
     concepts = ["one-object", "certificate-and-proof", "what-rank-buys", "which-method", "training-methods"]
     config["nav"] = [
         {"Start in five minutes": "index.md"},

@@ -13,9 +13,19 @@ import solvers.torch_backend
 import vispa
 import vispa.nn
 import vispa.optim
+import vispa.plots
 
 pytest.importorskip("mkdocs")
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+# What a word in a page's code needs installed.
+NEEDS = {
+    "dimod": "dimod",
+    "networkx": "networkx",
+    "transformers": "transformers",
+    "save_packed": "safetensors",
+    "hypothesis": "hypothesis",
+    "plots": "matplotlib",
+}
 PAGES = sorted((DOCS / "pages").rglob("*.md"))
 
 
@@ -27,10 +37,12 @@ def load(name):
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_the_code_of_a_page_runs(path):
+def test_the_code_of_a_page_runs(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
     for code in re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE):
-        for package in ("dimod", "networkx", "transformers", "safetensors", "hypothesis"):
-            if package in code or (package == "safetensors" and "save_packed" in code):
+        for word, package in NEEDS.items():
+            if word in code:
                 pytest.importorskip(package)
         exec(compile(code, str(path), "exec"), {"__name__": "page"})
 
@@ -40,7 +52,15 @@ def test_no_public_name_lacks_its_reference_page():
     pytest.importorskip("transformers")
     hooks = load("site_hooks")
     pages = {name for names in hooks.reference().values() for name in names}
-    for module in (vispa, solvers, solvers.torch_backend, solvers.testing, vispa.nn, vispa.optim):
+    for module in (
+        vispa,
+        solvers,
+        solvers.torch_backend,
+        solvers.testing,
+        vispa.nn,
+        vispa.optim,
+        vispa.plots,
+    ):
         missing = {name for name in module.__all__ if not name.startswith("__")} - pages
         assert not missing, f"{module.__name__}: {missing}"
     text = hooks._reference_pages()["reference/index.md"]

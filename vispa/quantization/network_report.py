@@ -118,10 +118,9 @@ class NetworkReport:
 
     def plot(self, axes: Any = None) -> Any:
         """Matplotlib axes with each layer's relative error and, where known, the bounds below it."""
-        if axes is None:
-            import matplotlib.pyplot as plt
+        from vispa.plots.canvas import axes_for, legend_beside
 
-            axes = plt.figure(figsize=(1.5 + 0.5 * len(self.layers), 3.5)).add_subplot()
+        axes = axes_for(axes, "NetworkReport.plot", size=(3.5 + 0.5 * len(self.layers), 3.5))
         places = range(len(self.layers))
         axes.plot(places, [layer.fitted_error for layer in self.layers], "o-", label=self.method)
         for label, bounds in (
@@ -134,7 +133,7 @@ class NetworkReport:
         axes.set_yscale("log")
         axes.set_xticks(list(places), [layer.name for layer in self.layers], rotation=60, ha="right")
         axes.set_ylabel("relative error of the outputs")
-        axes.legend()
+        legend_beside(axes)
         return axes
 
 

@@ -2,15 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 
 from solvers.exact.brute_force import brute_force
 from vispa.demo.__main__ import binary_row, main
-from vispa.demo.plot import latent_layers
-from vispa.training.data.labelled_images import digits
-from vispa.training.data.split import split
-from vispa.training.recipes import recipe
-from vispa.training.run import prepare
 
 
 def test_value_of_the_binary_row_is_its_squared_error():
@@ -30,21 +24,6 @@ def test_value_of_the_binary_row_is_its_squared_error():
     assert row.real_error == pytest.approx(
         np.mean((pixels @ np.linalg.lstsq(pixels, targets, rcond=None)[0] - targets) ** 2)
     )
-
-
-def test_spectra_are_those_of_the_latent_correlation_matrix():
-    parts = split(digits(), seed=0, train_size=20)
-    with torch.random.fork_rng():
-        model = prepare(parts, recipe("vispa", rank=3)).model
-    layers = latent_layers(model)
-    assert [layer.name for layer in layers] == ["4", "7"]
-    for layer in layers:
-        factor = dict(model.named_parameters())[f"{layer.name}.parametrizations.weight.0.factor"]
-        rows = factor.detach().double().transpose(1, 2).reshape(-1, 3).numpy()
-        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-        singular = np.linalg.svd(unit, compute_uv=False)
-        np.testing.assert_allclose(layer.spectrum, singular**2 / len(rows), rtol=1e-10)
-        assert np.abs(layer.means).max() <= 1.0
 
 
 def test_demonstration_prints_tables_and_saves_a_plot(tmp_path, capsys):
