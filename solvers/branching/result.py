@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ from solvers.branching.proof import write_proof
 from solvers.branching.records import TreeMoment, TreeNode
 from solvers.problems.integer_form import IntegerForm
 from solvers.problems.problem import Problem
-from solvers.problems.solution import Certificate
+from solvers.problems.scipy_names import SciPyNames
+from solvers.problems.solution import Certificate, own_sense
 
 
 class TreeEnd(enum.Enum):
@@ -35,7 +36,7 @@ class TreeEnd(enum.Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class ProvedSolution:
+class ProvedSolution(SciPyNames):
     r"""The best point found and a proved bound on every point.
 
     Values are those of the minimised objective, constant included; `report` gives them in the sense in which the
@@ -69,6 +70,9 @@ class ProvedSolution:
         The nodes in the order in which they were bounded.
     """
 
+    POINT: ClassVar[str] = "signs"
+    COUNT: ClassVar[str] = "nodes"
+
     problem: Problem
     signs: NDArray[np.int8]
     value: float
@@ -87,26 +91,6 @@ class ProvedSolution:
     def optimal(self) -> bool:
         """Whether the point is proved optimal."""
         return self.status is TreeEnd.OPTIMAL
-
-    @property
-    def message(self) -> str:
-        """Why the search stopped and what to do about it."""
-        return self.status.message
-
-    @property
-    def x(self) -> NDArray[np.int8]:
-        """The point, under SciPy's name for a minimiser."""
-        return self.signs
-
-    @property
-    def fun(self) -> float:
-        """The value, under SciPy's name for a minimum."""
-        return self.value
-
-    @property
-    def nit(self) -> int:
-        """The number of nodes, under SciPy's name."""
-        return self.nodes
 
     def write_proof(self, file: str | PathLike[str]) -> None:
         """Write a proof of optimality as JSON, which ``python -m solvers.check_proof`` checks in exact arithmetic.
@@ -128,11 +112,8 @@ class ProvedSolution:
 
     def report(self) -> dict[str, Any]:
         """Value and bound in the problem's own sense, ready for JSON."""
-        maximised = self.problem.relaxation().maximised
-        bound = {"upper_bound": 0.0 - self.lower_bound} if maximised else {"lower_bound": self.lower_bound}
         return {
-            "value": 0.0 - self.value if maximised else self.value,
-            **bound,
+            **own_sense(self.problem, self.value, self.lower_bound),
             "gap": self.gap,
             "certificate": self.certificate,
             "optimal": self.optimal,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solvers.problems.max_cut import Cut, MaxCut
 from solvers.problems.problem import Problem
+from solvers.problems.scipy_names import SciPyNames
 
 Certificate = Literal["none", "estimate", "rigorous"]
 
@@ -53,7 +54,7 @@ class Iteration(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
+class Solution(SciPyNames):
     r"""A point of the elliptope, a bound on every point of it, and how they were found.
 
     Values are those of the minimised objective, constant included; `report` gives them in the sense in which
@@ -86,6 +87,9 @@ class Solution:
         Recorded moments, first to last.
     """
 
+    POINT: ClassVar[str] = "factor"
+    COUNT: ClassVar[str] = "iterations"
+
     problem: Problem
     factor: NDArray[np.float64]
     value: float
@@ -107,26 +111,6 @@ class Solution:
     def rank(self) -> int:
         """Width k of the factor."""
         return int(self.factor.shape[1])
-
-    @property
-    def message(self) -> str:
-        """Why the solver stopped and what to do about it."""
-        return self.status.message
-
-    @property
-    def x(self) -> NDArray[np.float64]:
-        """The factor, under SciPy's name for a minimiser."""
-        return self.factor
-
-    @property
-    def fun(self) -> float:
-        """The value, under SciPy's name for a minimum."""
-        return self.value
-
-    @property
-    def nit(self) -> int:
-        """The number of iterations, under SciPy's name."""
-        return self.iterations
 
     @cached_property
     def cut(self) -> Cut:
@@ -151,11 +135,8 @@ class Solution:
 
     def report(self) -> dict[str, Any]:
         """Value and bound in the problem's own sense, ready for JSON."""
-        maximised = self.problem.relaxation().maximised
-        bound = {"upper_bound": 0.0 - self.lower_bound} if maximised else {"lower_bound": self.lower_bound}
         return {
-            "value": 0.0 - self.value if maximised else self.value,
-            **bound,
+            **own_sense(self.problem, self.value, self.lower_bound),
             "gap": self.gap,
             "certificate": self.certificate,
             "certified": self.certified,
@@ -165,6 +146,20 @@ class Solution:
             "iterations": self.iterations,
             "seconds": self.seconds,
         }
+
+
+def own_sense(problem: Problem, value: float, lower_bound: float) -> dict[str, float]:
+    """The value and the bound in the sense in which the problem was stated: a cut is maximised, its bound is above.
+
+    Examples
+    --------
+    >>> own_sense(MaxCut([[0, 1], [1, 0]]), -1.0, -1.5)
+    {'value': 1.0, 'upper_bound': 1.5}
+    """
+    # 0 - 0 is 0, where -0.0 would be printed with its sign
+    if problem.relaxation().maximised:
+        return {"value": 0.0 - value, "upper_bound": 0.0 - lower_bound}
+    return {"value": value, "lower_bound": lower_bound}
 
 
 def relative_gap(value: float, lower_bound: float, frobenius: float) -> float:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers.problems.scipy_names import SciPyNames
 from vispa.gaussian.sign_gaussian import SignGaussian
 
 
@@ -41,7 +42,7 @@ class InferenceStep(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class InferenceResult:
+class InferenceResult(SciPyNames):
     r"""A Gaussian posterior over signs, and the best point seen on the way.
 
     Attributes
@@ -68,6 +69,9 @@ class InferenceResult:
         Wall-clock time.
     """
 
+    POINT: ClassVar[str] = "signs"
+    COUNT: ClassVar[str] = "iterations"
+
     posterior: SignGaussian
     signs: NDArray[np.int8]
     value: float
@@ -79,21 +83,6 @@ class InferenceResult:
     seconds: float
 
     @property
-    def message(self) -> str:
-        """Why the inference stopped and what to do about it."""
-        return self.status.message
-
-    @property
-    def x(self) -> NDArray[np.int8]:
-        """The signs, under SciPy's name for a minimiser."""
-        return self.signs
-
-    @property
-    def fun(self) -> float:
-        """The value, under SciPy's name for a minimum."""
-        return self.value
-
-    @property
-    def nit(self) -> int:
-        """The number of iterations, under SciPy's name."""
+    def iterations(self) -> int:
+        """The number of steps that the history holds."""
         return len(self.history)

@@ -13,10 +13,11 @@ from solvers import checks
 from solvers.linalg.sphere import normalise
 from solvers.problems.problem import BinaryQuadratic
 from solvers.problems.solution import STATUSES, Solution, Status
+from solvers.torch_backend.common.many import ManySolutions
 
 
 @dataclass(frozen=True, eq=False)
-class BatchSolution:
+class BatchSolution(ManySolutions):
     r"""Points of B elliptopes, a bound for each, and how each was found.
 
     Row i of every tensor belongs to problem i.  All are on the device of the costs; numbers are float64 whatever
@@ -58,17 +59,6 @@ class BatchSolution:
     seconds: float
     costs: Tensor
     linear: Tensor | None
-
-    statuses = STATUSES
-
-    @property
-    def certified(self) -> Tensor:
-        """(B,) bool: whether each gap met the tolerance."""
-        return self.status == STATUSES.index(Status.CERTIFIED)
-
-    def __len__(self) -> int:
-        """B."""
-        return int(self.status.shape[0])
 
     def solution(self, index: int) -> Solution:
         """The `Solution` of one problem, in NumPy arrays, as `solvers.low_rank` returns it.

@@ -19,6 +19,7 @@ from solvers.torch_backend.common.checks import (
     refuse_triangles,
     unit_rows,
 )
+from solvers.torch_backend.common.many import ManySolutions
 from solvers.torch_backend.common.memory import working_on
 from solvers.torch_backend.common.run_state import BatchMoment
 from solvers.torch_backend.shared.certificate import PIECE_ENTRIES
@@ -27,7 +28,7 @@ from solvers.torch_backend.shared.shared_solver import SharedSolver
 
 
 @dataclass(frozen=True, eq=False)
-class SharedSolution:
+class SharedSolution(ManySolutions):
     r"""Points of the elliptopes of J problems, and a bound for each.
 
     Attributes
@@ -53,17 +54,6 @@ class SharedSolution:
     dual: Tensor
     iterations: Tensor
     seconds: float
-
-    statuses = STATUSES
-
-    @property
-    def certified(self) -> Tensor:
-        """(J,) bool: whether each gap met the tolerance."""
-        return self.status == STATUSES.index(Status.CERTIFIED)
-
-    def __len__(self) -> int:
-        """J."""
-        return int(self.status.shape[0])
 
 
 def solve_shared(
