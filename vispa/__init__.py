@@ -33,6 +33,7 @@ _HOME = {
     "SignGaussian": "vispa.gaussian.sign_gaussian",
     "minimize": "vispa.inference.minimize",
     "export_gguf": "vispa.deploy.export.gguf_file",
+    "export_onnx": "vispa.deploy.export.onnx_file",
     "load_packed": "vispa.deploy.files",
     "pack": "vispa.deploy.pack",
     "packing": "vispa.deploy.pack",
