@@ -5,7 +5,9 @@ from __future__ import annotations
 from theory_checks import (
     bop,
     bound,
+    branching_rules,
     central_path,
+    clique_bounds,
     correlated,
     duality,
     flips,
@@ -33,6 +35,7 @@ FAMILIES: dict[str, tuple[Claim, ...]] = {
         *staircase.CLAIMS,
         *rounding_law.CLAIMS,
         *central_path.CLAIMS,
+        *clique_bounds.CLAIMS,
     ),
     "straight-through": (
         *straight_through.CLAIMS,
@@ -44,6 +47,7 @@ FAMILIES: dict[str, tuple[Claim, ...]] = {
     "layer": published_layer.CLAIMS,
     "quantization": quantized_layer.CLAIMS,
     "bound": (*bound.CLAIMS, *correlated.BOUND),
+    "proofs": (*clique_bounds.PROOFS, *branching_rules.CLAIMS),
     "methods": one_method.CLAIMS,
     "optimiser": (*optimisers.CLAIMS, *bop.CLAIMS, *flips.CLAIMS),
 }

@@ -27,6 +27,8 @@ Vector = NDArray[np.float64]
 
 # Multipliers that enter a proof are multiples of this, so that sums with entries of the cost do not round.
 GRID = 2.0**-24
+# Up to this order larger cliques are also grown from triangles with this much slack, if too few are in use.
+SEEDED, SEED_SLACK = 300, 0.5
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,9 @@ class Tightener:
         added = fresh(triangles, self.cuts)
         if self._larger and self._ripe(added.count):
             used = self.cuts.select(self.multipliers > 0)
+            if used.count < self.order <= SEEDED:
+                # few triangles are in use, and larger cliques may be violated where no triangle is
+                used = used.join(fresh(most_violated_triangles(gram, self.order, -SEED_SLACK), used))
             for size in range(3, self.largest, 2):
                 found = grown(gram, used, size, tuning.larger_added * self.order, tuning.larger_violation)
                 added = added.join(fresh(found, self.cuts))

@@ -38,7 +38,7 @@ def violated_triangles(gram, threshold, vertices, signs, values):
             for k in range(j + 1, order):
                 ik, jk = gram[i, k], gram[j, k]
                 value = _least(ij, ik, jk)
-                if value >= threshold:
+                if not value < threshold:  # NaN is not counted either
                     continue
                 vertices[found, 0], vertices[found, 1], vertices[found, 2] = i, j, k
                 signs[found, 0] = 1

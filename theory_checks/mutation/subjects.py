@@ -54,6 +54,11 @@ _FORMULAS: dict[str, tuple[str, ...]] = {
     "solvers.heuristics.rounding": ("expected_homogeneous_value",),
     "solvers.problems.solution": ("relative_gap",),
     "solvers.certificates.rigorous": ("_Scaled.bound",),
+    "solvers.cuts.cliques": ("CliqueCuts.sides", "CliqueCuts.slacks", "CliqueCuts.priced"),
+    "solvers.problems.integer_form": (
+        "merged_weights", "next_below", "IntegerForm.energy", "IntegerForm.objective", "_whole",
+    ),
+    "solvers.problems.qubo": ("signs_from_binary",),
 }  # fmt: skip
 
 SUBJECTS: tuple[str, ...] = tuple(f"{module}:{name}" for module, names in _FORMULAS.items() for name in names)

@@ -42,6 +42,13 @@ def test_planar_grids_are_exact():
     assert optimum - 1e-2 <= found <= optimum
 
 
+def test_cliques_without_violated_triangles_are_found():
+    # at Shor's solution of K_5 every product is -1/4: triangles hold with room to spare, the pentagon does not
+    found = strengthen(MaxCut(1.0 - np.eye(5)), rng=0)
+    assert -6.01 < found.lower_bound <= -6.0
+    assert found.cuts.sizes.max() == 5
+
+
 def test_the_multipliers_and_the_dual_prove_the_bound():
     rng = np.random.default_rng(0)
     A = rng.integers(-4, 5, (20, 20))
