@@ -32,7 +32,8 @@ from solvers.problems.solution import relative_gap
 # Where data are not whole numbers, optimality is proved to this relative gap, if none is asked for.
 REAL_GAP = 1e-7
 TABU_STARTS = 5
-TABU_STEPS = 100_000
+# Steps of each: so many times N^2, at most.
+TABU_SHARE, TABU_STEPS = 10, 100_000
 # Seconds between checkpoints.
 CHECKPOINT_SECONDS = 30.0
 # Nodes handed out for each worker, so that none waits.
@@ -250,7 +251,7 @@ def first_point(form: IntegerForm, generator: np.random.Generator) -> NDArray[np
     """A good point of the whole problem (N,), by tabu search."""
     starts = generator.choice([-1, 1], size=(TABU_STARTS, form.order))
     energies = BinaryQuadratic(0.5 * form.weights)
-    steps = min(TABU_STEPS, 1000 * form.order)
+    steps = min(TABU_STEPS, TABU_SHARE * form.order**2)
     found = tabu_search(energies, starts, max_iterations=steps, rng=generator)
     return found.signs.astype(np.int64)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from solvers import BinaryQuadratic, Elliptope, MaxCut, TreeEnd, branch_and_bound, brute_force
 from solvers.branching import bounding
+from solvers.branching import branch_and_bound as driver
 from solvers.testing import degenerate_problems
 
 
@@ -101,6 +102,27 @@ def test_a_break_and_a_checkpoint_lead_to_the_same_tree(tmp_path, weak_bounds):
         assert part.open_nodes > 0
     resumed = branch_and_bound(problem, rng=0, checkpoint=path)
     assert resumed.optimal
+    assert summary(resumed) == summary(whole)
+    np.testing.assert_array_equal(resumed.signs, whole.signs)
+
+
+def test_a_search_that_is_killed_goes_on_from_its_last_checkpoint(tmp_path, weak_bounds, monkeypatch):
+    problem = MaxCut(random_graph(24, 4, density=0.9, signed=True))
+    whole = branch_and_bound(problem, rng=0)
+    path = tmp_path / "search.npz"
+    monkeypatch.setattr(driver, "CHECKPOINT_SECONDS", 0.0)
+
+    class Killed(BaseException):
+        """Nothing is saved on its way out, as where the process dies."""
+
+    def die(moment):
+        if moment.nodes == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        branch_and_bound(problem, rng=0, checkpoint=path, callback=die)
+    assert path.exists()
+    resumed = branch_and_bound(problem, rng=0, checkpoint=path)
     assert summary(resumed) == summary(whole)
     np.testing.assert_array_equal(resumed.signs, whole.signs)
 
