@@ -9,6 +9,7 @@ from theory_checks import (
     central_path,
     clique_bounds,
     correlated,
+    dead_weights,
     duality,
     flips,
     gauge,
@@ -49,7 +50,7 @@ FAMILIES: dict[str, tuple[Claim, ...]] = {
     "bound": (*bound.CLAIMS, *correlated.BOUND),
     "proofs": (*clique_bounds.PROOFS, *branching_rules.CLAIMS),
     "methods": one_method.CLAIMS,
-    "optimiser": (*optimisers.CLAIMS, *bop.CLAIMS, *flips.CLAIMS),
+    "optimiser": (*optimisers.CLAIMS, *bop.CLAIMS, *flips.CLAIMS, *dead_weights.CLAIMS),
 }
 
 CLAIMS: dict[str, Claim] = {

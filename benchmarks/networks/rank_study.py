@@ -3,9 +3,9 @@
     python -m benchmarks.networks.rank_study --date 2026-11-28 --minutes 20
 
 One setting changes at a time, all else fixed: 1,000 images, 8 epochs, Adam at 0.003, noise of 0.28 times the mean
-at the start, projection "channel". Rank 0 is independent noise (bernoulli, its latent weights at a hundred times the
-rate, the best of four ratios on validation) and no noise at all (ste). The epoch is the last. Everything found is
-kept: run it again to go on.
+at the start, projection "channel". Rank 0 is independent noise (bernoulli, its latent weights at a hundred times
+the rate, the best of four ratios on validation) and no noise at all (ste). The epoch is the last. Everything found
+is kept: run it again to go on.
 """
 
 from __future__ import annotations
@@ -128,8 +128,8 @@ def report(results: dict[str, Any]) -> str:
     lines = [
         f"# What correlation buys on digits: {IMAGES} images, {EPOCHS} epochs, Adam {RATE}", "",
         f"Test accuracy in %, mean over seeds (± deviation); negative log-likelihood and calibration error of the "
-        f"one network and of 40 drawn. Difference of one network from {REFERENCE}, seed by seed, Student's interval at "
-        f"{100 * confidence:.2f} % (Bonferroni's correction of 95 % for {len(finished) - 1} comparisons).", "",
+        f"one network and of 40 drawn. Difference of one network from {REFERENCE}, seed by seed, Student's "
+        f"interval at {100 * confidence:.2f} % (Bonferroni's correction of 95 % for {len(finished) - 1}).", "",
         "| | one network | " + " | ".join(f"{size} drawn" for size in SIZES) + " | nll, one | nll, 40 | ece, one | "
         "ece, 40 | signs moved | seeds | difference |", "|---|" + "---|" * (8 + len(SIZES)),
     ]  # fmt: skip
