@@ -24,9 +24,9 @@ from vispa.optim.groups import OptimizerGroup, Stepping
 
 # The one option tuned: Adam's learning rate, or the rate of bop's running mean beside Adam at the float network's.
 TRIALS: dict[str, tuple[float, ...]] = {
-    "vispa": (1e-3, 3e-3, 1e-2),
-    "ste": (1e-3, 3e-3, 1e-2),
-    "bop": (1e-3, 3e-3, 1e-2),
+    "vispa": (1e-3, 3e-3),
+    "ste": (1e-3, 3e-3),
+    "bop": (1e-3, 1e-2),
 }
 RANK, REAL_RATE, TUNING_SEED = 4, 2e-3, 100
 DRAWN = 10

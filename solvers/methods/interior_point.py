@@ -6,8 +6,10 @@ Wolkowicz, SIAM J. Optim. 1996),
 
     dX = mu S^-1 - X + (X Diag(dy) + R) S^-1, symmetrised,    (S^-1 o X) dy = 1 - mu diag(S^-1) - diag(R S^-1).
 
-The predictor takes mu = 0 and R = 0; the corrector aims at the mu that the predictor earns and at R = dX Diag(dy)
-of the predictor, the product that linearising left out (Mehrotra 1992).  Both sides stay feasible, so
+With X = mu S^-1 and R = 0 the second is Newton's step of the dual alone, (S^-1 o S^-1) dy = 1 / mu - diag(S^-1):
+`solvers.torch_backend.dense` takes it for whole batches, and keeps no X.  Here both sides are kept.  The predictor
+takes mu = 0 and R = 0; the corrector aims at the mu that the predictor earns and at R = dX Diag(dy) of the
+predictor, the product that linearising left out (Mehrotra 1992).  Both sides stay feasible, so
 <C, X> - 1^T y = <X, S> is the gap at any moment.  A step costs one inverse, one n x n solve, two products of n x n
 matrices and a Cholesky factorisation of either side: about 6 n^3; 8 to 20 steps suffice.
 """

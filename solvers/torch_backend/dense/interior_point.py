@@ -1,9 +1,9 @@
 """For the few problems whose factor neither converges nor escapes: an interior point method on the dual.
 
-On the central path of the dual, where mu diag(S^-1) = 1, the matrix mu S^-1 is feasible and its gap is N mu.  Off
-the path S^-1 scaled to unit diagonal is still feasible, so each step yields a bound and a point (Helmberg, Rendl,
-Vanderbei and Wolkowicz 1996).  Nothing here knows of ranks or spurious points: it costs some dozens of N^3 where a
-sweep costs N^2 k, and is limited by rounding alone.
+The step is the one that `solvers.methods.interior_point` derives, with X = mu S^-1, so that no X is kept: on the
+central path, where mu diag(S^-1) = 1, that is feasible and its gap is N mu.  Off the path S^-1 scaled to unit
+diagonal is still feasible, so each step yields a bound and a point.  Nothing here knows of ranks or spurious
+points: it costs some dozens of N^3 where a sweep costs N^2 k, and is limited by rounding alone.
 """
 
 from __future__ import annotations

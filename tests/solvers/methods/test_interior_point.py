@@ -238,3 +238,25 @@ def test_what_the_interior_point_cannot_do_is_refused():
     operator = LinearOperator((3, 3), matvec=lambda v: v, dtype=np.float64)
     with pytest.raises(ValueError, match="method must be 'auto' for a LinearOperator"):
         low_rank(Elliptope(operator), method="interior-point")
+
+
+def test_the_step_of_tensors_is_this_one_with_the_dual_alone():
+    torch = pytest.importorskip("torch")
+    from solvers.methods.interior_point import _Path, _Side
+    from solvers.torch_backend.dense.certificate import REDUCTION, newton_step
+
+    rng = np.random.default_rng(0)
+    cost = symmetric(12, rng)
+    np.fill_diagonal(cost, 0.0)
+    path, mu = _Path(cost), 0.3
+    inverse = np.linalg.inv(path._slack.matrix)
+    path.point = _Side(mu * inverse, np.linalg.cholesky(mu * inverse))
+    schur = np.linalg.cholesky(inverse * path.point.matrix)
+    turn = path._direction(inverse, schur, mu, None)[1]
+    gap = torch.tensor([REDUCTION * len(cost) * mu], dtype=torch.float64)
+    stepped, found = newton_step(torch.tensor(cost)[None], torch.tensor(path.dual)[None], gap)
+    assert np.allclose(found[0].numpy(), inverse, rtol=1e-10, atol=1e-14)
+    taken = stepped[0].numpy() - path.dual
+    length = taken @ turn / (turn @ turn)
+    assert 0.0 < length <= 1.0
+    assert np.allclose(taken, length * turn, rtol=1e-8, atol=1e-12)
