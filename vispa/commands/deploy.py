@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from vispa.deploy.layout import KERNELS
 from vispa.networks import NETWORKS
+from vispa.training.models import MODELS, build, image_size_of, kept_real
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from vispa.training.data.split import Split
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,12 +24,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="a packed file (vispa.save_packed), or one of "
-        + ", ".join(NETWORKS)
+        help="a packed file (vispa.save_packed), or NAME or NAME:WIDTH, one of "
+        + ", ".join(MODELS)
         + ", with signs drawn at random",
     )
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write the model there with one bit a weight"
+    )
+    parser.add_argument(
+        "--dataset",
+        metavar="digits|PATH",
+        help="say how many of its test images are classified rightly, packed and not; as for vispa train",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=0,
+        help="train a named network on the data set for so many before it is packed (default: 0, signs at random)",
     )
     parser.add_argument(
         "--benchmark", action="store_true", help="time it beside torch's float32, layer by layer"
@@ -50,7 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     from vispa.deploy.pack import pack, packing
 
     torch.manual_seed(arguments.seed)
-    model, shape = _model(arguments)
+    parts = _parts(arguments)
+    model, shape = _model(arguments, parts)
     packed = pack(model, kernel=arguments.kernel)
     found: dict[str, Any] = {
         "model": arguments.model,
@@ -60,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     }
     if arguments.output is not None:
         found["file_bytes"] = save_packed(model, arguments.output)
+    if parts is not None:
+        _classify(found, model, packed, parts)
     if arguments.benchmark:
         _time(found, arguments, model, packed, shape)
     if arguments.json:
@@ -69,31 +86,69 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _model(arguments: argparse.Namespace) -> tuple[nn.Module, tuple[int, ...] | None]:
+def _parts(arguments: argparse.Namespace) -> Split | None:
+    from solvers import checks
+    from vispa.training.data.load import load
+    from vispa.training.data.split import split
+
+    epochs = checks.integer("--epochs", arguments.epochs, minimum=0)
+    if epochs and (arguments.dataset is None or not _is_name(arguments.model)):
+        raise ValueError("--epochs trains a named network on a --dataset; a packed file is trained already")
+    return None if arguments.dataset is None else split(load(arguments.dataset), seed=arguments.seed)
+
+
+def _model(arguments: argparse.Namespace, parts: Split | None) -> tuple[nn.Module, tuple[int, ...] | None]:
     """The plain model, and the shape of one input if it is known."""
-    import torch
-
     from vispa.deploy.files import load_packed
-    from vispa.networks import named_network
-    from vispa.nn import binarize, harden
+    from vispa.nn import harden
 
-    shape = None if arguments.shape is None else _shape(arguments.shape)
-    if arguments.model in NETWORKS:
-        network = named_network(arguments.model)
-        size = network.shape if shape is None else shape
-        model = binarize(network.build(size), keep=network.keep, rank=1)  # type: ignore[arg-type]
-        with torch.no_grad():
-            # as in a trained network: without statistics of its own many sums are exactly at a threshold
-            model.train()(torch.randn(4, *size))
-            for module in model.modules():
-                if isinstance(module, torch.nn.BatchNorm2d) and module.affine:
-                    module.bias.normal_(std=0.1)
-        return harden(model).eval(), size
+    shape: tuple[int, ...] | None = None if arguments.shape is None else _shape(arguments.shape)
+    if parts is not None:
+        shape = parts.train.shape
+    if _is_name(arguments.model):
+        if arguments.epochs:
+            from vispa.training.recipes import recipe
+            from vispa.training.run import train
+
+            settings = recipe("vispa", epochs=arguments.epochs)
+            assert parts is not None
+            trained = train(parts, settings, model=arguments.model, seed=arguments.seed, progress=True)
+            return harden(trained.network).eval(), shape
+        side = image_size_of(arguments.model)
+        size = shape or ((1, 8, 8) if side is None else (3, side, side))
+        return _drawn(arguments.model, size, parts), size
     if not Path(arguments.model).is_file():
         raise ValueError(
-            f"MODEL must be a packed file or one of {', '.join(NETWORKS)}; found {arguments.model!r}"
+            f"MODEL must be a packed file or one of {', '.join(MODELS)}; found {arguments.model!r}"
         )
     return load_packed(arguments.model).eval(), shape
+
+
+def _is_name(model: str) -> bool:
+    return model.partition(":")[0] in MODELS
+
+
+def _drawn(name: str, shape: tuple[int, ...], parts: Split | None) -> nn.Module:
+    """A network with signs at random, and statistics of its own."""
+    import torch
+
+    from vispa.nn import binarize, harden
+
+    if len(shape) != 3:
+        raise ValueError(f"--shape must be channels, height, width for {name}; found {shape}")
+    base = name.partition(":")[0]
+    classes = NETWORKS[base].classes if base in NETWORKS else 10
+    if parts is not None:
+        classes = parts.train.classes
+    network = build(name, (shape[0], shape[1], shape[2]), classes, binary_activations=True)
+    model = binarize(network, keep=kept_real(name), rank=1)
+    with torch.no_grad():
+        # as in a trained network: without statistics many sums are exactly at a threshold
+        model.train()(torch.randn(4, *shape) if parts is None else parts.train.inputs(slice(0, 64)))
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d) and module.affine:
+                module.bias.normal_(std=0.1)
+    return harden(model).eval()
 
 
 def _shape(text: str) -> tuple[int, ...]:
@@ -104,6 +159,15 @@ def _shape(text: str) -> tuple[int, ...]:
     if not shape or min(shape) < 1:
         raise ValueError(f"--shape must be positive integers such as 3,32,32; found {text!r}")
     return shape
+
+
+def _classify(found: dict[str, Any], model: nn.Module, packed: nn.Module, parts: Split) -> None:
+    from vispa.deploy.agreement import agreement
+    from vispa.training.data.batches import evaluation_batches
+    from vispa.training.processes import Processes
+
+    batches = evaluation_batches(parts.test, Processes(parts.test.labels.device))
+    found["test"] = asdict(agreement(model, packed, batches))
 
 
 def _time(
@@ -151,6 +215,8 @@ def _print(found: dict[str, Any]) -> None:
     if "file_bytes" in found:
         ratio = found["float_bytes"] / found["file_bytes"]
         lines.append(f"on disk: {found['file_bytes']:,} bytes, {ratio:.1f} times smaller than float32")
+    if "test" in found:
+        lines.append(_of_the_test(found["test"]))
     if timed:
         lines.append(
             f"a batch of {found['batch']} on {found['threads']} thread(s): "
@@ -159,6 +225,16 @@ def _print(found: dict[str, Any]) -> None:
             f"{found['predictions_that_differ']} predictions differ"
         )
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _of_the_test(test: dict[str, Any]) -> str:
+    line = (
+        f"of {test['images']} test images: hardened {test['hardened']:.2%} right, packed {test['packed']:.2%}; "
+        f"{test['differing']} predictions differ"
+    )
+    if test["differing"]:
+        line += f", {test['exact_as_packed']} of them as packed once the hardened network computes in float64"
+    return line
 
 
 def _bytes(model: nn.Module) -> int:

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+import torch
 
 from vispa.cli import main
+from vispa.deploy.agreement import agreement
 
 NETWORK = "resnet18-1w1a"
 
@@ -36,6 +38,42 @@ def test_a_network_is_packed_written_and_timed(tmp_path, capsys):
     assert all(layer["packed_seconds"] > 0 for layer in found["layers"] if layer["packed"])
 
 
+def test_a_trained_network_classifies_digits_as_well_packed(tmp_path, capsys):
+    path = tmp_path / "packed.safetensors"
+    words = ["deploy", "convolutional:16", "--dataset", "digits", "--json"]
+    assert main([*words, "--epochs", "3", "--output", str(path)]) == 0
+    found = json.loads(capsys.readouterr().out)["test"]
+    assert found["images"] == 359
+    assert found["differing"] == 0
+    assert found["hardened"] == found["packed"] > 0.3
+    assert main(["deploy", str(path), "--dataset", "digits", "--benchmark", "--repeats", "1"]) == 0
+    out = capsys.readouterr().out
+    assert f"packed {found['packed']:.2%}; 0 predictions differ\n" in out
+    assert "a batch of 1 on 1 thread(s)" in out
+
+
+def test_predictions_that_differ_are_counted_and_told_of():
+    class Logits(torch.nn.Module):
+        def __init__(self, rounding):
+            super().__init__()
+            self.rounding = rounding
+
+        def forward(self, inputs):
+            # a number near one half is seen on the wrong side of it in float32 alone
+            wrong = self.rounding if inputs.dtype == torch.float32 else 0.0
+            return torch.stack([inputs[:, 0] + wrong, 1.0 - inputs[:, 0]], dim=1)
+
+    inputs = torch.tensor([[0.1], [0.499], [0.9], [0.45]])
+    labels = torch.tensor([1, 1, 0, 0])
+    found = agreement(Logits(0.01), Logits(0.0), [(inputs[:2], labels[:2]), (inputs[2:], labels[2:])])
+    assert (found.images, found.hardened, found.packed) == (4, 0.5, 0.75)
+    assert (found.differing, found.exact_as_packed) == (1, 1)
+    with pytest.raises(ValueError, match="labels must be below 2"):
+        agreement(Logits(0.0), Logits(0.0), [(inputs, labels + 1)])
+    with pytest.raises(ValueError, match="must hold images"):
+        agreement(Logits(0.0), Logits(0.0), [])
+
+
 def test_people_read_a_table(tmp_path, capsys):
     assert main(["deploy", NETWORK, "--shape", "3,8,8", "--benchmark", "--repeats", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -60,6 +98,8 @@ def test_people_read_a_table(tmp_path, capsys):
     [
         (["nowhere"], "MODEL must be a packed file or one of"),
         ([NETWORK, "--shape", "3,x"], "--shape must be positive integers"),
+        ([NETWORK, "--dataset", "nowhere"], "dataset must be 'digits'"),
+        ([NETWORK, "--epochs", "3"], "--epochs trains a named network on a --dataset"),
         ([NETWORK, "--kernel", "fast"], "kernel must be one of"),
         ([NETWORK, "--shape", "3,8,8", "--benchmark", "--batch", "0"], "--batch must be at least 1"),
     ],
