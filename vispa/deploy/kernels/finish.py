@@ -22,7 +22,7 @@ def above(typing, counts, place, limits, at):
     def generate(context, builder, signature, arguments):
         counts, limits = vec.data_pointers(context, builder, signature, arguments, (0, 2))
         kind = ir.VectorType(vec.INT32, 32)
-        found = vec.load(builder, counts, builder.mul(arguments[1], ir.Constant(vec.INT64, 32)), kind)
+        found = vec.load(builder, counts, builder.mul(arguments[1], vec.integer(32)), kind)
         over = builder.icmp_signed(">", found, vec.load(builder, limits, arguments[3], kind))
         return builder.bitcast(over, vec.INT32)
 
@@ -48,69 +48,96 @@ def finish(typing, counts, place, bases, base, numbers, channel, steps, residual
 
     numbers is (7, channels) float32; the residual's 32 entries begin at `beside`, the outputs' at `at`.
     """
-    signature = types.void(counts, place, bases, base, numbers, channel, steps, residual, beside, outputs, at)
-    kind = ir.VectorType(vec.FLOAT, 16)
-    whole = ir.VectorType(vec.INT32, 16)
 
     def generate(context, builder, signature, arguments):
-        counts, bases, numbers, residual, outputs = vec.data_pointers(
-            context, builder, signature, arguments, (0, 2, 4, 7, 9)
-        )
-        _, place, _, base, _, channel, steps, _, beside, _, at = arguments
-        table = context.make_array(signature.args[4])(context, builder, arguments[4])
-        channels = builder.extract_value(table.shape, 1)
-
-        def number(row, half):
-            start = builder.add(builder.mul(ir.Constant(vec.INT64, row), channels), channel)
-            return vec.load(builder, numbers, _further(builder, start, half), kind)
-
-        def wanted(flag):
-            found = builder.and_(steps, ir.Constant(vec.INT64, flag))
-            return builder.icmp_signed("!=", found, ir.Constant(vec.INT64, 0))
-
-        row = builder.mul(place, ir.Constant(vec.INT64, 32))
-        values = []
-        for half in (0, 16):
-            found = vec.load(builder, counts, _further(builder, row, half), whole)
-            start = vec.load(builder, bases, _further(builder, base, half), whole)
-            total = builder.sub(start, builder.shl(found, vec.constant(whole, 1)))
-            value = builder.fmul(builder.sitofp(total, kind), number(SCALE, half))
-            values.append(cgutils.alloca_once_value(builder, value))
-
-        def change(flag, function):
-            with builder.if_then(wanted(flag)):
-                for half, value in zip((0, 16), values, strict=True):
-                    builder.store(function(builder.load(value), half), value)
-
-        def normalise(value, half):
-            factor, offset = number(FACTOR, half), number(OFFSET, half)
-            fused = vec.call(builder, "llvm.fma.v16f32", kind, value, factor, offset)
-            apart = builder.fadd(builder.fmul(value, factor), offset)
-            return builder.select(wanted(FUSED), fused, apart)
-
-        def clamp(value, half):
-            lower, upper = number(LOWER, half), number(UPPER, half)
-            value = builder.select(builder.fcmp_ordered("<", value, lower), lower, value)
-            return builder.select(builder.fcmp_ordered(">", value, upper), upper, value)
-
-        def prelu(value, half):
-            positive = builder.fcmp_ordered(">", value, vec.constant(kind, 0.0))
-            return builder.select(positive, value, builder.fmul(value, number(SLOPE, half)))
-
-        def add(value, half):
-            return builder.fadd(value, vec.load(builder, residual, _further(builder, beside, half), kind))
-
-        change(BIAS, lambda value, half: builder.fadd(value, number(SHIFT, half)))
-        change(NORM, normalise)
-        change(RESIDUAL, add)
-        change(CLAMP, clamp)
-        change(PRELU, prelu)
-        for half, value in zip((0, 16), values, strict=True):
-            vec.store(builder, builder.load(value), outputs, _further(builder, at, half))
+        epilogue = _Epilogue(context, builder, signature, arguments)
+        epilogue.change(BIAS, epilogue.shift)
+        epilogue.change(NORM, epilogue.normalise)
+        epilogue.change(RESIDUAL, epilogue.add)
+        epilogue.change(CLAMP, epilogue.clamp)
+        epilogue.change(PRELU, epilogue.prelu)
+        epilogue.write()
         return context.get_dummy_value()
 
-    return signature, generate
+    return (
+        types.void(counts, place, bases, base, numbers, channel, steps, residual, beside, outputs, at),
+        generate,
+    )
 
 
-def _further(builder, start, entries):
-    return builder.add(start, ir.Constant(vec.INT64, entries))
+class _Epilogue:
+    """Two vectors of 16 channels, and the steps that change both where a layer has them."""
+
+    HALVES = (0, 16)
+    KIND = ir.VectorType(vec.FLOAT, 16)
+    WHOLE = ir.VectorType(vec.INT32, 16)
+
+    def __init__(self, context, builder, signature, arguments):
+        self.builder = builder
+        counts, bases, self.numbers, self.residual, self.outputs = vec.data_pointers(
+            context, builder, signature, arguments, (0, 2, 4, 7, 9)
+        )
+        _, place, _, base, _, self.channel, self.steps, _, self.beside, _, self.at = arguments
+        self.channels = vec.length(context, builder, signature, arguments, 4, 1)
+        row = builder.mul(place, vec.integer(32))
+        self.values = [
+            cgutils.alloca_once_value(builder, self.scaled(counts, row, bases, base, half))
+            for half in self.HALVES
+        ]
+
+    def scaled(self, counts, row, bases, base, half):
+        """The sums of products, twice the differing ones less than all, times their scales."""
+        builder = self.builder
+        found = vec.load(builder, counts, vec.further(builder, row, half), self.WHOLE)
+        start = vec.load(builder, bases, vec.further(builder, base, half), self.WHOLE)
+        total = builder.sub(start, builder.shl(found, vec.constant(self.WHOLE, 1)))
+        return builder.fmul(builder.sitofp(total, self.KIND), self.number(SCALE, half))
+
+    def number(self, row, half):
+        """Sixteen channels' numbers of a kind."""
+        start = self.builder.add(self.builder.mul(vec.integer(row), self.channels), self.channel)
+        return vec.load(self.builder, self.numbers, vec.further(self.builder, start, half), self.KIND)
+
+    def wanted(self, flag):
+        """Whether the layer has a step."""
+        found = self.builder.and_(self.steps, vec.integer(flag))
+        return self.builder.icmp_signed("!=", found, vec.integer(0))
+
+    def change(self, flag, step):
+        """Code that takes a step where the layer has it."""
+        with self.builder.if_then(self.wanted(flag)):
+            for half, value in zip(self.HALVES, self.values, strict=True):
+                self.builder.store(step(self.builder.load(value), half), value)
+
+    def shift(self, value, half):
+        """The sum with the bias."""
+        return self.builder.fadd(value, self.number(SHIFT, half))
+
+    def normalise(self, value, half):
+        """Batch normalisation, rounded once or twice as torch does here."""
+        factor, offset = self.number(FACTOR, half), self.number(OFFSET, half)
+        fused = vec.call(self.builder, "llvm.fma.v16f32", self.KIND, value, factor, offset)
+        apart = self.builder.fadd(self.builder.fmul(value, factor), offset)
+        return self.builder.select(self.wanted(FUSED), fused, apart)
+
+    def add(self, value, half):
+        """The sum with the residual."""
+        other = vec.load(self.builder, self.residual, vec.further(self.builder, self.beside, half), self.KIND)
+        return self.builder.fadd(value, other)
+
+    def clamp(self, value, half):
+        """The value between two bounds; NaN stays."""
+        lower, upper = self.number(LOWER, half), self.number(UPPER, half)
+        value = self.builder.select(self.builder.fcmp_ordered("<", value, lower), lower, value)
+        return self.builder.select(self.builder.fcmp_ordered(">", value, upper), upper, value)
+
+    def prelu(self, value, half):
+        """The value, times a slope where it is not positive."""
+        positive = self.builder.fcmp_ordered(">", value, vec.constant(self.KIND, 0.0))
+        return self.builder.select(positive, value, self.builder.fmul(value, self.number(SLOPE, half)))
+
+    def write(self):
+        """Code that stores both vectors."""
+        for half, value in zip(self.HALVES, self.values, strict=True):
+            at = vec.further(self.builder, self.at, half)
+            vec.store(self.builder, self.builder.load(value), self.outputs, at)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from llvmlite import ir
 from numba.core import cgutils
 
@@ -17,6 +19,30 @@ def data_pointers(context, builder, signature, arguments, places):
     return [
         context.make_array(signature.args[place])(context, builder, arguments[place]).data for place in places
     ]
+
+
+def length(context, builder, signature, arguments, place, axis):
+    """The length of an axis of one array among an intrinsic's arguments."""
+    array = context.make_array(signature.args[place])(context, builder, arguments[place])
+    return builder.extract_value(array.shape, axis)
+
+
+def integer(value):
+    """A number of 64 bits, as indices are."""
+    return ir.Constant(INT64, value)
+
+
+def further(builder, start, entries):
+    """An index so many entries after another."""
+    return builder.add(start, integer(entries))
+
+
+@contextlib.contextmanager
+def pieces(builder, total, size):
+    """Code of a loop over pieces of a range: the first index of a piece, and the one after its last."""
+    with cgutils.for_range_slice(builder, integer(0), total, integer(size)) as (start, _):
+        stop = further(builder, start, size)
+        yield start, builder.select(builder.icmp_signed("<", stop, total), stop, total)
 
 
 def constant(kind, value):

@@ -21,7 +21,9 @@ def _table_tile(typing, tables, weights, block, outputs, at):
 
     def terms(builder, tables, word, signs):
         for nibble in range(8):
-            entry = builder.mul(builder.add(builder.mul(word, _int(8)), _int(nibble)), _int(16))
+            entry = builder.mul(
+                builder.add(builder.mul(word, vec.integer(8)), vec.integer(nibble)), vec.integer(16)
+            )
             table = vec.load(builder, tables, entry, FLOATS)
             for half in (0, 1):
                 index = builder.lshr(signs[half], vec.constant(WORDS, 4 * nibble))
@@ -36,7 +38,7 @@ def _sign_tile(typing, numbers, weights, block, outputs, at):
 
     def terms(builder, numbers, word, signs):
         for bit in range(32):
-            place = builder.add(builder.mul(word, _int(32)), _int(bit))
+            place = builder.add(builder.mul(word, vec.integer(32)), vec.integer(bit))
             number = vec.splat(builder, builder.load(builder.gep(numbers, [place])), 16)
             for half in (0, 1):
                 turned = builder.shl(signs[half], vec.constant(WORDS, 31 - bit))
@@ -53,21 +55,21 @@ def _tile(terms):
     def generate(context, builder, signature, arguments):
         source, weights, outputs = vec.data_pointers(context, builder, signature, arguments, (0, 1, 3))
         block, at = arguments[2], arguments[4]
-        words = cgutils.unpack_tuple(
-            builder, context.make_array(signature.args[1])(context, builder, arguments[1]).shape, 3
-        )[1]
-        own = builder.gep(weights, [builder.mul(builder.mul(block, words), _int(LANES))])
+        words = vec.length(context, builder, signature, arguments, 1, 1)
+        own = builder.gep(weights, [builder.mul(builder.mul(block, words), vec.integer(LANES))])
         # two sums a half, so that no addition waits for the one before
         totals = [cgutils.alloca_once_value(builder, vec.constant(FLOATS, 0.0)) for _ in range(4)]
-        with cgutils.for_range_slice(builder, _int(0), words, _int(1)) as (word, _):
-            first = builder.mul(word, _int(LANES))
-            signs = [vec.load(builder, own, builder.add(first, _int(16 * half)), WORDS) for half in (0, 1)]
+        with cgutils.for_range_slice(builder, vec.integer(0), words, vec.integer(1)) as (word, _):
+            first = builder.mul(word, vec.integer(LANES))
+            signs = [
+                vec.load(builder, own, builder.add(first, vec.integer(16 * half)), WORDS) for half in (0, 1)
+            ]
             for count, (half, term) in enumerate(terms(builder, source, word, signs)):
                 total = totals[half + 2 * (count // 2 % 2)]
                 builder.store(builder.fadd(builder.load(total), term), total)
         for half in (0, 1):
             whole = builder.fadd(builder.load(totals[half]), builder.load(totals[2 + half]))
-            vec.store(builder, whole, outputs, builder.add(at, _int(16 * half)))
+            vec.store(builder, whole, outputs, builder.add(at, vec.integer(16 * half)))
         return context.get_dummy_value()
 
     return generate
@@ -114,7 +116,3 @@ def real_by_signs(inputs, weights, scale, bias, outputs):
             _sign_tile(numbers, weights, block, sums, block * LANES)
         for channel in range(outputs.shape[1]):
             outputs[row, channel] = sums[channel] * scale[channel] + bias[channel]
-
-
-def _int(value):
-    return ir.Constant(vec.INT64, value)
