@@ -65,7 +65,7 @@ def digest(W: Matrix) -> str:
 
 
 def energy(W: Matrix, signs: list[int]) -> int:
-    """E(s)."""
+    """The energy E(s)."""
     return sum(signs[i] * sum(map(mul, row[:i], signs)) for i, row in enumerate(W))
 
 

@@ -66,7 +66,7 @@ def _check_real(name: str, values: Any) -> None:
 
 
 def _as_float64(name: str, array: NDArray[Any]) -> NDArray[np.float64]:
-    """The same numbers, finite, in float64, which holds integers up to 2^53 and some beyond."""
+    """The numbers as they are, finite, in float64, which holds integers up to 2^53 and some beyond."""
     converted = array.astype(np.float64, copy=False)
     if not np.isfinite(converted).all():
         raise ValueError(f"{name} must be finite; found NaN or infinite entries")
@@ -197,7 +197,7 @@ def symmetric_sparse(name: str, values: Any, remedy: str | None = None) -> sp.cs
 
 
 def narrow_indices(array: sp.csr_array) -> sp.csr_array:
-    """The same with 32-bit indices where these suffice: half the traffic, and one kernel to compile."""
+    """The array with 32-bit indices where these suffice: half the traffic, and one kernel to compile."""
     if max(array.nnz, *array.shape) > np.iinfo(np.int32).max:
         return array
     indices, pointers = (part.astype(np.int32, copy=False) for part in (array.indices, array.indptr))

@@ -96,7 +96,7 @@ def rigorous_bound(
 
 
 def prove(problem: Elliptope, unit_dual: Vector, exponent: int, smallest_eigenvalue: float) -> float:
-    """The same for the dual vector and the eigenvalue of the problem scaled to unit diagonal.
+    """The proved bound from the dual vector and the eigenvalue of the problem scaled to unit diagonal.
 
     Dual, eigenvalue and result are in units of 2^exponent, so that what is near the ends of the range keeps its
     digits.

@@ -77,7 +77,7 @@ class RigorousComponent:
         return [*products_below(self._weights, lowered), -loss]
 
     def _smallest_eigenvalue(self) -> float:
-        """Of the slack matrix at unit diagonal, as an estimate."""
+        """The smallest eigenvalue of the slack matrix at unit diagonal, as an estimate."""
         unit = np.all(self._weights == 1.0)
         cost = (
             self._zero_diagonal if unit else scale_symmetrically(self._zero_diagonal, np.sqrt(self._weights))
@@ -105,7 +105,7 @@ class RigorousComponent:
 
 
 class _DenseFactorisation:
-    """As `SparseCholesky`, of a matrix that is dense, or too small for another order to pay."""
+    """A factorisation like `SparseCholesky`, of a matrix that is dense, or too small for another order to pay."""
 
     def __init__(self, zero_diagonal: Cost) -> None:
         self._matrix = dense_cost(zero_diagonal)

@@ -79,7 +79,7 @@ class CliqueCuts:
         return CliqueCuts(self.vertices[which], self.signs[which])
 
     def join(self, other: CliqueCuts) -> CliqueCuts:
-        """These, followed by the others."""
+        """The inequalities of this list, followed by the others."""
         return CliqueCuts(np.vstack([self.vertices, other.vertices]), np.vstack([self.signs, other.signs]))
 
     def keys(self) -> NDArray[np.uint64]:
@@ -93,7 +93,7 @@ class CliqueCuts:
     def merged(
         self, labels: NDArray[np.int64], flips: NDArray[np.int64]
     ) -> tuple[CliqueCuts, NDArray[np.bool_]]:
-        """The same inequalities after y_i = flip_i z_label_i, and which of them are left.
+        """The inequalities after y_i = flip_i z_label_i, and which of them are left.
 
         One that meets a merged vertex twice is implied by smaller ones and is left out.
         """

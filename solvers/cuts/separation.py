@@ -46,7 +46,7 @@ def grown(gram: NDArray[np.float64], cuts: CliqueCuts, size: int, count: int, to
 
 
 def fresh(found: CliqueCuts, known: CliqueCuts) -> CliqueCuts:
-    """Those found that are not known yet, each once."""
+    """The inequalities found that are not known yet, each once."""
     keys, first = np.unique(found.keys(), return_index=True)
     new = np.sort(first[~np.isin(keys, known.keys())])
     return found.select(new)

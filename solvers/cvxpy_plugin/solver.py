@@ -79,7 +79,7 @@ class LowRankSolver:
         return "VISPA_LOW_RANK"
 
     def import_solver(self) -> None:
-        """Nothing is left to import."""
+        """Do nothing: what CVXPY would import here is there already."""
 
     def cite(self, data: dict[str, Any]) -> str:
         """Reference for the method, in BibTeX."""

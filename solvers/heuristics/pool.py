@@ -48,7 +48,7 @@ class Pool:
 
     @property
     def best_value(self) -> float:
-        """Its objective; inf while there is none."""
+        """The objective of the best point; inf while there is none."""
         return self._points[0][0] if self._points else math.inf
 
     def add(self, signs: NDArray[np.float64]) -> None:

@@ -69,7 +69,7 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 @functools.cache
 def _digest(folder: Path) -> bytes:
-    """Of the sources of all kernels, and of those beside a kernel elsewhere."""
+    """A digest of the sources of all kernels, and of those beside a kernel elsewhere."""
     digest = hashlib.sha256()
     for place in dict.fromkeys((OWN_FOLDER, folder)):
         for source in sorted(place.glob("*.py")):

@@ -92,7 +92,7 @@ def gram_sweep_dense(vectors, weights, blocks, border, image, factor, first, cou
 
 @compiled
 def gram_sweep_sparse(indptr, indices, values, weights, squares, border, image, factor, first, count, delay):
-    """The same for sparse X, given as the CSR form of its transpose; ``squares`` holds x_i^T S x_i."""
+    """A sweep for sparse X, given as the CSR form of its transpose; ``squares`` holds x_i^T S x_i."""
     rows = indptr.shape[0] - 1
     shift = factor.shape[0] - rows
     width = factor.shape[1]

@@ -151,7 +151,7 @@ def _vector_pointer(builder, pointer, offset, vector):
 
 
 def _alignment(vector):
-    """Of one element: rows may begin anywhere."""
+    """The alignment of one element: rows may begin anywhere."""
     return 8 if vector.element == DOUBLE else 4
 
 
@@ -182,7 +182,7 @@ def _cast(builder, scalar, kind):
 
 
 def _sum(builder, value):
-    """Of a vector's elements, as a double."""
+    """The sum of a vector's elements, as a double."""
     element = value.type.element
     bits = 64 if element == DOUBLE else 32
     function = ir.FunctionType(element, [element, value.type])

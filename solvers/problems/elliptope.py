@@ -91,7 +91,7 @@ class Elliptope:
         return bool(np.all(self.diagonal == 1.0))
 
     def unit(self) -> Elliptope:
-        """The same problem in Y' of unit diagonal; itself where the diagonal is 1 already.  Built once."""
+        """The problem in Y' of unit diagonal; itself where the diagonal is 1 already.  Built once."""
         return self if self.has_unit_diagonal else self._unit
 
     @cached_property

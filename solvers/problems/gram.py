@@ -128,7 +128,7 @@ class Gram(LinearOperator):
         return self.offset - np.concatenate([[absolute.sum()], absolute - negative])
 
     def zero_diagonal(self) -> Gram:
-        """The same without its diagonal."""
+        """The matrix without its diagonal."""
         return self._with(self.vectors, -self.squares(), self.border)
 
     def homogenised(self, half: Vector) -> Gram:

@@ -52,7 +52,7 @@ class IntegerForm:
 
     @property
     def order(self) -> int:
-        """N."""
+        """The order N."""
         return int(self.weights.shape[0])
 
     @property

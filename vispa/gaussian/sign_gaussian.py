@@ -11,6 +11,7 @@ from solvers import checks
 from solvers.problems.solution import Solution
 from vispa.gaussian import enumeration, orthant
 from vispa.gaussian.entropy import Estimate, conditional_entropy, sample_log_marginal
+from vispa.gaussian.rows import orthogonal_complement, row_norms
 
 Array = NDArray[np.float64]
 Seed = int | np.random.Generator | np.random.SeedSequence | None
@@ -100,7 +101,7 @@ class SignGaussian:
         V = np.asarray(solution.factor, dtype=np.float64)
         if not solution.problem.relaxation().homogenised:
             return cls(np.zeros(V.shape[0]), V)
-        return cls(V[1:] @ V[0] / (V[0] @ V[0]) ** 0.5, V[1:] @ _orthogonal_complement(V[0]))
+        return cls(V[1:] @ V[0] / (V[0] @ V[0]) ** 0.5, V[1:] @ orthogonal_complement(V[0]))
 
     @property
     def n(self) -> int:
@@ -130,7 +131,7 @@ class SignGaussian:
         array([0.6])
         """
         rows = np.column_stack([self.mean, self.factor, np.sqrt(self.residual)])
-        norms = _row_norms(rows)
+        norms = row_norms(rows)
         if not norms.all():
             zero = np.flatnonzero(norms == 0)
             raise ValueError(
@@ -139,7 +140,7 @@ class SignGaussian:
             )
         # A norm can be subnormal, and its reciprocal infinite: bring the rows near one first.
         rows = rows / np.abs(rows).max(axis=1, keepdims=True)
-        rows = rows / _row_norms(rows)[:, None]
+        rows = rows / row_norms(rows)[:, None]
         return SignGaussian(rows[:, 0], rows[:, 1:-1], rows[:, -1] ** 2)
 
     def sample(self, count: int, *, rng: Seed = None) -> NDArray[np.int8]:
@@ -182,7 +183,7 @@ class SignGaussian:
         ratios = self.ratios()
         deviation = np.where(self._deviation() > 0, self._deviation(), 1.0)[:, None]
         rows = np.column_stack([self.factor / deviation, np.sqrt(self.residual)[:, None] / deviation])
-        norms = _row_norms(rows)
+        norms = row_norms(rows)
         rows /= np.where(norms > 0, norms, 1.0)[:, None]
         directions, noise = rows[:, :-1], rows[:, -1] ** 2
         covariance = np.diag(orthant.sign_variance(ratios))
@@ -244,7 +245,7 @@ class SignGaussian:
             own = own[:, :left]
         if own.shape[1] < noisy.size:
             directions = checks.generator("rng", rng).standard_normal((noisy.size, own.shape[1]))
-            directions /= _row_norms(directions)[:, None]
+            directions /= row_norms(directions)[:, None]
         else:
             directions = np.eye(noisy.size)
         own[noisy] = np.sqrt(unit.residual[noisy])[:, None] * directions
@@ -255,7 +256,7 @@ class SignGaussian:
 
     def conditional_entropy(self) -> Estimate:
         """H(w | g) in nats, exact for every K (so its standard error is zero); O(n (K + 250))."""
-        spread = _row_norms(self.factor)
+        spread = row_norms(self.factor)
         return Estimate(conditional_entropy(self.mean, spread, np.sqrt(self.residual)), 0.0)
 
     def semi_implicit_entropy(
@@ -284,19 +285,4 @@ class SignGaussian:
 
     def _deviation(self) -> Array:
         """sigma_i, without overflow or underflow of squares."""
-        return _row_norms(np.column_stack([self.factor, np.sqrt(self.residual)]))
-
-
-def _row_norms(rows: Array) -> Array:
-    largest = np.abs(rows).max(axis=1, initial=0.0)
-    scaled = rows / np.where(largest > 0, largest, 1.0)[:, None]
-    return np.asarray(largest * np.sqrt(np.einsum("ij,ij->i", scaled, scaled)))
-
-
-def _orthogonal_complement(direction: Array) -> Array:
-    """Orthonormal columns (k, k - 1) completing ``direction`` to a basis: one Householder reflection."""
-    unit = direction / np.sqrt(direction @ direction)
-    reflector = unit.copy()
-    reflector[0] += np.copysign(1.0, unit[0])
-    reflection = np.eye(unit.size) - 2.0 * np.outer(reflector, reflector) / (reflector @ reflector)
-    return np.asarray(reflection[:, 1:])
+        return row_norms(np.column_stack([self.factor, np.sqrt(self.residual)]))

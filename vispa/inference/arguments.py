@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 
 from solvers import checks
@@ -10,6 +13,35 @@ from vispa.estimators.latent import Estimator
 from vispa.estimators.losses import CallableLoss, Loss, LossFunction, QuadraticLoss
 from vispa.estimators.registry import ESTIMATORS, GradientEstimator
 from vispa.gaussian.sign_gaussian import SignGaussian
+from vispa.inference.result import InferenceStep
+
+Callback = Callable[[InferenceStep], object]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a descent may take, who hears of its steps, and how many samples judge its end."""
+
+    iterations: int
+    seconds: float | None
+    evaluation_samples: int
+    callback: Callback | None
+
+    @classmethod
+    def checked(
+        cls,
+        max_iterations: int,
+        max_seconds: float | None,
+        evaluation_samples: int,
+        callback: Callback | None,
+    ) -> Budget:
+        """What a user asked for, refused by the name of the argument."""
+        return cls(
+            checks.integer("max_iterations", max_iterations, minimum=1),
+            None if max_seconds is None else checks.scalar("max_seconds", max_seconds, positive=True),
+            checks.integer("evaluation_samples", evaluation_samples, minimum=2),
+            checks.function("callback", callback),
+        )
 
 
 def as_loss(loss: LossFunction | BinaryQuadratic, dtype: torch.dtype, device: torch.device) -> Loss:
@@ -69,8 +101,10 @@ def checked_device(
     return device, generator
 
 
-def checked_start(start: SignGaussian, n: int, rank: int) -> SignGaussian:
-    """Law to start from, of the right size."""
+def checked_start(start: SignGaussian | None, n: int, rank: int) -> SignGaussian | None:
+    """Law to start from, of the right size, where one was given."""
+    if start is None:
+        return None
     if not isinstance(start, SignGaussian):
         raise TypeError(f"start must be a SignGaussian; found {type(start).__name__}")
     if (start.n, start.rank) != (n, rank):

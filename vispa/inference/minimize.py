@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,12 +16,18 @@ from solvers.problems.problem import BinaryQuadratic
 from vispa.estimators.latent import Estimator
 from vispa.estimators.losses import LossFunction
 from vispa.gaussian.sign_gaussian import SignGaussian
-from vispa.inference.arguments import as_loss, checked_device, checked_estimator, checked_size, checked_start
+from vispa.inference.arguments import (
+    Budget,
+    Callback,
+    as_loss,
+    checked_device,
+    checked_estimator,
+    checked_size,
+    checked_start,
+)
 from vispa.inference.evaluation import free_energy_bound, quadratic_bound
 from vispa.inference.objective import LEAST_ROOT_RESIDUAL, Objective, SphereDescent, start_rows
 from vispa.inference.result import InferenceResult, InferenceStatus, InferenceStep
-
-Callback = Callable[[InferenceStep], object]
 
 # Where the loss is quadratic, local search starts from so many points drawn during the descent, and so many samples
 # of the final posterior; O(n^2) each.  By the end the posterior may have settled in one place.
@@ -128,10 +133,7 @@ def minimize(
     n = checked_size(loss, n)
     rank = checks.integer("rank", rank, minimum=0)
     temperature = checks.scalar("temperature", temperature, minimum=0.0)
-    max_iterations = checks.integer("max_iterations", max_iterations, minimum=1)
-    limit = None if max_seconds is None else checks.scalar("max_seconds", max_seconds, positive=True)
-    evaluation_samples = checks.integer("evaluation_samples", evaluation_samples, minimum=2)
-    checks.function("callback", callback)
+    budget = Budget.checked(max_iterations, max_seconds, evaluation_samples, callback)
     chosen = checked_estimator(estimator, loss, temperature)
     samples = checks.integer("samples", samples, minimum=chosen.least_samples)
     mixtures = checks.integer("mixtures", mixtures, minimum=1)
@@ -139,33 +141,23 @@ def minimize(
     learning_rate = checks.scalar("learning_rate", learning_rate, positive=True)
     device, generator = checked_device(device, generator, dtype)
     rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator, device=device)))
-    if start is not None:
-        checked_start(start, n, rank)
-    divides = temperature > 0 or chosen.needs_residual
-    has_root_residual = divides or rank == 0 or (start is not None and bool(np.any(start.residual)))
+    start = checked_start(start, n, rank)
     options = {"dtype": dtype, "device": device}
     energy = as_loss(loss, dtype, device)
-    objective = Objective(
-        energy,
-        chosen,
-        rank,
-        temperature,
-        samples,
-        mixtures,
-        generator,
-    )
+    objective = Objective(energy, chosen, rank, temperature, samples, mixtures, generator)
+    divides = temperature > 0 or chosen.needs_residual
+    has_root_residual = divides or rank == 0 or (start is not None and bool(np.any(start.residual)))
     descent = SphereDescent(
         start_rows(start, n, rank, has_root_residual, options, generator),
         optimizer=optimizer,
         learning_rate=learning_rate,
-        max_iterations=max_iterations,
+        max_iterations=budget.iterations,
         has_root_residual=has_root_residual,
         least_root_residual=LEAST_ROOT_RESIDUAL if divides else 0.0,
     )
     record = _Record(began)
-    status = _descend(objective, descent, record, max_iterations, limit, callback)
-    posterior = descent.posterior()
-    return _conclude(loss, objective, posterior, record, status, evaluation_samples, limit, rng, options)
+    status = _descend(objective, descent, record, budget)
+    return _conclude(loss, objective, descent.posterior(), record, status, budget, rng, options)
 
 
 @dataclass
@@ -197,24 +189,19 @@ def _signs_array(signs: Tensor) -> NDArray[np.int8]:
 
 
 def _descend(
-    objective: Objective,
-    descent: SphereDescent,
-    record: _Record,
-    max_iterations: int,
-    max_seconds: float | None,
-    callback: Callback | None,
+    objective: Objective, descent: SphereDescent, record: _Record, budget: Budget
 ) -> InferenceStatus:
     try:
-        for iteration in tqdm(range(max_iterations), desc="minimize", leave=False, disable=None):
+        for iteration in tqdm(range(budget.iterations), desc="minimize", leave=False, disable=None):
             sample = objective.sample(descent.rows)
             record.observe(sample.signs, sample.values)
             descent.move(sample.gradient)
             energy = float(sample.values.mean())
             step = InferenceStep(iteration, energy, sample.free_energy, record.best_value, record.seconds())
             record.history.append(step)
-            if callback is not None:
-                callback(step)
-            if max_seconds is not None and step.seconds >= max_seconds:
+            if budget.callback is not None:
+                budget.callback(step)
+            if budget.seconds is not None and step.seconds >= budget.seconds:
                 return InferenceStatus.TIME_LIMIT
     except StopIteration:
         return InferenceStatus.STOPPED
@@ -229,13 +216,12 @@ def _conclude(
     posterior: SignGaussian,
     record: _Record,
     status: InferenceStatus,
-    evaluation_samples: int,
-    max_seconds: float | None,
+    budget: Budget,
     rng: np.random.Generator,
     options: dict[str, object],
 ) -> InferenceResult:
     """Evaluate the posterior on fresh samples, polish the best point, and bound a quadratic from below."""
-    bound, signs, values = free_energy_bound(objective, posterior, evaluation_samples, rng, options)
+    bound, signs, values = free_energy_bound(objective, posterior, budget.evaluation_samples, rng, options)
     record.observe(signs, values)
     centre = torch.as_tensor(posterior.signs()[None, :]).to(**options)  # type: ignore[call-overload]
     record.observe(centre, objective.loss.values(centre))
@@ -244,7 +230,7 @@ def _conclude(
     if isinstance(loss, BinaryQuadratic):
         fresh = _signs_array(signs[:_POLISHED])
         points = np.vstack([best, fresh, *record.spread_out(_POLISHED)])
-        best, value, lower_bound = quadratic_bound(loss, points, max_seconds, rng)
+        best, value, lower_bound = quadratic_bound(loss, points, budget.seconds, rng)
     return InferenceResult(
         posterior, best, value, bound.value, bound.standard_error, lower_bound, tuple(record.history), status,
         record.seconds(),

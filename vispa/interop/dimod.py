@@ -46,7 +46,7 @@ class VispaSampler(dimod.Sampler):
 
     @property
     def properties(self) -> Mapping[str, Any]:
-        """Nothing: any model of finite biases is taken."""
+        """An empty mapping: any model of finite biases is taken."""
         return {}
 
     def sample(

@@ -15,7 +15,7 @@ from vispa.nn import attach
 
 
 class VispaCallback(Callback):
-    """Attaches the optimizers of a LightningModule, so that rows are projected after every step.
+    """A callback that attaches the optimizers of a LightningModule, so that rows are projected after every step.
 
     Binarize in the module's ``__init__``: ``configure_optimizers`` then sees means, factors and scales, and
     Lightning's checkpoints save and resume them.
@@ -27,5 +27,5 @@ class VispaCallback(Callback):
     """
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Attach; the optimizers exist by then, and their states are not yet restored."""
+        """Attach the optimizers, which exist by then; their states are not yet restored."""
         attach(list(trainer.optimizers), pl_module)

@@ -24,7 +24,7 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 class VispaCallback(TrainerCallback):
-    """Attaches the optimizer that a Trainer builds, so that rows are projected after every step.
+    """A callback that attaches the optimizer that a Trainer builds, so that rows are projected after every step.
 
     Binarize the model before the Trainer is made: its optimizer then holds means, factors and scales, its
     checkpoints save and resume them, and this callback is all that is missing.  `vispa.harden(model)` is a plain
@@ -37,7 +37,7 @@ class VispaCallback(TrainerCallback):
     """
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Attach; transformers calls this once the optimizer exists, on resuming too."""
+        """Attach the optimizer: transformers calls this once there is one, on resuming too."""
         attach(kwargs["optimizer"], kwargs["model"])
 
 

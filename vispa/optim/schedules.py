@@ -9,7 +9,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from solvers import checks
-from vispa.optim.bop import SignOptimizer
+from vispa.optim.sign_optimizer import SignOptimizer
 
 __all__ = ["LinearSchedule", "OptionSchedule", "StepSchedule"]
 

@@ -22,7 +22,7 @@ class ReliabilityBins(NamedTuple):
     Attributes
     ----------
     edges : (bins + 1,) ndarray
-        Of the bins, from 0 to 1; a confidence on an edge belongs to the bin below it.
+        Of the bins, from 0 to 1; a confidence on an edge belongs to the bin above it, 1 to the last.
     counts : (bins,) ndarray of int
         Predictions in each.
     confidence, accuracy : (bins,) ndarray
@@ -53,6 +53,7 @@ def reliability_bins(probabilities: ArrayLike, labels: ArrayLike, *, bins: int =
     Returns
     -------
     ReliabilityBins
+        ``error`` is the ``ece`` of `vispa.nn.quality`, which takes logits.
 
     Raises
     ------
@@ -86,14 +87,13 @@ def reliability_bins(probabilities: ArrayLike, labels: ArrayLike, *, bins: int =
         )
     confidence = np.minimum(table.max(axis=1), 1.0)
     right = table.argmax(axis=1) == truth
-    edges = np.linspace(0.0, 1.0, bins + 1)
-    places = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    places = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     counts = np.bincount(places, minlength=bins)
     filled = np.where(counts > 0, counts, np.nan)
     means = np.bincount(places, confidence, bins) / filled
     accuracy = np.bincount(places, right.astype(np.float64), bins) / filled
     error = float(np.nansum(np.abs(accuracy - means) * counts) / counts.sum())
-    return ReliabilityBins(edges, counts, means, accuracy, error)
+    return ReliabilityBins(np.linspace(0.0, 1.0, bins + 1), counts, means, accuracy, error)
 
 
 def reliability(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 10, axes: Any = None) -> Any:

@@ -142,9 +142,19 @@ def binarize_trained(
     saved = SavedSteps(None if checkpoint is None else Path(checkpoint), work.signature)
     before = None if loss is None else mean_loss(model, calibration, loss, forward)
     began = time.perf_counter()
+    _all_layers(work, saved, began + limit, callback)
+    work.finish()
+    after = None if loss is None else mean_loss(work.binary, calibration, loss, forward)
+    return BinarizedNetwork(work.binary, work.report(before, after, time.perf_counter() - began))
+
+
+def _all_layers(
+    work: LayerByLayer, saved: SavedSteps, deadline: float, callback: Callable[[LayerLoss], None] | None
+) -> None:
+    """Take every layer's step, made or saved, until the deadline, an interruption or the callback ends it."""
     try:
         for name in tqdm(work.order, unit="layer", leave=False, disable=None):
-            if time.perf_counter() - began > limit:
+            if time.perf_counter() > deadline:
                 break
             step = saved.get(name) or work.step(name)
             saved.put(name, step)
@@ -153,9 +163,6 @@ def binarize_trained(
                 callback(step.loss)
     except (KeyboardInterrupt, StopIteration):
         pass
-    work.finish()
-    after = None if loss is None else mean_loss(work.binary, calibration, loss, forward)
-    return BinarizedNetwork(work.binary, work.report(before, after, time.perf_counter() - began))
 
 
 def choose(model: nn.Module, layers: LayerChoice, keep: Collection[str] | None) -> list[str]:

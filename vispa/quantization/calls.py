@@ -16,7 +16,7 @@ from vispa.quantization.layer_inputs import Moments, group_count, input_rows
 
 
 class _Reached(Exception):
-    """Nothing after the last call of the layer is of interest."""
+    """The signal that nothing after the last call of the layer is of interest."""
 
 
 def call_counts(

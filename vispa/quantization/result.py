@@ -65,7 +65,7 @@ class BinaryLayer:
 
     @property
     def bits(self) -> int:
-        """Of everything kept: a bit a sign and 32 a scale."""
+        """The bits of everything kept: a bit a sign and 32 a scale."""
         return self.signs.size + SCALE_BITS * self.scales.size
 
     def report(self) -> dict[str, Any]:

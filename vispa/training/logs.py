@@ -36,7 +36,7 @@ class CsvLog:
 
 
 class TensorBoardLog:
-    """The same numbers as scalars.
+    """A log of the numbers of every epoch as scalars.
 
     Parameters
     ----------

@@ -153,8 +153,7 @@ def train(
         parts = parts.zoomed(ZOOM_BESIDE_RESIZED_CROPS)
     with torch.random.fork_rng(devices=own_devices(execution.device)):
         state = prepare(parts, recipe, model=model, seed=seed)
-        if path is not None:
-            _resume(state, path, stamp, processes)
+        _resume(state, path, stamp, processes)
         with tqdm(
             desc=f"{recipe.method}, seed {seed}", total=recipe.epochs, initial=state.epoch, unit="epoch",
             file=sys.stderr, leave=False, disable=None if progress and processes.rank == 0 else True,
@@ -221,8 +220,10 @@ def _checkpoint_path(checkpoint: str | Path) -> Path:
     return path
 
 
-def _resume(state: TrainingState, path: Path, stamp: dict[str, Any], processes: Processes) -> None:
+def _resume(state: TrainingState, path: Path | None, stamp: dict[str, Any], processes: Processes) -> None:
     """Go on from the checkpoint, if there is one; the first process reads it for all."""
+    if path is None:
+        return
     found = checkpoints.load(path, stamp) if processes.rank == 0 and path.exists() else None
     snapshot = processes.from_first(found)
     if snapshot is None:

@@ -1,4 +1,4 @@
-"""The same tuning budget for every method: random trials by SGD and by Adam, judged by validation alone."""
+"""One tuning budget for every method: random trials by SGD and by Adam, judged by validation alone."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class RunState:
         return (self.status == -1).nonzero()[:, 0]
 
     def unfinished_pieces(self, size: int) -> tuple[Tensor, ...]:
-        """The same, so many at a time; nothing where none is left."""
+        """The problems that are not finished, so many at a time; nothing where none is left."""
         left = self.unfinished
         return left.split(size) if left.numel() else ()
 

@@ -34,7 +34,7 @@ class DriverSettings:
 
 @dataclass(frozen=True)
 class DenseSettings(DriverSettings):
-    """Of batches of dense problems.
+    """The settings of batches of dense problems.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class DenseSettings(DriverSettings):
 
 @dataclass(frozen=True)
 class SharedSettings(DriverSettings):
-    """Of problems that share a matrix.
+    """The settings of problems that share a matrix.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class SharedSettings(DriverSettings):
 
 @dataclass(frozen=True)
 class SparseSettings:
-    """Of one huge sparse problem.
+    """The settings of one huge sparse problem.
 
     Attributes
     ----------

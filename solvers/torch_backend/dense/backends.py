@@ -98,7 +98,7 @@ def sweep_triton(costs: Tensor, factors: Tensor, betas: Tensor) -> Tensor:
 
 
 def relax_triton(block: Tensor, gradient: Tensor, rows: Tensor, beta: Tensor) -> Tensor:
-    """As `over_relaxation.relax_rows`, but for ``gradient``, which is left as it was."""
+    """Relax rows as `over_relaxation.relax_rows`, but for ``gradient``, which is left as it was."""
     return _launch(block, gradient, rows, beta[:, None])
 
 

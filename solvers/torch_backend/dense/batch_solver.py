@@ -48,7 +48,7 @@ class Point(NamedTuple):
     converged: Tensor
 
     def at(self, chosen: Tensor) -> Point:
-        """Those of the problems that are ``chosen``, (b,) bool."""
+        """The points of the problems that are ``chosen``, (b,) bool."""
         places = chosen.nonzero()[:, 0]
         return Point(*(tensor[places] for tensor in self))
 

@@ -47,7 +47,7 @@ def multipliers(costs: Tensor, factors: Tensor) -> Tensor:
 
 
 def multipliers_and_slope(costs: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
-    """The same y, and (C - Diag(y)) V, (b, N, k), from one product."""
+    """The multipliers y, and (C - Diag(y)) V, (b, N, k), from one product."""
     image = torch.bmm(costs, factors)
     dual = (image * factors).sum(dim=2)
     return dual, torch.addcmul(image, dual[:, :, None], factors, value=-1.0)

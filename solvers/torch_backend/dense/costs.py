@@ -61,7 +61,7 @@ class BatchCosts:
 
 
 def zero_diagonal(costs: Tensor) -> Tensor:
-    """The same costs with a zero diagonal, which sweeps need; in place."""
+    """The costs with a zero diagonal, which sweeps need; in place."""
     costs.diagonal(dim1=1, dim2=2).zero_()
     return costs
 

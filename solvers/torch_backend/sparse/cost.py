@@ -100,12 +100,12 @@ class SparseCost:
 
     @property
     def device(self) -> torch.device:
-        """Where everything is."""
+        """The device of every tensor."""
         return self.values.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """What everything is computed in."""
+        """The dtype of every product."""
         return self.values.dtype
 
     def relaxation(self) -> SparseCost:

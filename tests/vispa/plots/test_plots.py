@@ -231,13 +231,15 @@ def test_reliability_bins_partition_the_predictions(seed, bins, classes):
     assert found.counts.sum() == 60
     total = 0.0
     for i in range(bins):
-        inside = (confidence > found.edges[i]) & (confidence <= found.edges[i + 1])
+        inside = (confidence >= found.edges[i]) & (confidence < found.edges[i + 1])
         assert inside.sum() == found.counts[i]
         if inside.any():
             assert found.accuracy[i] == pytest.approx(right[inside].mean())
             assert found.confidence[i] == pytest.approx(confidence[inside].mean())
             total += abs(right[inside].sum() - confidence[inside].sum()) / 60
     assert found.error == pytest.approx(total)
+    quality = vispa.nn.quality(torch.tensor(probabilities).log(), torch.tensor(labels), bins=bins)
+    assert found.error == pytest.approx(quality.ece)
     # one bin sees only the means of all
     if bins == 1:
         assert found.error == pytest.approx(abs(right.mean() - confidence.mean()))

@@ -71,7 +71,7 @@ def store(builder, value, pointer, offset):
 
 
 def sums(builder, vector, count):
-    """So many variables for vectors, zero at first; LLVM keeps them in registers."""
+    """Variables for ``count`` vectors, zero at first; LLVM keeps them in registers."""
     return [cgutils.alloca_once_value(builder, constant(vector, 0)) for _ in range(count)]
 
 

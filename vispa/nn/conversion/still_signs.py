@@ -23,7 +23,7 @@ TRAINS = 0.01
 
 
 class _Start(NamedTuple):
-    """Of one layer after the first step: which signs are positive, and a copy of its alphas."""
+    """The state of one layer after the first step: which signs are positive, and a copy of its alphas."""
 
     positive: Tensor
     alpha: Tensor | None

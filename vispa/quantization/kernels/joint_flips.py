@@ -154,7 +154,7 @@ def improve(A, a, signs, steps, pairs, seeds):
 
 @kernel()
 def improve_groups(A, a, signs, borders, steps, pairs, rounds, seeds):
-    """The same where every group of columns, between borders (g + 1,), has a scale of its own.
+    """Improve signs where every group of columns, between borders (g + 1,), has a scale of its own.
 
     One group after another, the scales of the others are eliminated: with Z = A S of the others and M = S^T Z, the
     group sees A - Z M^-1 Z^T and a - Z M^-1 S^T a, so its flips are judged with all scales at their best.

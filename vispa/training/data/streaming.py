@@ -17,7 +17,7 @@ __all__ = ["ImageFiles"]
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """As a tensor of shape (N, 3, size, size), uint8, whose rows are decoded whenever they are taken.
+    """Images like a tensor of shape (N, 3, size, size), uint8, whose rows are decoded whenever they are taken.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class ImageFiles:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """As of a tensor."""
+        """The shape, as a tensor has one."""
         return len(self.files), 3, self.size, self.size
 
     def __getitem__(self, chosen: Tensor | slice) -> Tensor:
