@@ -9,6 +9,7 @@ from torch import nn
 
 from vispa.deploy.signs import sign_padding
 from vispa.networks.layers import PadChannels, Residual
+from vispa.networks.quicknet import Blur
 from vispa.nn.activation import SignActivation, plain_sign
 
 __all__ = ["build", "describe"]
@@ -63,6 +64,7 @@ LEAVES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Softmax: ("dim",),
     nn.LogSoftmax: ("dim",),
     PadChannels: ("extra",),
+    Blur: ("channels",),
 }
 # Modules made of modules: Sequential keeps any names, a residual block has its three.
 RESIDUAL = ("branch", "shortcut", "activation")

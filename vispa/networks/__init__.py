@@ -1,8 +1,9 @@
-"""The networks of the paper as plain torch modules, by name, with the layers that its recipes keep real."""
+"""The networks of the paper and QuickNet as plain torch modules, by name, with the layers that stay real."""
 
 from __future__ import annotations
 
 from vispa.networks.imagenet import alexnet, birealnet18, resnet18
+from vispa.networks.quicknet import REAL_TRANSITIONS, quicknet
 from vispa.networks.registry import NETWORKS, NamedNetwork, named_network
 from vispa.networks.resnet import REAL_SHORTCUTS, resnet18_1w1a, resnet18_1w32a
 from vispa.networks.vgg import vgg16, vgg_small
@@ -10,10 +11,12 @@ from vispa.networks.vgg import vgg16, vgg_small
 __all__ = [
     "NETWORKS",
     "REAL_SHORTCUTS",
+    "REAL_TRANSITIONS",
     "NamedNetwork",
     "alexnet",
     "birealnet18",
     "named_network",
+    "quicknet",
     "resnet18",
     "resnet18_1w1a",
     "resnet18_1w32a",

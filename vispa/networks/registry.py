@@ -1,4 +1,4 @@
-"""Every network of the paper under one name, with what its recipe keeps real."""
+"""Every network under one name, with what is to stay real of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 from solvers import checks
 from vispa.networks.imagenet import alexnet, birealnet18, resnet18
 from vispa.networks.layers import Shape
+from vispa.networks.quicknet import REAL_TRANSITIONS, quicknet
 from vispa.networks.resnet import REAL_SHORTCUTS, resnet18_1w1a, resnet18_1w32a
 from vispa.networks.vgg import vgg16, vgg_small
 
@@ -21,7 +22,7 @@ ENDS = ("first", "last")
 
 @dataclass(frozen=True)
 class NamedNetwork:
-    """A plain network and how the paper uses it.
+    """A plain network and how its authors use it.
 
     Attributes
     ----------
@@ -30,7 +31,7 @@ class NamedNetwork:
     keep : tuple of str
         What `vispa.binarize` is to keep real.
     shape : (channels, height, width)
-        Of the images that the paper trains it on.
+        Of the images that they train it on.
     classes : int
         Of these images.
     binary_activations : bool
@@ -56,13 +57,13 @@ class NamedNetwork:
         Parameters
         ----------
         shape : (channels, height, width), optional
-            Of one image; the paper's by default.
+            Of one image; its own by default.
         classes : int, optional
-            Number of logits; the paper's by default.
+            Number of logits; its own by default.
         binary_activations : bool, default True
             False leaves the activations of a 1W1A network real; those of the others always are.
         width : int, optional
-            Unit of the numbers of channels; the paper's by default.
+            Unit of the numbers of channels; its own by default.
 
         Raises
         ------
@@ -93,6 +94,7 @@ NETWORKS: dict[str, NamedNetwork] = {
         partial(alexnet, binary_activations=False), ENDS, *IMAGENET, False
     ),
     "imagenet-birealnet18-1w1a": NamedNetwork(birealnet18, ENDS + REAL_SHORTCUTS, *IMAGENET, True),
+    "imagenet-quicknet-1w1a": NamedNetwork(quicknet, ("stem", *REAL_TRANSITIONS, "last"), *IMAGENET, True),
     "imagenet-resnet18-1w32a": NamedNetwork(resnet18, ENDS + REAL_SHORTCUTS, *IMAGENET, False),
 }
 

@@ -62,12 +62,13 @@ def test_a_row_of_two_sizes_is_not_binary(value):
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18-1w1a", "vgg-small-1w1a", "resnet18-1w32a", "imagenet-alexnet-1w1a"]
+    "name",
+    ["resnet18-1w1a", "vgg-small-1w1a", "resnet18-1w32a", "imagenet-alexnet-1w1a", "imagenet-quicknet-1w1a"],
 )
 def test_a_network_comes_back_without_its_class(name, tmp_path):
     torch.manual_seed(0)
     network = named_network(name)
-    shape = (3, 64, 64) if "alexnet" in name else (3, 16, 16)
+    shape = (3, 64, 64) if "imagenet" in name else (3, 16, 16)
     model = hardened(network.build(shape, 5, width=4), keep=network.keep)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 import vispa
-from vispa.networks import NETWORKS, named_network
+from vispa.networks import NETWORKS, named_network, quicknet
+from vispa.networks.quicknet import Blur
 from vispa.nn import SignActivation, binary_layers
 
 # Weights that become binary; of ImageNet's from the widths: convolutions plus linear layers.
@@ -21,6 +22,7 @@ BINARY_WEIGHTS = {
     "imagenet-alexnet-1w32a": 3_710_976 + 54_525_952,
     "imagenet-birealnet18-1w1a": 10_985_472,
     "imagenet-resnet18-1w32a": 10_985_472,
+    "imagenet-quicknet-1w1a": 4 * 9 * (64**2 + 128**2 + 256**2 + 512**2),
 }
 # Small enough to train in a test, and not square where the network allows it.
 SMALL = dict.fromkeys(NETWORKS, ((3, 8, 12), 2)) | {
@@ -29,6 +31,7 @@ SMALL = dict.fromkeys(NETWORKS, ((3, 8, 12), 2)) | {
     "imagenet-alexnet-1w32a": ((3, 63, 95), 2),
     "imagenet-birealnet18-1w1a": ((3, 32, 40), 2),
     "imagenet-resnet18-1w32a": ((3, 32, 40), 2),
+    "imagenet-quicknet-1w1a": ((3, 32, 40), 4),
 }
 
 
@@ -107,6 +110,30 @@ def test_real_activations_take_the_signs_away(name):
     real = small(name, binary_activations=False)
     assert not any(isinstance(module, SignActivation) for module in real.modules())
     assert real(images(name)).shape[1] == 4
+
+
+@pytest.mark.parametrize(("blocks", "published"), [((4, 4, 4, 4), 13_234_088), ((6, 8, 12, 6), 23_342_248)])
+def test_quicknet_has_the_parameters_that_larq_publishes(blocks, published):
+    with torch.device("meta"):
+        model = quicknet(blocks=blocks)
+    filters = sum(module.filter.numel() for module in model.modules() if isinstance(module, Blur))
+    # larq counts fixed filters too, and of normalisations without factors the statistics, here 2 x 16
+    assert sum(values.numel() for values in model.parameters()) + filters + 32 == published
+
+
+def test_quicknet_blurs_every_second_pixel_and_refuses_other_sizes():
+    image = torch.zeros(1, 2, 8, 8)
+    image[0, 1, 4, 4] = 16.0
+    blurred = Blur(2)(image)
+    assert blurred.shape == (1, 2, 4, 4)
+    assert (float(blurred.sum()), float(blurred[0, 1, 2, 2])) == (4.0, 4.0)
+    assert float(Blur(2)(torch.ones(1, 2, 9, 9))[0, :, 1:-1, 1:-1].min()) == 1.0
+    with pytest.raises(ValueError, match="width must be a multiple of 4"):
+        quicknet(width=6)
+    with pytest.raises(ValueError, match="blocks must be four numbers"):
+        quicknet(blocks=(1, 2))
+    with pytest.raises(ValueError, match="blocks must be at least 1"):
+        quicknet(blocks=(1, 0, 1, 1))
 
 
 def test_shortcuts_of_the_cifar_network_average_and_pad():
