@@ -77,6 +77,8 @@ class Chain:
     ----------
     layer, last : Node
         The call of the layer, and the one whose value the packed layer computes.
+    rectified : bool
+        Whether ReLU stands between the layer and its normalisation.
     norm, activation, pool : Module, optional
         The pool stands between the layer and its normalisation.
     residual : Node, optional
@@ -85,6 +87,7 @@ class Chain:
 
     layer: Node
     last: Node
+    rectified: bool = False
     norm: nn.Module | None = None
     activation: nn.Module | None = None
     pool: nn.MaxPool2d | None = None
@@ -129,6 +132,9 @@ def chain_after(model: GraphModule, layer: Node, *, pools: bool, sums: bool) -> 
         pool = module_of(model, user)
         if isinstance(pool, nn.MaxPool2d) and can_pool_bits(pool):
             chain.pool, chain.last = pool, user
+    user = _only_user(chain.last)
+    if sums and user and chain.pool is None and _rectifies(model, user) and _norm_after(model, user):
+        chain.rectified, chain.last = True, user
     if (user := _only_user(chain.last)) and (module := module_of(model, user)) and is_norm(module):
         chain.norm, chain.last = module, user
     if (
@@ -150,6 +156,16 @@ def can_pool_bits(pool: nn.MaxPool2d) -> bool:
 
 def _only_user(node: Node) -> Node | None:
     return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def _rectifies(model: GraphModule, node: Node) -> bool:
+    return isinstance(_activation(model, node), nn.ReLU)
+
+
+def _norm_after(model: GraphModule, node: Node) -> bool:
+    user = _only_user(node)
+    module = None if user is None else module_of(model, user)
+    return module is not None and is_norm(module)
 
 
 def _added(node: Node, value: Node) -> Node | None:

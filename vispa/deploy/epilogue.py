@@ -14,7 +14,7 @@ __all__ = ["Epilogue", "is_activation", "is_norm"]
 
 Normalisation = nn.BatchNorm1d | nn.BatchNorm2d
 # Flags and rows as `kernels.finish` has them; that module is not imported before a kernel runs.
-BIAS, NORM, FUSED, RESIDUAL, CLAMP, PRELU = 1, 2, 4, 8, 16, 32
+BIAS, NORM, FUSED, RESIDUAL, CLAMP, PRELU, RECTIFY = 1, 2, 4, 8, 16, 32, 64
 LANES = 32
 
 
@@ -34,7 +34,7 @@ def is_activation(module: nn.Module) -> bool:
 
 @dataclass(frozen=True)
 class Epilogue:
-    """Scale and bias of the layer, then a batch normalisation, a sum and an activation, each optional.
+    """Scale and bias of the layer, then ReLU, a batch normalisation, a sum and an activation, each optional.
 
     Attributes
     ----------
@@ -45,6 +45,8 @@ class Epilogue:
     residual : bool
         Whether another tensor is added to the normalised values.
     activation : Module, optional
+    rectified : bool
+        Whether ReLU comes before the normalisation.
     """
 
     scale: Tensor
@@ -52,6 +54,7 @@ class Epilogue:
     norm: nn.Module | None = None
     residual: bool = False
     activation: nn.Module | None = None
+    rectified: bool = False
 
     def __call__(self, sums: Tensor, residual: Tensor | None = None) -> Tensor:
         """What torch makes of sums (rows, channels) or (images, channels, ...), in float32."""
@@ -59,6 +62,8 @@ class Epilogue:
         values = sums * self.scale.view(shape)
         if self.bias is not None:
             values = values + self.bias.view(shape)
+        if self.rectified:
+            values = torch.relu(values)
         if self.norm is not None:
             values = _normalised(values, self.norm)
         if residual is not None:
@@ -74,7 +79,7 @@ class Epilogue:
         """
         channels = len(self.scale)
         table = np.zeros((7, -(-channels // LANES) * LANES), dtype=np.float32)
-        steps = RESIDUAL if self.residual else 0
+        steps = (RESIDUAL if self.residual else 0) | (RECTIFY if self.rectified else 0)
         table[0, :channels] = self.scale
         if self.bias is not None:
             table[1, :channels], steps = self.bias, steps | BIAS

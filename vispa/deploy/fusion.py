@@ -102,9 +102,9 @@ class _Rewriter:
             return self._insert(Chain(node, node), self._packed(module), source), "floats"
         image = isinstance(module, nn.Conv2d)
         chain = self._chain(node, image)
-        follows = {"norm": chain.norm, "activation": chain.activation}
+        follows: dict[str, Any] = {"norm": chain.norm, "activation": chain.activation}
         if image:
-            follows["residual"] = chain.residual is not None  # type: ignore[assignment]
+            follows |= {"residual": chain.residual is not None, "rectified": chain.rectified}
         signs = [user for user in chain.last.users if self._wants_bits(user, image)]
         if signs and len(signs) == len(chain.last.users) and chain.residual is None:
             try:

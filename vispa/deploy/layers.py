@@ -135,6 +135,8 @@ class PackedConv2d(_Packed):
         Every output channel of its weight has one absolute value.
     one_padding : sequence of int, default ()
         Entries of +1 around the image, before the layer's own padding by zeros.
+    rectified : bool, default False
+        Whether ReLU comes before the normalisation.
     norm, activation : Module, optional
         BatchNorm2d by running statistics; Hardtanh, ReLU, ReLU6 or PReLU.
     residual : bool, default False
@@ -164,6 +166,7 @@ class PackedConv2d(_Packed):
         layer: nn.Conv2d,
         *,
         one_padding: tuple[int, ...] = (),
+        rectified: bool = False,
         norm: nn.Module | None = None,
         residual: bool = False,
         activation: nn.Module | None = None,
@@ -175,7 +178,7 @@ class PackedConv2d(_Packed):
             pair(layer.kernel_size), pair(layer.stride), pair(layer.dilation), zero_padding(layer),
             one_padding_of(one_padding, 2), layer.groups,
         )  # fmt: skip
-        epilogue = Epilogue(scale, detached(layer.bias), norm, residual, activation)
+        epilogue = Epilogue(scale, detached(layer.bias), norm, residual, activation, rectified)
         super().__init__(negative, window, epilogue, outputs=outputs, kernel=kernel)
 
     def forward(self, inputs: Tensor, residual: Tensor | None = None) -> Any:

@@ -30,7 +30,7 @@ def pack(model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False) -
     """A plain module for evaluation that computes what a binary model computes, with one bit a weight.
 
     Linear layers and convolutions (Conv1d, Conv2d) of binary weights whose inputs are signs become packed layers.
-    What follows them, a bias, batch normalisation, a shortcut, Hardtanh, ReLU or PReLU, is part of them; where
+    What follows them is part of them: a bias, ReLU, batch normalisation, a shortcut, Hardtanh, ReLU or PReLU. Where
     signs follow, they hand on bits, by one threshold of the integer sum a channel. All else stays torch's, in
     channels-last memory. Use :func:`vispa.packing` to see what became of each layer, and why.
 

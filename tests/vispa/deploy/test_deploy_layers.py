@@ -83,13 +83,26 @@ GEOMETRY = {
     images=st.sampled_from([0, 1, 2]),
     ones=st.sampled_from([(), (1, 2), (2,)]),
     residual=st.booleans(),
+    rectified=st.booleans(),
     normalised=st.booleans(),
     active=st.sampled_from(["", "Hardtanh", "ReLU", "ReLU6", "PReLU"]),
     last=st.booleans(),
     seed=st.integers(0, 2**31),
 )
 def test_a_convolution_is_torchs(
-    kernel, geometry, channels, groups, size, images, ones, residual, normalised, active, last, seed
+    kernel,
+    geometry,
+    channels,
+    groups,
+    size,
+    images,
+    ones,
+    residual,
+    rectified,
+    normalised,
+    active,
+    last,
+    seed,
 ):
     generator = torch.Generator().manual_seed(seed)
     inputs, outputs = (32 * groups, 32 * groups) if groups else channels
@@ -98,6 +111,7 @@ def test_a_convolution_is_torchs(
         "norm": normalisation(nn.BatchNorm2d, outputs, generator) if normalised else None,
         "activation": activation(active, outputs, generator),
         "one_padding": ones,
+        "rectified": rectified,
         "kernel": kernel,
     }
     packed = PackedConv2d(layer, residual=residual, outputs="both", **options)

@@ -11,7 +11,7 @@ import vispa
 from vispa.deploy.fusion import LayerRecord
 from vispa.deploy.layout import KERNELS, best_kernel
 from vispa.deploy.signs import split_rows
-from vispa.networks import named_network
+from vispa.networks import named_network, quicknet
 from vispa.nn.weights.layout import Layout
 
 HERE = [kernel for kernel in KERNELS if kernel != "table" or best_kernel() != "portable"]
@@ -87,6 +87,7 @@ def assert_equals_its_twin(model, inputs, expected_kinds=None, **options):
         ("vgg-small-1w1a", 12, (3, 16, 24)),
         ("imagenet-birealnet18-1w1a", 16, (3, 64, 64)),
         ("imagenet-alexnet-1w1a", 4, (3, 64, 64)),
+        ("imagenet-quicknet-1w1a", 16, (3, 32, 40)),
     ],
 )
 def test_networks_equal_their_twins(name, width, shape, kernel):
@@ -98,7 +99,8 @@ def test_networks_equal_their_twins(name, width, shape, kernel):
     records = vispa.packing(packed)
     assert {record.kernel for record in records} - {"torch"} <= {kernel, "portable"}
     real = [record.name for record in records if not record.packed]
-    assert len(real) == 2 + len([place for place in network.keep if "shortcut" in place])
+    ends, between = (1, 3) if "quicknet" in name else (1, 1), ("shortcut", "transition")
+    assert len(real) == sum(ends) + sum(any(word in place for word in between) for place in network.keep)
     assert packed(inputs[:0]).shape == (0, 5)
     with torch.no_grad():
         torch.testing.assert_close(packed(inputs), model(inputs), rtol=1e-3, atol=1e-4)
@@ -113,6 +115,18 @@ def test_bits_go_between_the_layers_of_a_network():
     vgg = named_network("vgg-small-1w1a")
     packed = vispa.pack(hardened(vgg.build((3, 8, 8), 5, width=32), 3, 8, 8, keep=vgg.keep))
     assert list(kinds(packed).values()) == ["float32", *["bits to bits"] * 4, "bits to floats", "float32"]
+
+
+def test_rectified_sums_of_quicknet_are_part_of_its_layers():
+    network = named_network("imagenet-quicknet-1w1a")
+    plain = quicknet((3, 32, 32), 5, width=8, blocks=(2, 1, 1, 1))
+    model = hardened(plain, 3, 32, 32, keep=network.keep)
+    packed = vispa.pack(model)
+    found = kinds(packed)
+    assert found["section1.0.branch.1"] == "bits to both"
+    assert found["section1.1.branch.1"] == "bits to floats"
+    left = [type(module) for module in packed.modules() if isinstance(module, (nn.ReLU, nn.BatchNorm2d))]
+    assert len(left) == 3 + 3 + 1 + 3 + 1  # of the stem, the transitions and the end
 
 
 def sign(**options):

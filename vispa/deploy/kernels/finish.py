@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 from vispa.deploy.kernels import instructions as vec
 
 # What a float epilogue does, as bits of one number.
-BIAS, NORM, FUSED, RESIDUAL, CLAMP, PRELU = 1, 2, 4, 8, 16, 32
+BIAS, NORM, FUSED, RESIDUAL, CLAMP, PRELU, RECTIFY = 1, 2, 4, 8, 16, 32, 64
 # Rows of the table of numbers a channel.
 SCALE, SHIFT, FACTOR, OFFSET, LOWER, UPPER, SLOPE = range(7)
 
@@ -44,7 +44,7 @@ def negative_bits(typing, values, at):
 
 @intrinsic
 def finish(typing, counts, place, bases, base, numbers, channel, steps, residual, beside, outputs, at):
-    """Write 32 floats: (base - 2 count) * scale + bias, normalised, added to, clamped, in the order of the layers.
+    """Write 32 floats: (base - 2 count) * scale + bias, rectified, normalised, added to, clamped, in this order.
 
     numbers is (7, channels) float32; the residual's 32 entries begin at `beside`, the outputs' at `at`.
     """
@@ -52,6 +52,7 @@ def finish(typing, counts, place, bases, base, numbers, channel, steps, residual
     def generate(context, builder, signature, arguments):
         epilogue = _Epilogue(context, builder, signature, arguments)
         epilogue.change(BIAS, epilogue.shift)
+        epilogue.change(RECTIFY, epilogue.rectify)
         epilogue.change(NORM, epilogue.normalise)
         epilogue.change(RESIDUAL, epilogue.add)
         epilogue.change(CLAMP, epilogue.clamp)
@@ -112,6 +113,11 @@ class _Epilogue:
     def shift(self, value, half):
         """The sum with the bias."""
         return self.builder.fadd(value, self.number(SHIFT, half))
+
+    def rectify(self, value, half):
+        """The value, zero where it is negative; NaN stays."""
+        zero = vec.constant(self.KIND, 0.0)
+        return self.builder.select(self.builder.fcmp_ordered("<", value, zero), zero, value)
 
     def normalise(self, value, half):
         """Batch normalisation, rounded once or twice as torch does here."""
