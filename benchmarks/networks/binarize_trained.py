@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import vispa
+from benchmarks.record import heading, machine
 from benchmarks.sdp.clock import once
-from benchmarks.sdp.report import machine
 from vispa.quantization.layer_problem import LayerProblem
 from vispa.quantization.rivals import RIVALS
 from vispa.quantization.scales import group_borders
@@ -126,9 +125,10 @@ def main() -> None:
     )
     parser.add_argument("--layers", type=Path)
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--remark", default="", help="such as what else the machine did")
     args = parser.parse_args()
-    today = f"{datetime.now(UTC):%Y-%m-%d}"
-    lines = ["# Binary after training", "", f"{today}; {machine()}.", ""]
+    facts = machine(("vispa-sdp", "numpy", "torch")) | {"remark": args.remark}
+    lines = heading("Binary after training", facts, facts["processor"], f"{facts['cores']} cores")
     lines += ["Relative errors |X v - X w|^2 / |X w|^2, summed over rows.", ""]
     lines += layer_rows(args.layers) if args.layers is not None else []
     lines += [
@@ -139,7 +139,7 @@ def main() -> None:
     text = "\n".join(lines) + "\n"
     print(text)
     if args.output is not None:
-        (args.output / f"binarize_trained_{today}.md").write_text(text, encoding="utf-8")
+        (args.output / f"binarize_trained_{facts['date'][:10]}.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

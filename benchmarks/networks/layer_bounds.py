@@ -27,7 +27,7 @@ from vispa.quantization.relaxation import CLOSE, Row, joint_bound, least_image_n
 
 Array = NDArray[np.float64]
 
-ROUNDS = 5
+ROUNDS, JOINT_STEPS = 5, 6
 GRID = (0.97, 1.0, 1.03)
 SAMPLES_A_COLUMN = (0.5, 1, 2, 8, 64, 512)
 HEADINGS = (
@@ -92,16 +92,16 @@ def _cut(row: Row, scale: float, error: float) -> float:
 def _cut_joint(row: Row, signs: Array, error: float, least: float) -> float:
     """Claim L3's bound with triangles: Dinkelbach's steps over the smaller set."""
     root = float(row.linear @ signs) ** 2 / row.image_norm(signs)
-    best = 0.0
-    for _ in range(4):
+    best, norm = 0.0, row.image_norm(signs)
+    for _ in range(JOINT_STEPS):
         cost = root * row.gram - np.outer(row.linear, row.linear)
-        found = tightened(cost, CLOSE * error * row.image_norm(signs), rounds=ROUNDS)
+        found = tightened(cost, CLOSE * error * norm, rounds=ROUNDS)
         best = max(best, (row.energy - root + min(found.bound, 0.0) / least) / error)
-        norm = float(np.vdot(row.gram, found.point))
-        step = float(row.linear @ found.point @ row.linear) / norm
-        if step <= root + CLOSE * error:
+        if found.bound >= 0.0:
             break
-        root = step
+        norm = float(np.vdot(row.gram, found.point))
+        # a little further, so that the last multipliers can prove it
+        root = float(row.linear @ found.point @ row.linear) / norm + CLOSE * error
     return best
 
 
@@ -115,7 +115,7 @@ def regular_rows(columns: int, rows: int) -> Iterator[list[str]]:
         assert layer.scale_bound is not None
         assert layer.joint_bound is not None
         values = np.linalg.eigvalsh(inputs.T @ inputs)
-        condition = values[-1] / values[0] if share > 1 else np.inf
+        condition = values[-1] / values[0] if share >= 1 else np.inf
         total = float(layer.error.sum())
         yield [
             f"{share:g} n", f"{condition:.3g}", f"{layer.relative_error:.4f}",

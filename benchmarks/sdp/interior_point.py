@@ -13,15 +13,14 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import scipy.linalg as la
 from numpy.typing import NDArray
 
+from benchmarks.record import heading, machine
 from benchmarks.sdp.clock import once, repeated
-from benchmarks.sdp.report import machine
 from solvers.methods.interior_point import interior_point
 
 Matrix = NDArray[np.float64]
@@ -119,10 +118,10 @@ def main() -> None:
     parser.add_argument("layers", type=Path)
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
+    facts = machine()
     lines = [
-        "# The interior point on real layers",
-        "",
-        f"{datetime.now(UTC):%Y-%m-%d}; {machine()}; processor seconds, medians; one thread; relative gap {TOL:g}.",
+        *heading("The interior point on real layers", facts, facts["processor"], "one thread"),
+        f"Processor seconds, medians; relative gap {TOL:g}.",
         "",
         "| problem | order | steps | gap | seconds | naive | steps | x | Clarabel, dual form | x |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -134,7 +133,7 @@ def main() -> None:
     text = "\n".join(lines) + "\n"
     print(text)
     if args.output is not None:
-        (args.output / f"interior_point_{datetime.now(UTC):%Y-%m-%d}.md").write_text(text, encoding="utf-8")
+        (args.output / f"interior_point_{facts['date'][:10]}.md").write_text(text, encoding="utf-8")
 
 
 def _row(name: str, cost: Matrix) -> str:

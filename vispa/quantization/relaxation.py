@@ -40,6 +40,16 @@ class Row(NamedTuple):
         """s^T A s."""
         return float(signs @ (self.gram @ signs))
 
+    def scaled(self) -> tuple[Row, float, float]:
+        """The row with entries of size one at most, its Gram matrix and its errors being so many times these.
+
+        Both are powers of two, so that nothing is rounded; a a^T neither overflows nor vanishes then.
+        """
+        gram = 2.0 ** np.frexp(float(np.diagonal(self.gram).max()))[1]
+        linear = 2.0 ** np.frexp(float(np.abs(self.linear).max()))[1]
+        errors = linear / gram * linear
+        return Row(self.gram / gram, self.linear / linear, self.energy / errors), float(gram), float(errors)
+
 
 class ScaleBound(NamedTuple):
     """A lower bound of the error at fixed scales, and signs (KEPT, n) rounded from the relaxation."""
@@ -64,8 +74,13 @@ def joint_bound(row: Row, signs: Vector, error: float, least_norm: float) -> flo
     least_norm : float
         A lower bound of s^T A s over all signs, such as `least_image_norm`; 0 where none is known.
     """
-    if not error > 0.0:
+    if not error > 0.0 or not np.any(row.linear):
         return 0.0
+    row, of_gram, of_errors = row.scaled()
+    return of_errors * _scaled_bound(row, signs, error / of_errors, least_norm / of_gram)
+
+
+def _scaled_bound(row: Row, signs: Vector, error: float, least_norm: float) -> float:
     outer = np.outer(row.linear, row.linear)
     norm = row.image_norm(signs)
     root = float(row.linear @ signs) ** 2 / norm if norm > 0.0 else 0.0

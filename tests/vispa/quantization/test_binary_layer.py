@@ -106,6 +106,19 @@ def test_bounds_of_a_trained_layer_are_ordered(shared_data):
     assert np.all(layer.scale_bound < layer.error)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("exponent", [-300, -200, 200, 300])
+def test_bounds_scale_with_the_inputs(exponent):
+    weights, inputs = np.random.default_rng(4).standard_normal((2, 14, 10))
+    unit = 2.0**exponent
+    plain = vispa.binary_layer(weights, inputs=inputs, bounds=True, workers=1)
+    scaled = vispa.binary_layer(weights, inputs=unit * inputs, bounds=True, workers=1)
+    assert np.all(plain.joint_bound > 0.1 * plain.error)
+    for name in ("error", "scale_bound", "joint_bound"):
+        found = getattr(scaled, name) / unit / unit
+        assert np.allclose(found, getattr(plain, name), rtol=1e-6, atol=0.0), name
+
+
 def test_diagonal_grams_keep_the_signs_of_the_weights():
     weights, sizes = np.array([[0.5, -0.2, 0.1]]), np.array([1.0, 4.0, 9.0])
     layer = vispa.binary_layer(weights, gram=np.diag(sizes), bounds=True)
