@@ -48,7 +48,7 @@ def triangles(trial: Trial) -> Iterator[Measurement]:
         cost = _cost(problem)
         scale = float(np.abs(cost).sum())
         optimum, constant = _optimum(cost), problem.relaxation().constant
-        found = (strengthening.strengthen(problem, triangles_only=True, rng=0).lower_bound - constant) / scale
+        found = (strengthening.strengthen(problem, largest_clique=3, rng=0).lower_bound - constant) / scale
         shor = (vispa.low_rank(problem, tol=1e-8, rng=0).lower_bound - constant) / scale
         above = max(above, found - optimum / scale)
         below_shor = max(below_shor, shor - found)
@@ -62,7 +62,7 @@ def triangles(trial: Trial) -> Iterator[Measurement]:
     yield at_least("largest lift above the Shor bound, relative", max(lifts), 1e-2)
     yield at_most("no K_5 minor: largest optimum - bound, relative", left, UNFINISHED)
     complete = MaxCut(1.0 - np.eye(5))
-    three = -strengthening.strengthen(complete, triangles_only=True, rng=0).lower_bound
+    three = -strengthening.strengthen(complete, largest_clique=3, rng=0).lower_bound
     five = -strengthening.strengthen(complete, rng=0).lower_bound
     yield at_most("K_5: |bound with triangles - 25/4|", abs(three - 6.25), 1e-3)
     yield at_most("K_5: |bound with pentagons - 6|", abs(five - 6.0), 1e-3)

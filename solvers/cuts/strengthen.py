@@ -12,17 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers import checks
-from solvers.cuts.cliques import CliqueCuts, no_cuts
-from solvers.cuts.tighten import Tightener, scaled_cost, start_factor
+from solvers.cuts.cliques import LARGEST, SIZES, CliqueCuts, no_cuts
+from solvers.cuts.tighten import Proof, Tightener, scaled_cost, start_factor
 from solvers.problems.integer_form import IntegerForm, integer_form
 from solvers.problems.problem import Problem, as_problem
 
 MAX_ROUNDS = 60
-# Rounds that together raise the estimate by less than this share of it are the last.
+# Rounds that together raise the estimate by less than a share of what all have raised it, or of it, are the last.
 SPAN = 5
-STALLED = 1e-5
-# The bound is proved within about this share of what the multipliers give.
-EXACTNESS = 1e-6
+STALLED, STILL = 2e-3, 1e-7
+# The bound is proved within about this share of the cost's entries of what the multipliers give.
+EXACTNESS = 1e-8
+# The multipliers are found more and more exactly until the proof loses less than this share of what cuts have won.
+LOST = 0.02
+MAX_POLISHES = 3
+# Up to this order a bound below the first estimate is compared with that of no cuts.
+PLAIN = 500
 
 
 class TighteningMoment(NamedTuple):
@@ -70,7 +75,7 @@ def strengthen(
     *,
     max_rounds: int = MAX_ROUNDS,
     max_seconds: float | None = None,
-    triangles_only: bool = False,
+    largest_clique: int = LARGEST,
     callback: Callable[[TighteningMoment], None] | None = None,
     rng: np.random.Generator | int | None = None,
 ) -> Strengthened:
@@ -86,8 +91,8 @@ def strengthen(
     max_rounds : int, optional
     max_seconds : float, optional
         Wall-clock limit, looked at between rounds.
-    triangles_only : bool, optional
-        Leave out the cliques of five and seven.
+    largest_clique : {3, 5, 7}, optional
+        With 3 only triangle inequalities, with 5 pentagonal ones, too.
     callback : callable, optional
         Called with a `TighteningMoment` after each round; raising StopIteration ends the rounds.
     rng : numpy Generator or seed, optional
@@ -118,7 +123,8 @@ def strengthen(
     problem = as_problem(problem)
     max_rounds = checks.integer("max_rounds", max_rounds, minimum=0)
     seconds = math.inf if max_seconds is None else checks.scalar("max_seconds", max_seconds, positive=True)
-    checks.boolean("triangles_only", triangles_only)
+    if largest_clique not in SIZES:
+        raise ValueError(f"largest_clique must be 3, 5 or 7; found {largest_clique!r}")
     checks.function("callback", callback)
     generator = checks.generator("rng", rng)
     started = time.perf_counter()
@@ -129,26 +135,44 @@ def strengthen(
         bound = form.objective(0)
         return Strengthened(problem, factor, bound, no_cuts(), empty, np.zeros(form.order), 0, 0.0)
     cost, unit = scaled_cost(form.weights)
-    tightener = Tightener(cost, factor, larger=not triangles_only)
+    tightener = Tightener(cost, factor, largest=largest_clique)
     history = _rounds(tightener, form, unit, max_rounds, seconds, callback)
-    tightener.polish()
-    scale = float(np.abs(cost).sum())
-    proof = tightener.prove(EXACTNESS * scale)
+    factors = float(form.unit) * unit
+    estimates = [(moment.estimate - float(form.constant)) / factors for moment in history] or [-math.inf]
+    proof, cuts = _proved(tightener, EXACTNESS * float(np.abs(cost).sum()), estimates[0], estimates[-1])
     # in units of energy the scaling is exact, and what rounding the weights has cost is taken off
     energy = math.nextafter(proof.bound * unit - form.error, -math.inf)
     bound = math.nextafter(form.objective(energy), -math.inf)
-    factors = float(form.unit) * unit
     return Strengthened(
         problem,
         tightener.factor,
         bound,
-        tightener.cuts,
+        cuts,
         factors * proof.multipliers,
         factors * proof.dual,
         tightener.rounds,
         time.perf_counter() - started,
         tuple(history),
     )
+
+
+def _proved(tightener: Tightener, exactness: float, first: float, last: float) -> tuple[Proof, CliqueCuts]:
+    """The best of a few proofs, with its cuts; ``first`` and ``last`` are what rounds have estimated."""
+    best, cuts = None, tightener.cuts
+    for sharper in range(MAX_POLISHES):
+        estimate = tightener.polish(10.0**-sharper)
+        proof = tightener.prove(exactness)
+        if best is None or proof.bound > best.bound:
+            best, cuts = proof, tightener.cuts
+        if estimate - best.bound <= LOST * (last - first) + exactness:
+            break
+    assert best is not None
+    if best.bound < first and tightener.order <= PLAIN:
+        # multipliers that rounds have left far from their best can lose to none at all
+        plain = Tightener(tightener.cost, tightener.factor).prove(exactness)
+        if plain.bound > best.bound:
+            return plain, no_cuts()
+    return best, cuts
 
 
 def _rounds(
@@ -181,4 +205,4 @@ def _stalled(history: list[TighteningMoment], form: IntegerForm) -> bool:
     if len(history) < 3 * SPAN:
         return False
     now, before = history[-1].estimate, history[-1 - SPAN].estimate
-    return now - before <= STALLED * abs(now - float(form.constant))
+    return now - before <= max(STALLED * (now - history[0].estimate), STILL * abs(now - float(form.constant)))

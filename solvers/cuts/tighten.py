@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from solvers.certificates.dual_bound import dual_vector
 from solvers.certificates.rigorous import rigorous_bound
-from solvers.cuts.cliques import CliqueCuts, no_cuts
+from solvers.cuts.cliques import LARGEST, CliqueCuts, no_cuts
 from solvers.cuts.separation import fresh, grown, most_violated_triangles
 from solvers.linalg.sphere import normalise
 from solvers.methods.interior_point import interior_point
@@ -104,8 +104,8 @@ class Tightener:
         Unit rows to start from; copied.
     cuts, multipliers : CliqueCuts and (m,) ndarray, optional
         To start from; without them the first round solves Shor's relaxation.
-    larger : bool, optional
-        Whether to look for cliques of five and seven, too.
+    largest : {3, 5, 7}, optional
+        Size of the cliques to look for at most.
     tuning : Tuning, optional
     """
 
@@ -116,7 +116,7 @@ class Tightener:
         cuts: CliqueCuts | None = None,
         multipliers: Vector | None = None,
         *,
-        larger: bool = True,
+        largest: int = LARGEST,
         tuning: Tuning | None = None,
     ) -> None:
         self.cost = np.ascontiguousarray(cost)
@@ -127,7 +127,7 @@ class Tightener:
         self.rounds = 0
         self.started_with_cuts = self.cuts.count > 0
         self.largest = 3 if cuts is None or not cuts.count else int(cuts.sizes.max())
-        self._larger = larger
+        self._allowed = largest
         self._tuning = tuning or Tuning()
         self._idle = np.zeros(self.cuts.count, np.int64)
         self._scale = float(np.linalg.norm(self.cost)) / self.order
@@ -203,7 +203,7 @@ class Tightener:
         tuning = self._tuning
         triangles = most_violated_triangles(gram, tuning.added * self.order, tuning.violation)
         added = fresh(triangles, self.cuts)
-        if self._larger and self._ripe(added.count):
+        if self._ripe():
             used = self.cuts.select(self.multipliers > 0)
             if used.count < self.order <= SEEDED:
                 # few triangles are in use, and larger cliques may be violated where no triangle is
@@ -216,8 +216,8 @@ class Tightener:
         self.multipliers = np.concatenate([self.multipliers, more])
         self._idle = np.concatenate([self._idle, more.astype(np.int64)])
 
-    def _ripe(self, new_triangles: int) -> bool:
+    def _ripe(self) -> bool:
         """Whether to look for larger cliques; those of seven come some rounds after those of five."""
-        if self.largest < 7 and self.rounds >= (5 if self.largest == 3 else 8):
+        if self.largest < self._allowed and self.rounds >= (5 if self.largest == 3 else 8):
             self.largest += 2
         return self.largest > 3

@@ -6,6 +6,11 @@ from solvers.kernels.compile import kernel
 
 # no fast arithmetic: a triple is told by which of four sums is the least
 compiled = kernel()
+# a loop that only counts runs several at a time, if sums may be reordered
+counting = kernel(fastmath={"reassoc", "contract", "nsz"})
+
+# More than any sum over a clique.
+TAKEN = 1e3
 
 
 @compiled
@@ -51,6 +56,32 @@ def violated_triangles(gram, threshold, vertices, signs, values):
     return found
 
 
+@counting
+def _count_below(row, pulls, ends, pull, least):
+    """How many vertices add less than ``least`` together with one that has this pull, each with its better sign."""
+    count = 0.0
+    for u in range(row.shape[0]):
+        alike, apart = row[u] - abs(pull + pulls[u]), -row[u] - abs(pull - pulls[u])
+        count += 1.0 if (alike if alike < apart else apart) + ends[u] < least else 0.0
+    return count
+
+
+@compiled
+def _best_pair(gram, pulls, ends, least):
+    """Least sum that two signed vertices add, and both, -1 where it is not below ``least``."""
+    first, second = -1, -1
+    for v in range(1, gram.shape[0]):
+        pull = pulls[v]
+        if ends[v] > 0.0 or not _count_below(gram[v, :v], pulls[:v], ends[:v], pull, least):
+            continue
+        for u in range(v):
+            alike, apart = gram[v, u] - abs(pull + pulls[u]), -gram[v, u] - abs(pull - pulls[u])
+            value = min(alike, apart) + ends[u]
+            if value < least:
+                least, first, second = value, v, u
+    return least, first, second
+
+
 @compiled
 def grow(gram, vertices, signs, threshold, grown_vertices, grown_signs, values):
     """Add to each clique the two signed vertices that lower its sum most; keep those below ``threshold``.
@@ -59,7 +90,7 @@ def grow(gram, vertices, signs, threshold, grown_vertices, grown_signs, values):
     """
     order, size = gram.shape[0], vertices.shape[1]
     pulls = np.empty(order)
-    taken = np.zeros(order, np.bool_)
+    ends = np.zeros(order)
     found = 0
     for m in range(vertices.shape[0]):
         own = 0.0
@@ -70,19 +101,11 @@ def grow(gram, vertices, signs, threshold, grown_vertices, grown_signs, values):
                 own += sign * signs[m, b] * row[vertices[m, b]]
             for v in range(order):
                 pulls[v] += sign * row[v]
-            taken[vertices[m, a]] = True
-        least, first, second = np.inf, -1, -1
-        for v in range(order):
-            if taken[v]:
-                continue
-            for u in range(v):
-                entry = gram[v, u]
-                value = min(entry - abs(pulls[v] + pulls[u]), -entry - abs(pulls[v] - pulls[u]))
-                if value < least and not taken[u]:
-                    least, first, second = value, u, v
+            ends[vertices[m, a]] = TAKEN
+        least, first, second = _best_pair(gram, pulls, ends, threshold - own)
         for a in range(size):
-            taken[vertices[m, a]] = False
-        if first < 0 or own + least >= threshold:
+            ends[vertices[m, a]] = 0.0
+        if second < 0 or not own + least < threshold:
             continue
         entry, one, other = gram[first, second], pulls[first], pulls[second]
         alike = entry - abs(one + other) <= -entry - abs(one - other)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from theory_checks.studies import (
+    cuts,
     estimator_cases,
     estimator_measure,
     estimator_plot,
@@ -177,3 +178,41 @@ def test_a_study_wants_to_know_where_its_files_go(study, capsys) -> None:
         study.main([])
     assert stopped.value.code == 2
     assert "--output" in capsys.readouterr().err
+
+
+def test_the_study_of_cuts_writes_its_files_and_no_bound_exceeds_the_optimum(
+    monkeypatch, tmp_path, capsys
+) -> None:
+    monkeypatch.setattr(cuts, "SIZE", 14)
+    monkeypatch.setattr(cuts, "SIDE", 4)
+    rng = np.random.default_rng(0)
+    inputs = np.maximum(rng.normal(size=(60, 10)), 0.0)
+    np.savez(tmp_path / "layer.npz", weights=rng.normal(size=(3, 10)), gram=inputs.T @ inputs)
+    folder = tmp_path / "out"
+    options = ["--output", str(folder), "--repeats", "2", "--layer", str(tmp_path / "layer.npz")]
+    assert cuts.main(options) == 0
+    written = {path.suffix: path for path in folder.iterdir()}
+    assert set(written) == {".json", ".md", ".png"}
+    study = json.loads(written[".json"].read_text())
+    assert set(study["families"]) == {*cuts.FAMILIES, cuts.LAYER}
+    for found in study["families"].values():
+        for each in found:
+            assert each["proved"]
+            assert max(each["bounds"]) <= each["value"] + 1e-9 * abs(each["value"])
+            assert min(each["bounds"]) >= each["shor"] - 1e-6 * abs(each["value"])
+    assert "100.0" in written[".md"].read_text()
+    assert written[".png"].read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_rows_of_a_layer_are_their_errors(tmp_path) -> None:
+    rng = np.random.default_rng(1)
+    inputs = np.maximum(rng.normal(size=(30, 6)), 0.0)
+    inputs[:, 2] = 0.0
+    weights = rng.normal(size=(2, 6))
+    np.savez(tmp_path / "layer.npz", weights=weights, gram=inputs.T @ inputs)
+    row = cuts.layer_rows(tmp_path / "layer.npz", 1)[0]
+    live = np.flatnonzero(inputs.any(axis=0))
+    signs = rng.choice([-1.0, 1.0], live.size)
+    scale = math.sqrt(row.A[0, 0] / (inputs[:, live[0]] @ inputs[:, live[0]]))
+    error = inputs[:, live] @ (weights[0, live] - scale * signs)
+    assert float(row.evaluate(signs)) == pytest.approx(float(error @ error))

@@ -114,8 +114,8 @@ def test_larger_cliques_raise_the_bound():
     weights += weights.T
     cost, unit = scaled_cost(weights)
     bounds = []
-    for larger in (False, True):
-        tightener = Tightener(cost, start_factor(50, np.random.default_rng(0)), larger=larger)
+    for largest in (3, 7):
+        tightener = Tightener(cost, start_factor(50, np.random.default_rng(0)), largest=largest)
         shor = tightener.round()
         for _ in range(25):
             tightener.round()

@@ -37,7 +37,7 @@ def test_planar_grids_are_exact():
     problem = MaxCut(grid * (signs + signs.T))
     optimum = brute_force(problem).value
     shor = low_rank(problem, rng=0).lower_bound
-    found = strengthen(problem, triangles_only=True, rng=0).lower_bound
+    found = strengthen(problem, largest_clique=3, rng=0).lower_bound
     assert shor < optimum - 0.1
     assert optimum - 1e-2 <= found <= optimum
 
