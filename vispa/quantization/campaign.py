@@ -28,8 +28,9 @@ from vispa.quantization.scales import group_borders
 
 MAX_COLUMNS = 16
 ROWS = 2
-# Of a row's energy: disagreement that counts as rounding.
-ROUNDING = 1e-12
+# Of a row's energy, and of |w|^T |X|^T |X| |w|, which is what X^T X is rounded to where outputs cancel:
+# disagreement that counts as rounding.
+ROUNDING, CANCELLED = 1e-12, 4e-15
 # Of the least error: an error above it by more is not the least.
 SAME = 1e-6
 # Of a row's energy: smaller errors are too near rounding to be divided by.
@@ -161,7 +162,8 @@ def judge(drawn: Drawn, layer: BinaryLayer, totals: Totals) -> Iterator[tuple[st
     columns = np.abs(layer.weight)
     assert layer.scale_bound is not None
     for row, energy in enumerate(layer.energy):
-        allowed = ROUNDING * float(energy)
+        uncancelled = float(np.sum((np.abs(inputs) @ np.abs(weights[row])) ** 2))
+        allowed = ROUNDING * float(energy) + CANCELLED * uncancelled
         direct = float(np.sum((inputs @ (layer.weight[row] - weights[row])) ** 2))
         error, bound = float(layer.error[row]), float(layer.scale_bound[row])
         totals.rows += 1
@@ -172,7 +174,7 @@ def judge(drawn: Drawn, layer: BinaryLayer, totals: Totals) -> Iterator[tuple[st
             totals.above_sgn += 1
             yield "above sgn", f"row {row}: error {error!r}, sgn's {float(plain.error[row])!r}"
         least = least_at(inputs, weights[row], columns[row])
-        if not _holds(bound, least, float(energy), totals):
+        if not _holds(bound, least, float(energy), allowed, totals):
             totals.false_scale_bounds += 1
             yield "false", f"row {row}: bound at the scale {bound!r}, least error {least!r}"
         if layer.joint_bound is None:
@@ -180,16 +182,16 @@ def judge(drawn: Drawn, layer: BinaryLayer, totals: Totals) -> Iterator[tuple[st
         bound, least = float(layer.joint_bound[row]), least_over_scales(inputs, weights[row])
         totals.rows_of_one_scale += 1
         totals.least_reached += int(error <= least * (1.0 + SAME) + allowed)
-        if not _holds(bound, least, float(energy), totals):
+        if not _holds(bound, least, float(energy), allowed, totals):
             totals.false_joint_bounds += 1
             yield "false", f"row {row}: joint bound {bound!r}, least error {least!r}"
 
 
-def _holds(bound: float, least: float, energy: float, totals: Totals) -> bool:
+def _holds(bound: float, least: float, energy: float, allowed: float, totals: Totals) -> bool:
     """Whether a bound is one, but for rounding."""
     if least > MEASURED * energy:
         totals.largest_bound = max(totals.largest_bound, bound / least)
-    return 0.0 <= bound <= least + ROUNDING * energy
+    return 0.0 <= bound <= least + allowed
 
 
 def campaign(

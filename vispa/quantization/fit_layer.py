@@ -210,5 +210,8 @@ class _Fit:
 
 
 def _each(problem: LayerProblem) -> list[Row]:
-    pairs = zip(problem.linear, problem.energy, strict=True)
-    return [Row(problem.gram, linear, float(energy)) for linear, energy in pairs]
+    sizes = np.abs(problem.weights)
+    reached = sizes @ np.abs(problem.gram)
+    whole = np.einsum("ij,ij->i", reached, sizes)
+    parts = zip(problem.linear, problem.energy, whole, reached.sum(axis=1), strict=True)
+    return [Row(problem.gram, linear, *map(float, rest)) for linear, *rest in parts]

@@ -30,11 +30,22 @@ ROUNDING = 8.0 * float(np.finfo(np.float64).eps)
 
 
 class Row(NamedTuple):
-    """One row of a `LayerProblem`."""
+    """One row of a `LayerProblem`.
+
+    Attributes
+    ----------
+    gram, linear, energy
+        Its A, a and E.
+    size, reach : float, optional
+        Sums of sizes behind E and a, |w|^T |A| |w| and 1^T |A| |w|: where outputs cancel, both are known to so many
+        roundings only.
+    """
 
     gram: Matrix
     linear: Vector
     energy: float
+    size: float = 0.0
+    reach: float = 0.0
 
     def image_norm(self, signs: Vector) -> float:
         """s^T A s."""
@@ -48,7 +59,14 @@ class Row(NamedTuple):
         gram = 2.0 ** np.frexp(float(np.diagonal(self.gram).max()))[1]
         linear = 2.0 ** np.frexp(float(np.abs(self.linear).max()))[1]
         errors = linear / gram * linear
-        return Row(self.gram / gram, self.linear / linear, self.energy / errors), float(gram), float(errors)
+        row = Row(
+            self.gram / gram,
+            self.linear / linear,
+            self.energy / errors,
+            self.size / errors,
+            self.reach / linear,
+        )
+        return row, float(gram), float(errors)
 
 
 class ScaleBound(NamedTuple):
@@ -62,7 +80,7 @@ def scale_bound(row: Row, scales: Vector, error: float, rng: np.random.Generator
     """Bound the error of any signs at these scales (n,), and round the relaxation; O(n^3) some fifteen times."""
     cost = _cost_at(row, scales)
     found = interior_point(cost, CLOSE * error)
-    lost = ROUNDING * (row.energy + float(np.abs(cost).sum()))
+    lost = ROUNDING * (row.energy + row.size + float(np.abs(cost).sum()))
     return ScaleBound(max(found.bound + row.energy - lost, 0.0), _rounded(found, cost, rng))
 
 
@@ -84,7 +102,8 @@ def _scaled_bound(row: Row, signs: Vector, error: float, least_norm: float) -> f
     outer = np.outer(row.linear, row.linear)
     norm = row.image_norm(signs)
     root = float(row.linear @ signs) ** 2 / norm if norm > 0.0 else 0.0
-    lost = ROUNDING * (row.energy + float(np.abs(outer).sum()) / max(norm, least_norm, np.finfo(float).tiny))
+    reach = max(row.reach, float(np.abs(row.linear).sum()))
+    lost = ROUNDING * (row.energy + row.size + reach**2 / max(norm, least_norm, np.finfo(float).tiny))
     for _ in range(MAX_DINKELBACH):
         found = interior_point(root * row.gram - outer, CLOSE * error * norm)
         if found.bound >= 0.0:
