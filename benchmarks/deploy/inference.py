@@ -2,13 +2,16 @@
 
 The rival is the faster of torch's contiguous and channels-last memory; all are called in turns, five times each, on
 one thread, and medians are taken of the processor time, since a machine may have other work. Layers: `bits` is what
-a packed model runs between layers, border included; `float` takes and returns floats, packing included.
+a packed model runs between layers, border included; `float` takes and returns floats, packing included. Rivals:
+int8 of torch and ONNX Runtime from bytes to bytes. Linear layers of float inputs by binary weights: the two kernels
+that there are, and torch's int8, which quantises the rows that it is given.
 """
 
 from __future__ import annotations
 
 # ruff: noqa: B023 (what is timed is called before its loop goes on)
 import argparse
+import functools
 import json
 import platform
 import tempfile
@@ -20,11 +23,13 @@ from torch import nn
 from torch.nn import functional
 
 import vispa
+from benchmarks.deploy import rivals
 from vispa.deploy import timing
 from vispa.deploy.bits import PackSigns
 from vispa.deploy.calls import Call
 from vispa.deploy.layers import PackedConv2d
 from vispa.deploy.layout import KERNELS, best_kernel
+from vispa.deploy.real_layer import PackedRealLinear
 from vispa.networks import named_network
 
 # height, channels, kernel, batch
@@ -43,9 +48,11 @@ NETWORKS = [
     ("vgg-small-1w1a", (3, 32, 32), 1),
     ("imagenet-birealnet18-1w1a", (3, 224, 224), 1),
     ("imagenet-alexnet-1w1a", (3, 224, 224), 1),
+    ("imagenet-quicknet-1w1a", (3, 224, 224), 1),
 ]
 IN_A_ROW = 5
 LINEAR = [(1024, 1), (4096, 1), (4096, 8), (4096, 64)]
+REAL = [(1024, 1), (4096, 1), (4096, 8)]
 
 
 def in_turns(functions, repeats):
@@ -64,6 +71,7 @@ def signed(layer):
     return layer.eval()
 
 
+@torch.inference_mode()
 def time_layers(repeats: int, kernels: list[str]) -> list[dict]:
     """One row a layer and kernel."""
     rows = []
@@ -100,6 +108,7 @@ def time_layers(repeats: int, kernels: list[str]) -> list[dict]:
     return rows
 
 
+@torch.inference_mode()
 def time_linear(repeats: int) -> list[dict]:
     """One row a size and batch: signs by signs."""
     rows = []
@@ -111,6 +120,53 @@ def time_linear(repeats: int) -> list[dict]:
             {"layer": f"Linear {size}, batch {batch}", "torch_us": real * 1e6, "float_us": floats * 1e6,
              "float": real / floats}
         )  # fmt: skip
+    return rows
+
+
+@torch.inference_mode()
+def time_rivals(repeats: int) -> list[dict]:
+    """One row a convolution: bits to bits beside bytes to bytes of other engines, floats of ONNX Runtime too."""
+    rows = []
+    for height, channels, size, batch in LAYERS:
+        layer = signed(nn.Conv2d(channels, channels, size, padding=size // 2, bias=False))
+        inputs = torch.randn(batch, channels, height, height)
+        to_bits = PackedConv2d(layer, outputs="bits")
+        call = Call(PackSigns()(inputs), to_bits.words, to_bits.window.flat(), to_bits.kernel)
+        work = call.to_bits(to_bits.limits, to_bits.flips, call.empty(channels // 32, torch.int32))
+        runtime = [rivals.onnxruntime_float(layer, inputs), rivals.onnxruntime_int8(layer, inputs)]
+        int8 = rivals.torch_int8(layer, inputs)
+        others = [each for each in (*int8, *runtime) if each is not None]
+        own, *taken = in_turns([lambda: call.run(work), *others], repeats)
+        row = {"layer": f"{height}x{height}x{channels} {size}x{size}, batch {batch}", "bits_us": own * 1e6}
+        row["torch_int8_us"] = min(taken[: len(int8)], default=float("nan")) * 1e6
+        if runtime[0] is not None:
+            row |= {"onnxruntime_us": taken[-2] * 1e6, "onnxruntime_int8_us": taken[-1] * 1e6}
+        least = min(value for name, value in row.items() if "int8" in name)
+        rows.append(row | {"bits_by_best_int8": least / row["bits_us"]})
+    return rows
+
+
+@torch.inference_mode()
+def time_real_inputs(repeats: int) -> list[dict]:
+    """One row a linear layer of float inputs and binary weights, by each kernel that runs here."""
+    rows = []
+    for size, batch in REAL:
+        layer, inputs = signed(nn.Linear(size, size, bias=False)), torch.randn(batch, size)
+        packed = [PackedRealLinear(layer)]
+        if packed[0].kernel == "tables":
+            packed.append(PackedRealLinear(layer))
+            packed[1].kernel = "signs"
+        calls = [lambda each=each: each(inputs) for each in packed]
+        real, int8, *own = in_turns(
+            [lambda: layer(inputs), rivals.torch_int8_linear(layer, inputs), *calls], repeats
+        )
+        row = {"layer": f"Linear {size}, float inputs, batch {batch}", "torch_us": real * 1e6}
+        row["torch_int8_us"] = int8 * 1e6
+        for each, seconds in zip(packed, own, strict=True):
+            row |= {f"{each.kernel}_us": seconds * 1e6, each.kernel: real / seconds}
+        expected = inputs.double() @ layer.weight.double().T
+        error = (packed[0](inputs) - expected).abs().max() / expected.abs().max()
+        rows.append(row | {"error": float(error)})
     return rows
 
 
@@ -165,20 +221,24 @@ def table(rows: list[dict]) -> str:
 
 
 def main() -> None:
+    tables = {
+        "layers": time_layers,
+        "linear": time_linear,
+        "real-inputs": time_real_inputs,
+        "rivals": time_rivals,
+        "networks": time_networks,
+    }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=21)
     parser.add_argument("--all-kernels", action="store_true")
+    parser.add_argument("--tables", nargs="+", default=list(tables), choices=list(tables))
     parser.add_argument("--output", type=Path, help="Markdown; JSON is written beside it")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     kernels = list(KERNELS) if arguments.all_kernels else [best_kernel()]
-    with torch.inference_mode():
-        found = {
-            "layers": time_layers(arguments.repeats, kernels),
-            "linear": time_linear(arguments.repeats),
-        }
-    found["networks"] = time_networks(arguments.repeats)
+    tables["layers"] = functools.partial(time_layers, kernels=kernels)
+    found = {name: tables[name](arguments.repeats) for name in arguments.tables}
     import llvmlite.binding
 
     about = (
