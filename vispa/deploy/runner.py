@@ -84,6 +84,9 @@ class Program:
         self.memories: set[int] = set()
         self.steps: list[Step] = []
         self.places: list[Node] = []
+        self.results = {
+            node for last in network.graph.find_nodes(op="output") for node in last.all_input_nodes
+        }
         for node in network.graph.nodes:
             if node.op == "placeholder":
                 self.values[node] = (
@@ -133,6 +136,8 @@ class Program:
         elif fixed and isinstance(module, PackedConv2d):
             assert isinstance(source, Node)
             self.steps[-1] = self._layer(node, module, self.values[source])
+            if self._is_fresh(node, module):
+                return
         elif fixed and isinstance(module, PackedLinear) and self.values[source].ndim == 2:  # type: ignore[index]
             assert isinstance(source, Node)
             self.steps[-1] = self._rows(node, module, self.values[source])
@@ -153,6 +158,10 @@ class Program:
         beside = call.beside(None, layer.channels)
         return _works([call.to_floats(layer.bases, layer.numbers, layer.steps, beside, floats[None], words)])
 
+    def _is_fresh(self, node: Node, layer: PackedConv2d) -> bool:
+        """Whether a layer writes a result, in memory of its own: a copy of a large image costs half of its loop."""
+        return node in self.results and layer.outputs == "floats"
+
     def _layer(self, node: Node, layer: PackedConv2d, bits: Tensor) -> Step:
         """The loops of a packed layer, its outputs in the places where torch's operator left them."""
         call = Call(bits, layer.words, layer.window.flat(), layer.kernel)
@@ -168,6 +177,8 @@ class Program:
         def work(beside: Any) -> Work:
             return call.to_floats(layer.bases, layer.numbers, layer.steps, beside, outputs, bits_out)
 
+        if self._is_fresh(node, layer):
+            return _fresh(node, layer, call, residual)
         if residual is None:
             return _works([*before, work(call.beside(None, layer.channels))])
         assert isinstance(residual, Node)
@@ -188,6 +199,18 @@ def _works(works: list[Work]) -> Step:
     def run(values: Values) -> None:
         for function, arguments in works:
             function(*arguments)
+
+    return run
+
+
+def _fresh(node: Node, layer: PackedConv2d, call: Call, residual: Any) -> Step:
+    """The loops of a packed layer into a new image."""
+
+    def run(values: Values) -> None:
+        outputs = call.empty(layer.channels, torch.float32)
+        beside = call.beside(None if residual is None else values[residual], layer.channels)
+        call.run(call.to_floats(layer.bases, layer.numbers, layer.steps, beside, outputs, None))
+        values[node] = call.first(outputs)
 
     return run
 

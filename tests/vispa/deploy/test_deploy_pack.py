@@ -361,6 +361,31 @@ def test_results_and_programs_do_not_share_memory():
         assert torch.equal(packed(inputs), packed.network(inputs))
 
 
+class Results(nn.Module):
+    """What a packed layer makes is a result, and what another adds and takes signs of."""
+
+    def __init__(self):
+        super().__init__()
+        self.sign = sign()
+        self.first, self.second = nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 32, 3, padding=1)
+
+    def forward(self, inputs):
+        one = self.first(self.sign(inputs))
+        return one, self.second(self.sign(one)) + one, inputs
+
+
+def test_results_that_go_on_are_computed_anew():
+    packed = vispa.pack(hardened(Results(), 32, 5, 6))
+    first, second = torch.randn(2, 32, 5, 6), torch.randn(2, 32, 5, 6)
+    one = packed(first)
+    kept, two = [each.clone() for each in one], packed(second)
+    for results, before, inputs in ((one, kept, first), (two, two, second)):
+        for found, own, expected in zip(results, before, packed.network(inputs), strict=True):
+            assert torch.equal(found, own)
+            assert torch.equal(found, expected)
+    assert not torch.equal(one[1], two[1])
+
+
 def test_threads_have_programs_of_their_own():
     from concurrent.futures import ThreadPoolExecutor
 
