@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from vispa.networks.bireal import BiRealBlock
 from vispa.networks.imagenet import alexnet, birealnet18, resnet18
 from vispa.networks.quicknet import REAL_TRANSITIONS, quicknet
+from vispa.networks.reactnet import ReActBlock, reactnet_a
 from vispa.networks.registry import NETWORKS, NamedNetwork, named_network
 from vispa.networks.resnet import REAL_SHORTCUTS, resnet18_1w1a, resnet18_1w32a
 from vispa.networks.vgg import vgg16, vgg_small
@@ -12,11 +14,14 @@ __all__ = [
     "NETWORKS",
     "REAL_SHORTCUTS",
     "REAL_TRANSITIONS",
+    "BiRealBlock",
     "NamedNetwork",
+    "ReActBlock",
     "alexnet",
     "birealnet18",
     "named_network",
     "quicknet",
+    "reactnet_a",
     "resnet18",
     "resnet18_1w1a",
     "resnet18_1w32a",

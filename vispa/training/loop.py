@@ -6,21 +6,21 @@ import copy
 import enum
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from vispa.nn import anneal
+from vispa.nn.calibration import evaluating
 from vispa.nn.conversion.selection import find_binary_layers
-from vispa.optim import Bop, Bop2ndOrder, LinearSchedule, OptionSchedule
 from vispa.optim.flip_tracker import FlipTracker
-from vispa.optim.groups import OptimizerGroup, split_parameters
+from vispa.optim.groups import OptimizerGroup
 from vispa.training import generators
 from vispa.training.data.batches import Batch, batches
 from vispa.training.data.split import Split
@@ -120,60 +120,6 @@ def _merit(epoch: Epoch) -> tuple[float, float]:
     return epoch.validation_accuracy, -epoch.validation_loss
 
 
-def make_optimizer(
-    model: nn.Module, settings: Recipe, training_images: int
-) -> tuple[Optimizer | OptimizerGroup, LambdaLR | OptimizerGroup]:
-    """The recipe's optimizer, beside flips or not; the rate warms up linearly and falls to zero along a cosine."""
-    steps = math.ceil(training_images / settings.batch_size)
-    total, warmup = steps * settings.epochs, steps * settings.warmup_epochs
-
-    def rate(step: int) -> float:
-        return min(1.0, (step + 1) / (warmup + 1)) * 0.5 * (1 + math.cos(math.pi * min(step / total, 1.0)))
-
-    if settings.latent_free:
-        return _make_flipping(model, settings, rate, total)
-    optimizer = _gradient_steps(_parameter_groups(model, settings), settings)
-    if settings.method != "float":
-        from vispa.nn import attach
-
-        attach(optimizer, model)
-    return optimizer, LambdaLR(optimizer, rate)
-
-
-def _make_flipping(
-    model: nn.Module, settings: Recipe, rate: Callable[[int], float], total: int
-) -> tuple[OptimizerGroup, OptimizerGroup]:
-    binary, real = split_parameters(model)
-    flipping: Optimizer
-    if settings.method == "bop":
-        flipping = Bop(binary, threshold=settings.threshold, gamma=settings.gamma)
-    else:
-        flipping = Bop2ndOrder(
-            binary, threshold=settings.threshold, gamma=settings.gamma, sigma=settings.sigma
-        )
-    steps = _gradient_steps(real, settings)
-    slower = OptionSchedule(flipping, gamma=LinearSchedule(0.01 * settings.gamma, steps=total))
-    return OptimizerGroup(flipping, steps), OptimizerGroup(slower, LambdaLR(steps, rate))
-
-
-def _parameter_groups(model: nn.Module, settings: Recipe) -> Iterable[Tensor] | list[dict[str, Any]]:
-    if settings.latent_rate == 1 or not settings.is_binary:
-        return model.parameters()
-    means = {id(found.mean) for found in find_binary_layers(model)}
-    latent = [values for values in model.parameters() if id(values) in means]
-    others = [values for values in model.parameters() if id(values) not in means]
-    rest: dict[str, Any] = {"params": others}
-    return [rest, {"params": latent, "lr": settings.latent_rate * settings.learning_rate}]
-
-
-def _gradient_steps(values: Iterable[Tensor] | list[dict[str, Any]], settings: Recipe) -> Optimizer:
-    if settings.optimizer == "adam":
-        return Adam(values, lr=settings.learning_rate)
-    return SGD(
-        values, lr=settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
-    )
-
-
 def fit(
     state: TrainingState,
     parts: Split,
@@ -183,6 +129,7 @@ def fit(
     execution: Execution | None = None,
     deadline: float = math.inf,
     after_epoch: Callable[[Epoch], None] | None = None,
+    teacher: nn.Module | None = None,
 ) -> Stop:
     """Run the epochs that ``state`` has not had yet; noise comes from torch's default generators.
 
@@ -200,6 +147,8 @@ def fit(
         On the clock of `time.monotonic`.  Where it passes within an epoch, that epoch does not count.
     after_epoch : callable
         Called once an epoch is recorded; StopIteration ends the run.
+    teacher : Module, optional
+        Where the model is.  Its probabilities take the place of the labels in training.
 
     Raises
     ------
@@ -223,6 +172,8 @@ def fit(
                 return Stop.TIME_LIMIT
             if settings.is_binary:
                 anneal(state.model, min(1.0, (number - 1 + step / steps) / settings.epochs))
+            if teacher is not None:
+                batch = batch._replace(labels=soft_labels(teacher, batch.inputs))
             losses.append(_step(state, forward, batch, number, execution))
         processes.share_buffers(state.model)
         _check_network(state.model, number)
@@ -236,6 +187,13 @@ def fit(
             except StopIteration:
                 return Stop.FINISHED if number == settings.epochs else Stop.CALLBACK
     return Stop.FINISHED
+
+
+def soft_labels(teacher: nn.Module, inputs: Tensor) -> Tensor:
+    """Return a network's probabilities in evaluation mode: cross-entropy with them is the loss of distillation."""
+    with evaluating(teacher):
+        scores: Tensor = teacher(inputs)
+        return scores.softmax(1)
 
 
 def _step(state: TrainingState, forward: nn.Module, batch: Batch, epoch: int, execution: Execution) -> float:

@@ -16,30 +16,37 @@ from vispa.nn.methods.registry import as_method
 
 # What `vispa.binarize` trains, and variants that differ in more than its layers.
 VARIANTS = {"bop2nd": "bop", "frozen": "ste"}
-METHODS: tuple[str, ...] = (*BINARY_METHODS, *VARIANTS, "float")
+REAL_METHODS = ("real-weights", "float")
+METHODS: tuple[str, ...] = (*BINARY_METHODS, *VARIANTS, *REAL_METHODS)
 LATENT_FREE_METHODS = ("bop", "bop2nd")
 # What the demo shows side by side.
 SHOWN_METHODS = ("vispa", "ste", "bernoulli", "bop", "bop2nd", "frozen", "float")
-OPTIMIZERS = ("sgd", "adam")
+OPTIMIZERS = ("sgd", "adam", "adam-l2")
+SCHEDULES = ("cosine", "linear")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of one training run: linear warm-up, cosine to zero, one step a batch.
+    """Settings of one training run: linear warm-up, then a rate that falls to zero, one step a batch.
 
     Attributes
     ----------
     method : str
         A method of `vispa.binarize`; ``bop2nd``, ``bop`` by `vispa.Bop2ndOrder` (biased); ``frozen``, ``ste`` whose
-        signs stay as they were drawn, what a method must beat to have trained any; ``float``: nothing is binary.
+        signs stay as they were drawn, what a method must beat to have trained any; ``real-weights``: activations
+        alone are binary; ``float``: nothing is.
     learning_rate : float
         Of the optimizer.
     latent_rate : float
-        What multiplies the learning rate of the means of binary layers, and of what joins them.
-    optimizer : {"sgd", "adam"}
-        Adam has its own betas and no weight decay.
+        What multiplies the learning rate of the means of binary layers, and of what joins them.  SGD decays them by
+        as large a share a step as it does all others.
+    optimizer : {"sgd", "adam", "adam-l2"}
+        Adam has its own betas and no weight decay; with ``-l2`` a coupled one, of the weights of convolutions and
+        the shifts of `RSign` and `RPReLU` alone, as AdamBNN has it.
     momentum, weight_decay : float
-        Of SGD.
+        Of SGD; the decay of ``adam-l2`` too.
+    schedule : {"cosine", "linear"}
+        How the rate falls.
     rank : int
         K, the columns of the factor; read by ``vispa`` alone.
     scale : float
@@ -71,6 +78,7 @@ class Recipe:
     latent_rate: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 1e-3
+    schedule: str = "cosine"
     rank: int = 4
     scale: float = 100.0
     projection: str = "channel"
@@ -90,6 +98,7 @@ class Recipe:
     def __post_init__(self) -> None:
         checks.choice("method", self.method, METHODS)
         checks.choice("optimizer", self.optimizer, OPTIMIZERS)
+        checks.choice("schedule", self.schedule, SCHEDULES)
         checks.choice("projection", self.projection, ("channel", "paper", "published"))
         for rate in ("learning_rate", "latent_rate"):
             checks.scalar(rate, getattr(self, rate), positive=True)
@@ -113,7 +122,7 @@ class Recipe:
         if self.is_binary:
             as_method(self.layer_method, self.method_options)
         elif self.options:
-            raise ValueError(f"options must be empty for method 'float'; found {dict(self.options)}")
+            raise ValueError(f"options must be empty for method {self.method!r}; found {dict(self.options)}")
 
     @property
     def sampled(self) -> bool:
@@ -123,7 +132,7 @@ class Recipe:
     @property
     def is_binary(self) -> bool:
         """Whether weights are binary."""
-        return self.method != "float"
+        return self.method not in REAL_METHODS
 
     @property
     def layer_method(self) -> str:
@@ -162,6 +171,7 @@ TUNED: dict[str, dict[str, Any]] = {
     "bop": {"learning_rate": 0.01, "optimizer": "adam", "threshold": 1e-8, "gamma": 3e-2},
     "bop2nd": {"learning_rate": 0.01, "optimizer": "adam", "threshold": 1e-2, "gamma": 1e-1},
     "frozen": {"learning_rate": 0.01, "optimizer": "adam"},
+    "real-weights": {"learning_rate": 0.003, "optimizer": "adam"},
     "float": {"learning_rate": 0.003, "optimizer": "adam"},
 }
 
@@ -204,7 +214,7 @@ def apply_method(
     independent of a normal mean's magnitude, so their law stays the same, and all binary methods start, under
     one seed, from one and the same binary network.
     """
-    if settings.method == "float":
+    if not settings.is_binary:
         return model
     from vispa.nn import binarize, binary_layers
 

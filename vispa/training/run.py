@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from solvers import checks
-from vispa.nn import Accuracies
+from vispa.nn import Accuracies, binarize
 from vispa.optim.flip_tracker import FlipTracker
 from vispa.training import checkpoint as checkpoints
 from vispa.training.data.split import Split
@@ -24,8 +24,9 @@ from vispa.training.evaluation import Probabilities, evaluate, probabilities
 from vispa.training.execution import Execution
 from vispa.training.generators import own_devices
 from vispa.training.logs import Log
-from vispa.training.loop import Epoch, Stop, TrainingState, fit, make_optimizer
+from vispa.training.loop import Epoch, Stop, TrainingState, fit
 from vispa.training.models import build, kept_real
+from vispa.training.optimizers import make_optimizer
 from vispa.training.processes import Processes
 from vispa.training.recipes import Recipe, apply_method
 
@@ -88,6 +89,8 @@ def train(
     log: Log | None = None,
     execution: Execution | None = None,
     progress: bool = False,
+    start: nn.Module | None = None,
+    teacher: nn.Module | None = None,
 ) -> Run:
     """Train one network; select its epoch on validation; evaluate it on the test images, once.
 
@@ -122,6 +125,10 @@ def train(
         Device, processes, precision, compilation; by default one process on the CPU in float32.
     progress : bool, optional
         Show a bar on standard error, if that is a terminal.
+    start : Module, optional
+        A network of the same model with real weights, from which the latent weights and all else start.
+    teacher : Module, optional
+        A network whose probabilities take the place of the labels in training; it is moved to the device.
 
     Raises
     ------
@@ -148,11 +155,14 @@ def train(
     checks.integer("batch_size", recipe.batch_size, minimum=2 * processes.count)
     path = None if checkpoint is None else _checkpoint_path(checkpoint)
     stamp = _stamp(parts, recipe, model, seed, execution) if path is not None else {}
+    stamp |= {name: _digest(network) for name, network in (("start", start), ("teacher", teacher)) if network}
+    if teacher is not None:
+        teacher = teacher.to(execution.device)
     parts = parts.to(execution.device)
     if recipe.resized_crops:
         parts = parts.zoomed(ZOOM_BESIDE_RESIZED_CROPS)
     with torch.random.fork_rng(devices=own_devices(execution.device)):
-        state = prepare(parts, recipe, model=model, seed=seed)
+        state = prepare(parts, recipe, model=model, seed=seed, start=start)
         _resume(state, path, stamp, processes)
         with tqdm(
             desc=f"{recipe.method}, seed {seed}", total=recipe.epochs, initial=state.epoch, unit="epoch",
@@ -172,18 +182,36 @@ def train(
 
             stop = fit(
                 state, parts, recipe, seed=seed, execution=execution, deadline=started + limit,
-                after_epoch=after_epoch,
+                after_epoch=after_epoch, teacher=teacher,
             )  # fmt: skip
     return _conclude(state, parts, recipe, model, seed, stop, started, processes)
 
 
-def prepare(parts: Split, recipe: Recipe, *, model: str = "convolutional", seed: int = 0) -> TrainingState:
+def prepare(
+    parts: Split,
+    recipe: Recipe,
+    *,
+    model: str = "convolutional",
+    seed: int = 0,
+    start: nn.Module | None = None,
+) -> TrainingState:
     """Build the state before the first epoch; seeds torch's default generator, for the noise that follows."""
     torch.manual_seed(seed)
     network = build(
         model, parts.train.shape, parts.train.classes, binary_activations=recipe.method != "float"
     )
-    apply_method(network, recipe, keep=kept_real(model))
+    if start is None:
+        apply_method(network, recipe, keep=kept_real(model))
+    else:
+        network.load_state_dict(start.state_dict())
+        if recipe.is_binary:
+            binarize(
+                network,
+                keep=kept_real(model),
+                method=recipe.layer_method,
+                start="weights",
+                **recipe.method_options,
+            )
     # A fifth faster on small images; torch's annotations do not know of it.
     network.to(parts.train.labels.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer, scheduler = make_optimizer(network, recipe, len(parts.train))
@@ -232,6 +260,15 @@ def _resume(state: TrainingState, path: Path | None, stamp: dict[str, Any], proc
         state.restore(snapshot)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not fit this version of the library: {error}") from error
+
+
+def _digest(network: nn.Module) -> str:
+    """Describe what a network computes."""
+    digest = hashlib.sha256()
+    for name, values in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(values.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _stamp(parts: Split, recipe: Recipe, model: str, seed: int, execution: Execution) -> dict[str, Any]:

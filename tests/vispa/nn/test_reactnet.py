@@ -6,6 +6,7 @@ from rivals import assert_reproduced, cases
 from torch import nn
 
 import vispa
+from vispa.networks import BiRealBlock
 from vispa.networks.reactnet import BLOCKS, ReActBlock, reactnet_a
 from vispa.nn import binary_layers
 from vispa.nn.shifted_activations import RPReLU, RSign, scaled_by_sample
@@ -129,6 +130,26 @@ def test_the_network_has_the_published_parameters(width):
     assert sum(found.mean.numel() for found in binary_layers(network)) == binary
     if width == 4:
         assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 1000)
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "stride"), [(4, 4, 1), (4, 8, 2), (4, 8, 1), (8, 8, 2)])
+def test_a_bi_real_block_adds_a_real_shortcut_to_one_binary_convolution(inputs, outputs, stride):
+    torch.manual_seed(0)
+    block = BiRealBlock(inputs, outputs, stride)
+    same = stride == 1 and inputs == outputs
+    count = 9 * inputs * outputs + 2 * outputs + (0 if same else inputs * outputs + 2 * outputs)
+    assert sum(values.numel() for values in block.parameters()) == count
+    vispa.binarize(block, keep=() if same else ("shortcut",), method="reactnet")
+    assert [found.mean.numel() for found in binary_layers(block)] == [9 * inputs * outputs]
+    images = torch.randn(3, inputs, 6, 8)
+    found = block.eval()(images)
+    assert found.shape == (3, outputs, 6 // stride, 8 // stride)
+    # Beside the shortcut the output depends on signs alone.
+    torch.testing.assert_close(
+        found - block.shortcut(images), block(5 * images) - block.shortcut(5 * images), atol=1e-5, rtol=1e-4
+    )
+    with pytest.raises(ValueError, match="stride"):
+        BiRealBlock(2, 2, 3)
 
 
 def test_sizes_that_do_not_fit_are_refused():

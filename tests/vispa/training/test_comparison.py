@@ -13,7 +13,7 @@ from vispa.training.comparison import Comparison, Plan, Task
 from vispa.training.comparison_report import comparison_tables, save_curves
 from vispa.training.data.labelled_images import digits
 from vispa.training.data.split import split
-from vispa.training.loop import make_optimizer
+from vispa.training.optimizers import make_optimizer
 from vispa.training.recipes import METHODS, recipe
 from vispa.training.run import prepare
 from vispa.training.statistics import paired_difference
@@ -52,6 +52,8 @@ def test_latent_weights_beside_noise_of_unit_size_have_a_rate_of_their_own():
             state = prepare(parts, settings, model="multilayer")
             others, latent = state.optimizer.param_groups
             assert latent["initial_lr"] == pytest.approx(ratio * others["initial_lr"])
+            shares = [group["initial_lr"] * group["weight_decay"] for group in (latent, others)]
+            assert shares[0] == pytest.approx(shares[1])
             held = {id(values) for group in (others, latent) for values in group["params"]}
             assert held == {id(values) for values in state.model.parameters()}
             means = {id(layer.mean) for layer in binary_layers(state.model)}

@@ -14,7 +14,8 @@ from vispa.training.data.labelled_images import digits
 from vispa.training.data.split import split
 from vispa.training.divergence import NonFiniteError, locate
 from vispa.training.evaluation import accuracy_and_loss, evaluate
-from vispa.training.loop import TrainingState, make_optimizer
+from vispa.training.loop import TrainingState
+from vispa.training.optimizers import make_optimizer
 from vispa.training.processes import Processes
 from vispa.training.recipes import SHOWN_METHODS, recipe
 from vispa.training.run import prepare, train
