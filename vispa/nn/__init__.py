@@ -1,6 +1,7 @@
 """Binary weights for any torch model: one call in, one plain network out."""
 
 from vispa.nn.activation import SignActivation
+from vispa.nn.annealed_activation import AnnealedSignActivation
 from vispa.nn.conversion.annealing import anneal, penalty
 from vispa.nn.conversion.attach import attach, project
 from vispa.nn.conversion.binarize import binarize
@@ -13,6 +14,7 @@ from vispa.nn.evaluation.quality import Quality, quality
 
 __all__ = [
     "Accuracies",
+    "AnnealedSignActivation",
     "BinaryLayer",
     "Quality",
     "SignActivation",

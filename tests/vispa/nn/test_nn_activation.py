@@ -10,6 +10,8 @@ from torch.nn import functional as F
 import vispa
 from vispa.estimators.kernels import as_kernel, ede_kernel, gaussian_kernel
 from vispa.nn.activation import plain_sign
+from vispa.nn.annealed_activation import SCHEDULES, AnnealedSignActivation
+from vispa.nn.methods.irnet import irnet_weight
 
 NAMES = ["bi-real", "hard-tanh", "tanh", "gaussian", "identity", "swish-sign"]
 
@@ -112,3 +114,40 @@ def test_the_plain_module_prints_as_a_sign():
 def test_bad_options_are_refused_in_words(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
+def test_an_annealed_activation_has_the_kernel_of_its_schedule(schedule, progress):
+    activation = AnnealedSignActivation(schedule)
+    model = nn.Sequential(nn.Linear(2, 2), activation)
+    vispa.anneal(vispa.binarize(model, keep=(), method="ste"), progress)
+    inputs = torch.linspace(-2.0, 2.0, 41, requires_grad=True)
+    outputs = activation(inputs)
+    assert torch.equal(outputs, torch.where(inputs >= 0, 1.0, -1.0))
+    outputs.sum().backward()
+    torch.testing.assert_close(inputs.grad, SCHEDULES[schedule](progress)(inputs.detach()))
+    # Steeper at zero and narrower than at the start.
+    if progress == 1.0:
+        start = SCHEDULES[schedule](0.0)
+        assert inputs.grad[20] > start(torch.zeros(1))
+        assert inputs.grad[0] <= start(torch.tensor([-2.0]))
+
+
+def test_annealed_activations_share_the_formula_of_their_methods_weights():
+    rows = torch.randn(1, 50, generator=torch.Generator().manual_seed(0))
+    rows = ((rows - rows.mean()) / rows.std()).requires_grad_()
+    activation = AnnealedSignActivation("irnet")
+    activation.anneal_to(0.75)
+    values = rows.detach().requires_grad_()
+    activation(values).sum().backward()
+    sharpness = torch.tensor(0.1 * 100**0.75)
+    slope = (
+        torch.clamp_min(1 / sharpness, 1.0) * sharpness * (1 - torch.tanh(sharpness * rows.detach()).square())
+    )
+    torch.testing.assert_close(values.grad, slope)
+    assert torch.equal(irnet_weight(rows, sharpness).sign(), activation(values).detach())
+    with pytest.raises(ValueError, match="schedule"):
+        AnnealedSignActivation("no such")
+    with pytest.raises(TypeError):
+        AnnealedSignActivation(lambda progress: 3)

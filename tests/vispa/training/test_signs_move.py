@@ -12,7 +12,7 @@ from vispa.training.data.batches import batches
 from vispa.training.data.labelled_images import digits
 from vispa.training.data.split import split
 from vispa.training.loop import Epoch
-from vispa.training.recipes import SHOWN_METHODS, recipe
+from vispa.training.recipes import METHODS, SHOWN_METHODS, recipe
 
 # Adam at its own rate differs from AdamW in the decay of the real layers alone.
 OPTIMIZERS = {
@@ -83,6 +83,13 @@ def test_every_method_moves_signs_and_beats_frozen_ones(method, frozen):
     assert min(best.signs_moved for best in ours) > 0.02
     gain = [a.validation_accuracy - b.validation_accuracy for a, b in zip(ours, frozen, strict=True)]
     assert sum(gain) > 0, gain
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - set(SHOWN_METHODS)))
+def test_every_other_method_moves_signs_too(method, frozen):
+    (ours,) = compare(digits(), paired_jobs([recipe(method, samples=1, epochs=12)], [0], 600))
+    assert ours.best.signs_moved > 0.02
+    assert ours.best.validation_accuracy > frozen[0].validation_accuracy
 
 
 @pytest.mark.parametrize("options", [{"covariance": "channel"}, {"residual": True}, {"rank": 1}])
