@@ -154,8 +154,8 @@ def train(
     processes = execution.processes
     checks.integer("batch_size", recipe.batch_size, minimum=2 * processes.count)
     path = None if checkpoint is None else _checkpoint_path(checkpoint)
-    stamp = _stamp(parts, recipe, model, seed, execution) if path is not None else {}
-    stamp |= {name: _digest(network) for name, network in (("start", start), ("teacher", teacher)) if network}
+    networks = {"start": start, "teacher": teacher}
+    stamp = _stamp(parts, recipe, model, seed, execution, networks) if path is not None else {}
     if teacher is not None:
         teacher = teacher.to(execution.device)
     parts = parts.to(execution.device)
@@ -164,19 +164,16 @@ def train(
     with torch.random.fork_rng(devices=own_devices(execution.device)):
         state = prepare(parts, recipe, model=model, seed=seed, start=start)
         _resume(state, path, stamp, processes)
-        with tqdm(
-            desc=f"{recipe.method}, seed {seed}", total=recipe.epochs, initial=state.epoch, unit="epoch",
-            file=sys.stderr, leave=False, disable=None if progress and processes.rank == 0 else True,
-        ) as bar:  # fmt: skip
+        with _bar(recipe, seed, state.epoch, shown=progress and processes.rank == 0) as bar:
 
             def after_epoch(epoch: Epoch) -> None:
                 bar.set_postfix(validation=f"{epoch.validation_accuracy:.3f}", refresh=False)
                 bar.update()
-                if processes.rank == 0:
-                    if path is not None and (epoch.epoch % every == 0 or epoch.epoch == recipe.epochs):
-                        checkpoints.save(path, stamp, state.snapshot())
-                    if log is not None:
-                        log(state.history)
+                due = epoch.epoch % every == 0 or epoch.epoch == recipe.epochs
+                if processes.rank == 0 and path is not None and due:
+                    checkpoints.save(path, stamp, state.snapshot())
+                if processes.rank == 0 and log is not None:
+                    log(state.history)
                 if callback is not None:
                     callback(epoch)
 
@@ -185,6 +182,13 @@ def train(
                 after_epoch=after_epoch, teacher=teacher,
             )  # fmt: skip
     return _conclude(state, parts, recipe, model, seed, stop, started, processes)
+
+
+def _bar(recipe: Recipe, seed: int, done: int, *, shown: bool) -> tqdm[Any]:
+    return tqdm(
+        desc=f"{recipe.method}, seed {seed}", total=recipe.epochs, initial=done, unit="epoch", file=sys.stderr,
+        leave=False, disable=None if shown else True,
+    )  # fmt: skip
 
 
 def prepare(
@@ -271,7 +275,10 @@ def _digest(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _stamp(parts: Split, recipe: Recipe, model: str, seed: int, execution: Execution) -> dict[str, Any]:
+def _stamp(
+    parts: Split, recipe: Recipe, model: str, seed: int, execution: Execution,
+    networks: dict[str, nn.Module | None],
+) -> dict[str, Any]:  # fmt: skip
     """Describe what makes two runs the same run; where they are computed does not."""
     digest = hashlib.sha256()
     for part in (parts.train, parts.validation):
@@ -283,4 +290,5 @@ def _stamp(parts: Split, recipe: Recipe, model: str, seed: int, execution: Execu
     return {
         **asdict(recipe), "model": model, "seed": seed, "precision": execution.precision,
         "data": digest.hexdigest(),
+        **{name: _digest(network) for name, network in networks.items() if network is not None},
     }  # fmt: skip
