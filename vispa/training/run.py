@@ -154,10 +154,10 @@ def train(
     processes = execution.processes
     checks.integer("batch_size", recipe.batch_size, minimum=2 * processes.count)
     path = None if checkpoint is None else _checkpoint_path(checkpoint)
-    networks = {"start": start, "teacher": teacher}
-    stamp = _stamp(parts, recipe, model, seed, execution, networks) if path is not None else {}
-    if teacher is not None:
-        teacher = teacher.to(execution.device)
+    stamp = (
+        {} if path is None else _stamp(parts, recipe, model, seed, execution, start=start, teacher=teacher)
+    )
+    teacher = None if teacher is None else teacher.to(execution.device)
     parts = parts.to(execution.device)
     if recipe.resized_crops:
         parts = parts.zoomed(ZOOM_BESIDE_RESIZED_CROPS)
@@ -276,8 +276,7 @@ def _digest(network: nn.Module) -> str:
 
 
 def _stamp(
-    parts: Split, recipe: Recipe, model: str, seed: int, execution: Execution,
-    networks: dict[str, nn.Module | None],
+    parts: Split, recipe: Recipe, model: str, seed: int, execution: Execution, **networks: nn.Module | None
 ) -> dict[str, Any]:  # fmt: skip
     """Describe what makes two runs the same run; where they are computed does not."""
     digest = hashlib.sha256()
