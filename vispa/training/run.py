@@ -154,9 +154,7 @@ def train(
     processes = execution.processes
     checks.integer("batch_size", recipe.batch_size, minimum=2 * processes.count)
     path = None if checkpoint is None else _checkpoint_path(checkpoint)
-    stamp = (
-        {} if path is None else _stamp(parts, recipe, model, seed, execution, start=start, teacher=teacher)
-    )
+    stamp = _stamp(parts, recipe, model, seed, execution, start=start, teacher=teacher) if path else {}
     teacher = None if teacher is None else teacher.to(execution.device)
     parts = parts.to(execution.device)
     if recipe.resized_crops:
