@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trials", type=int, default=4, metavar="COUNT", help="with either optimizer (default: 4)"
     )
     parser.add_argument(
+        "--tuning-seeds", type=int, default=3, metavar="COUNT", help="runs that judge a trial (default: 3)"
+    )
+    parser.add_argument(
         "--train-size", type=int, metavar="N", help="number of training images; all by default"
     )
     parser.add_argument("--samples", type=int, default=10, metavar="L", help="networks drawn for an ensemble")
@@ -72,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     plan = Plan(
         tuple(arguments.method), tuple(arguments.epochs), arguments.seeds, arguments.trials,
-        arguments.train_size, arguments.model, arguments.samples,
+        arguments.train_size, arguments.model, arguments.samples, arguments.tuning_seeds,
     )  # fmt: skip
     checks.choice("reference", arguments.reference, plan.methods)
     comparison = Comparison(plan, arguments.output)

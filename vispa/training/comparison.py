@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 from solvers import checks
 from vispa.training.compare import Job, in_processes, run_job
 from vispa.training.data.labelled_images import LabelledImages
-from vispa.training.data.split import split
 from vispa.training.divergence import NonFiniteError
 from vispa.training.execution import Execution
 from vispa.training.loop import Stop
 from vispa.training.recipes import METHODS
 from vispa.training.report import as_plain
 from vispa.training.run import Result
-from vispa.training.tuning import RATES, TUNING_SEED, best_settings, run_trial, trial_settings, tuned_recipe
+from vispa.training.tuning import RATES, TUNING_SEED, best_settings, judge, trial_settings, tuned_recipe
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ class Plan:
         A name in `vispa.training.models.MODELS`.
     samples : int
         Networks drawn for the ensembles.
+    tuning_seeds : int
+        Seeds that judge a trial, by the mean of their validation accuracies.
     """
 
     methods: tuple[str, ...]
@@ -53,6 +54,7 @@ class Plan:
     train_size: int | None = None
     model: str = "convolutional"
     samples: int = 10
+    tuning_seeds: int = 3
 
     def __post_init__(self) -> None:
         for name in ("methods", "epochs"):
@@ -64,7 +66,7 @@ class Plan:
         for epochs in self.epochs:
             checks.integer("epochs", epochs, minimum=1)
         checks.integer("seeds", self.seeds, minimum=1, maximum=TUNING_SEED)
-        for name in ("trials", "samples"):
+        for name in ("trials", "samples", "tuning_seeds"):
             checks.integer(name, getattr(self, name), minimum=1)
 
 
@@ -98,13 +100,15 @@ class Comparison:
     Raises
     ------
     ValueError
-        If the file is none of this library's comparisons, or of another model, size or number of samples.
+        If the file is none of this library's comparisons, or of other settings that may not grow.
     """
 
     def __init__(self, plan: Plan, path: str | Path | None = None) -> None:
         self.plan = plan
         self.path = None if path is None else Path(path)
-        self._fixed = {name: getattr(plan, name) for name in ("train_size", "model", "samples")}
+        self._fixed = {
+            name: getattr(plan, name) for name in ("train_size", "model", "samples", "tuning_seeds")
+        }
         self.found: dict[str, Any] = {"plan": self._fixed, "trials": {}, "runs": {}}
         if self.path is not None and self.path.exists():
             self.found = self._load(self.path)
@@ -240,8 +244,15 @@ def perform(
     chosen = tuned_recipe(method, settings, epochs=epochs, samples=plan.samples)
     known = {"method": method, "epochs": epochs, "number": number, "settings": settings}
     if optimizer is not None:
-        parts = split(data, seed=TUNING_SEED, train_size=plan.train_size)
-        record = run_trial(parts, chosen, model=plan.model, execution=execution, deadline=deadline)
+        record = judge(
+            data,
+            chosen,
+            model=plan.model,
+            seeds=plan.tuning_seeds,
+            train_size=plan.train_size,
+            execution=execution,
+            deadline=deadline,
+        )
         return None if record is None else known | record
     try:
         result = run_job(

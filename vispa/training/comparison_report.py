@@ -44,10 +44,11 @@ def _table(comparison: Comparison, reference: str, epochs: int) -> str:
     lines = [
         f"## {epochs} epochs, {size} training images", "",
         f"Test accuracy of the fixed network in %, mean ± deviation over seeds. Settings won {plan.trials} random "
-        f"trials by SGD and {plan.trials} by Adam, judged by validation. Difference: method minus {reference}, "
-        f"seed by seed, Student's interval at {100 * confidence:.2f} % (Bonferroni's correction of "
-        f"{100 * CONFIDENCE:.0f} % for {comparisons} comparisons). Of probabilities: negative log-likelihood, "
-        f"calibration error in %, area in % under the curve that tells test images from collages of them.", "",
+        f"trials by SGD and {plan.trials} by Adam, judged by validation under {plan.tuning_seeds} seeds. "
+        f"Difference: method minus {reference}, seed by seed, Student's interval at {100 * confidence:.2f} % "
+        f"(Bonferroni's correction of {100 * CONFIDENCE:.0f} % for {comparisons} comparisons). Of "
+        f"probabilities: negative log-likelihood, calibration error in %, area in % under the curve that tells "
+        "test images from collages of them.", "",
         "| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS),
     ]  # fmt: skip
     for name in finished:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from vispa.training.data.split import Split
+from vispa.training.data.labelled_images import LabelledImages
+from vispa.training.data.split import Split, split
 from vispa.training.divergence import NonFiniteError
 from vispa.training.execution import Execution
 from vispa.training.generators import own_devices
@@ -22,7 +23,7 @@ from vispa.training.run import prepare
 RATES = {"sgd": (0.01, 1.0), "adam": (3e-4, 3e-2)}
 # Of the flips of Bop, beside the rate of its other parameters.
 FLIPS = (3e-3, 3e-1)
-# No run that is reported has this seed.
+# The first seed of trials; no run that is reported has it or a larger one.
 TUNING_SEED = 1_000_003
 # The published gradient of xnor is multiplied by the number of weights of a row: this many, in small networks.
 XNOR_ROW = 288
@@ -68,10 +69,11 @@ def run_trial(
     settings: Recipe,
     *,
     model: str,
+    seed: int = TUNING_SEED,
     execution: Execution | None = None,
     deadline: float = math.inf,
 ) -> dict[str, Any] | None:
-    """Train one trial and return what validation says of its best epoch; None where the deadline came first.
+    """Train one trial under one seed and return its best epoch by validation; None where the deadline came first.
 
     The test images are not looked at.  A run that diverges has no validation, and words instead.
     """
@@ -79,9 +81,9 @@ def run_trial(
     parts = parts.to(execution.device)
     started = time.monotonic()
     with torch.random.fork_rng(devices=own_devices(execution.device)):
-        state = prepare(parts, settings, model=model, seed=TUNING_SEED)
+        state = prepare(parts, settings, model=model, seed=seed)
         try:
-            stop = fit(state, parts, settings, seed=TUNING_SEED, execution=execution, deadline=deadline)
+            stop = fit(state, parts, settings, seed=seed, execution=execution, deadline=deadline)
         except NonFiniteError as error:
             return {"validation": None, "diverged": str(error)}
     if stop is not Stop.FINISHED:
@@ -92,6 +94,53 @@ def run_trial(
         "validation": best.validation_accuracy, "loss": best.validation_loss, "moved": best.signs_moved,
         "seconds": time.monotonic() - started,
     }  # fmt: skip
+
+
+def judge(
+    data: LabelledImages,
+    settings: Recipe,
+    *,
+    model: str,
+    seeds: int,
+    train_size: int | None = None,
+    execution: Execution | None = None,
+    deadline: float = math.inf,
+) -> dict[str, Any] | None:
+    """Train one trial under several seeds and return the means; None where the deadline came first.
+
+    One seed alone judges by an image or two of a few hundred, which is more than most settings differ by.
+    """
+    records = []
+    for seed in range(TUNING_SEED, TUNING_SEED + seeds):
+        parts = split(data, seed=seed, train_size=train_size)
+        record = run_trial(parts, settings, model=model, seed=seed, execution=execution, deadline=deadline)
+        if record is None:
+            return None
+        records.append(record)
+    return over_seeds(records)
+
+
+def over_seeds(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the seeds of one trial say together: means, and the seconds of all.
+
+    A trial that diverged under one of them has diverged.
+
+    Examples
+    --------
+    >>> over_seeds([
+    ...     {"validation": 0.75, "loss": 0.5, "moved": 0.0, "seconds": 2.0},
+    ...     {"validation": 0.25, "loss": 1.5, "moved": 0.5, "seconds": 3.0},
+    ... ])
+    {'validation': 0.5, 'loss': 1.0, 'moved': 0.25, 'seconds': 5.0}
+    """
+    diverged = [record for record in records if record["validation"] is None]
+    if diverged:
+        return dict(diverged[0])
+    means = {
+        name: sum(record[name] for record in records) / len(records)
+        for name in ("validation", "loss", "moved")
+    }
+    return means | {"seconds": sum(record["seconds"] for record in records)}
 
 
 def best_settings(trials: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:

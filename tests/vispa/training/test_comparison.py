@@ -17,7 +17,14 @@ from vispa.training.optimizers import make_optimizer
 from vispa.training.recipes import METHODS, recipe
 from vispa.training.run import prepare
 from vispa.training.statistics import paired_difference
-from vispa.training.tuning import TUNING_SEED, run_trial, trial_settings, tuned_recipe
+from vispa.training.tuning import (
+    TUNING_SEED,
+    judge,
+    over_seeds,
+    run_trial,
+    trial_settings,
+    tuned_recipe,
+)
 
 
 def small(**changes):
@@ -28,6 +35,7 @@ def small(**changes):
         "train_size": 60,
         "model": "multilayer",
         "samples": 2,
+        "tuning_seeds": 1,
     }
     return Plan(("ste", "bernoulli"), **{**settings, **changes})
 
@@ -78,6 +86,24 @@ def test_trials_never_look_at_the_test_images():
     found = run_trial(Blind(parts), settings, model="multilayer")
     assert found == run_trial(parts, settings, model="multilayer") | {"seconds": found["seconds"]}
     assert 0 < found["validation"] <= 1
+
+
+def test_a_trial_is_judged_by_the_mean_of_its_seeds():
+    settings = tuned_recipe("ste", trial_settings("ste", 0, "adam"), epochs=1, samples=2)
+    alone = []
+    for seed in (TUNING_SEED, TUNING_SEED + 1):
+        parts = split(digits(), seed=seed, train_size=60)
+        alone.append(run_trial(parts, settings, model="multilayer", seed=seed))
+    found = judge(digits(), settings, model="multilayer", seeds=2, train_size=60)
+    assert alone[0]["loss"] != alone[1]["loss"]
+    for name in ("validation", "loss", "moved"):
+        assert found[name] == pytest.approx((alone[0][name] + alone[1][name]) / 2)
+    assert judge(digits(), settings, model="multilayer", seeds=2, deadline=0.0) is None
+
+
+def test_a_trial_that_diverged_under_one_seed_has_diverged():
+    ended = {"validation": 0.5, "loss": 1.0, "moved": 0.1, "seconds": 1.0}
+    assert over_seeds([ended, {"validation": None, "diverged": "why"}])["validation"] is None
 
 
 def test_a_stopped_comparison_goes_on_and_repeats_nothing(tmp_path, monkeypatch):
