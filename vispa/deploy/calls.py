@@ -12,7 +12,7 @@ from torch import Tensor
 from vispa.deploy.geometry import Plan, Window, plan
 from vispa.deploy.layout import KERNELS
 
-__all__ = ["Call", "Work", "pack_signs", "pool_bits", "unsigned", "words_for"]
+__all__ = ["Call", "Work", "packer", "pool_bits", "unsigned", "words_for"]
 
 # A compiled loop and its arrays; calling it again does the same on what they hold then.
 Work = tuple[Callable[..., None], tuple[Any, ...]]
@@ -31,33 +31,35 @@ def words_for(channels: int) -> int:
     return -(-channels // 32)
 
 
-def pack_signs(values: Tensor, bits: Tensor, rows: bool) -> None:
-    """Fill bits with the signs of floats: of rows, or of images in any order of memory.
+def packer(bits: Tensor, rows: bool) -> Callable[[Tensor], None]:
+    """The function that fills bits with the signs of floats: of rows, or of images in any order of memory.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If the floats are not float32, or the images have other than four axes.
+    It raises TypeError for floats that are not float32. What does not change from call to call is done once, here.
     """
     from vispa.deploy.kernels.packing import pack_channels_first, pack_channels_last
 
-    values = values.detach()
+    words = bits.shape[-1]
+    flat = unsigned(bits).reshape(bits.numel() // max(words, 1), words)
+    pixels = len(flat)
+    if rows:
+        return lambda values: pack_channels_last(_floats(values).reshape(pixels, values.shape[-1]), flat)
+    images = flat.reshape(bits.shape[0], pixels // max(bits.shape[0], 1), words)
+
+    def pack(values: Tensor) -> None:
+        channels = values.shape[1]
+        if values.is_contiguous(memory_format=torch.channels_last):
+            pack_channels_last(_floats(values.permute(0, 2, 3, 1)).reshape(pixels, channels), flat)
+        else:
+            pack_channels_first(_floats(values).reshape(len(images), channels, images.shape[1]), images)
+
+    return pack
+
+
+def _floats(values: Tensor) -> Any:
+    """Floats as an array, in the same memory where they lie one after another."""
     if values.dtype != torch.float32:
         raise TypeError(f"inputs of packed layers must be float32; found {values.dtype}")
-    flat = unsigned(bits)
-    if rows:
-        count, channels = bits.numel() // max(bits.shape[-1], 1), values.shape[-1]
-        pack_channels_last(
-            values.contiguous().numpy().reshape(count, channels), flat.reshape(count, flat.shape[-1])
-        )
-        return
-    images, channels, height, width = values.shape
-    if values.is_contiguous(memory_format=torch.channels_last):
-        pixels = values.permute(0, 2, 3, 1).numpy().reshape(images * height * width, channels)
-        pack_channels_last(pixels, flat.reshape(len(pixels), flat.shape[3]))
-    else:
-        planes = values.contiguous().numpy().reshape(images, channels, height * width)
-        pack_channels_first(planes, flat.reshape(images, height * width, flat.shape[3]))
+    return (values.detach() if values.requires_grad else values).contiguous().numpy()
 
 
 def pool_bits(bits: Tensor, flips: Tensor, window: list[int], pooled: Tensor) -> Work:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.library import Library
 
-from vispa.deploy.calls import Call, pack_signs, pool_bits, unsigned, words_for
+from vispa.deploy.calls import Call, packer, pool_bits, unsigned, words_for
 from vispa.deploy.geometry import Window
 
 __all__ = ["LIBRARY"]
@@ -42,7 +42,7 @@ def _pack_signs(values: Tensor, rows: bool) -> Tensor:
             f"inputs must be (images, channels, height, width); found shape {tuple(values.shape)}"
         )
     bits = _fake_pack_signs(values, rows)
-    pack_signs(values, bits, rows)
+    packer(bits, rows)(values)
     return bits
 
 

@@ -12,7 +12,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 from vispa.deploy.bits import PackSigns, PoolBits
-from vispa.deploy.calls import Call, Work, pack_signs, pool_bits
+from vispa.deploy.calls import Call, Work, packer, pool_bits
 from vispa.deploy.layers import PackedConv2d, PackedLinear
 
 __all__ = ["PackedModel"]
@@ -47,6 +47,8 @@ class PackedModel(nn.Module):
         plain = all(type(value) is Tensor and value.device.type == "cpu" for value in given)
         if not plain or options or torch.compiler.is_compiling():
             return self.network(*given, **options)
+        if not torch.is_grad_enabled():  # entering a context again would cost as much as a small layer
+            return self._programs.of(self.network, given).run(given)
         with torch.no_grad():
             return self._programs.of(self.network, given).run(given)
 
@@ -218,7 +220,8 @@ def _fresh(node: Node, layer: PackedConv2d, call: Call, residual: Any) -> Step:
 def _packing(node: Node, bits: Tensor, rows: bool) -> Step:
     source = node.args[0]
     assert isinstance(source, Node)
-    return lambda values: pack_signs(values[source], bits, rows)
+    pack = packer(bits, rows)
+    return lambda values: pack(values[source])
 
 
 def _flat(image: Tensor, call: Call) -> Tensor:
