@@ -16,6 +16,7 @@ import json
 import platform
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -174,16 +175,7 @@ def time_networks(repeats: int) -> list[dict]:
     """One row a network, beside the same network of real weights, hardened ones, and its file."""
     rows = []
     for name, shape, batch in NETWORKS:
-        network = named_network(name)
-        torch.manual_seed(0)
-        model = vispa.binarize(network.build(shape), keep=network.keep, rank=1).train()
-        with torch.no_grad():
-            model(torch.randn(4, *shape))
-            for module in model.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.bias.normal_(std=0.1)
-        hard = vispa.harden(model).eval()
-        packed = vispa.pack(hard)
+        hard, packed = drawn(name, shape)
         # the float network that would be deployed instead: signs are replaced by ReLU
         real = named_network(name).build(shape, binary_activations=False).eval()
         real_last = named_network(name).build(shape, binary_activations=False).eval()
@@ -209,6 +201,50 @@ def time_networks(repeats: int) -> list[dict]:
     return rows
 
 
+@torch.inference_mode()
+def time_threads(repeats: int) -> list[dict]:
+    """One row a network: half of the images in each of two threads, by the wall clock: needs idle cores."""
+    rows = []
+    for name, shape, batch in NETWORKS[1:4]:
+        packed = drawn(name, shape)[1]
+        halves = torch.randn(2, max(batch, 4), *shape).contiguous()
+        with ThreadPoolExecutor(2) as threads:
+
+            def both():
+                return list(threads.map(inference(packed), halves))
+
+            one, two = timing.in_turns([lambda: [packed(half) for half in halves], both], repeats)
+        rows.append(
+            {"network": f"{name}, {shape[1]}x{shape[2]}, batch {len(halves) * halves.shape[1]}",
+             "one_thread_ms": one * 1e3, "two_threads_ms": two * 1e3, "speedup": one / two}
+        )  # fmt: skip
+    return rows
+
+
+def inference(model):
+    """The model in inference mode, which every thread enters by itself."""
+
+    def run(inputs):
+        with torch.inference_mode():
+            return model(inputs)
+
+    return run
+
+
+def drawn(name: str, shape: tuple) -> tuple[nn.Module, nn.Module]:
+    """A hardened network of random signs with statistics of its own, and what is packed of it."""
+    network = named_network(name)
+    torch.manual_seed(0)
+    model = vispa.binarize(network.build(shape), keep=network.keep, rank=1).train()
+    with torch.no_grad():
+        model(torch.randn(4, *shape))
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d) and module.affine:
+                module.bias.normal_(std=0.1)
+    hard = vispa.harden(model).eval()
+    return hard, vispa.pack(hard)
+
+
 def table(rows: list[dict]) -> str:
     """Rows as Markdown."""
     names = list(rows[0])
@@ -227,6 +263,7 @@ def main() -> None:
         "real-inputs": time_real_inputs,
         "rivals": time_rivals,
         "networks": time_networks,
+        "threads": time_threads,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=21)
