@@ -41,12 +41,13 @@ def mean_field_weight(
     >>> mean_field_weight(torch.tensor([0.0]), torch.tensor([1.0]), 1e3)
     tensor([1.])
     """
-    levels = torch.softmax(torch.stack([beta * low.detach(), beta * high.detach()]), dim=0)
-    minus, plus = torch.softmax(beta * levels, dim=0) if softmax_twice else levels
-    # g^T p is G (plus - minus); the surrogate is linear in the scores.
-    lean = plus - minus
-    surrogate = beta * ((1.0 - lean * plus) * high - (1.0 + lean * minus) * low)
-    return straight_through(levels[1] - levels[0], surrogate)
+    # A softmax over two levels is a tanh of half their difference: f_1 - f_0, and p_1 - p_0 where it leans.
+    weight = torch.tanh(0.5 * beta * (high.detach() - low.detach()))
+    lean = torch.tanh(0.5 * beta * weight) if softmax_twice else weight
+    # g^T p is G (p_1 - p_0); the surrogate is linear in the scores.
+    half = 0.5 * lean * lean
+    surrogate = beta * ((1.0 - half - 0.5 * lean) * high - (1.0 - half + 0.5 * lean) * low)
+    return straight_through(weight, surrogate)
 
 
 class MeanFieldWeight(TransformedWeight):
