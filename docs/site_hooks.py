@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import importlib
+import inspect
 import json
 import re
 from pathlib import Path
@@ -49,10 +50,12 @@ def reference() -> dict[str, dict[str, str]]:
 def _public(module: Any) -> list[str]:
     if hasattr(module, "__all__"):
         return sorted(module.__all__, key=str.lower)
-    return sorted(
-        (name for name, each in vars(module).items() if getattr(each, "__module__", None) == module.__name__),
-        key=str.lower,
+    own = (
+        name
+        for name, each in vars(module).items()
+        if (inspect.isclass(each) or inspect.isfunction(each)) and each.__module__ == module.__name__
     )
+    return sorted((name for name in own if not name.startswith("_")), key=str.lower)
 
 
 def _home(module: Any, door: str, name: str) -> str:

@@ -1,6 +1,7 @@
 """The site's pages: code that runs, links that lead somewhere, a reference page for every public name."""
 
 import importlib.util
+import logging
 import re
 import sys
 from pathlib import Path
@@ -36,8 +37,19 @@ def load(name):
     return module
 
 
+@pytest.fixture
+def own_logging():
+    """Levels and handlers as they were, whatever a page sets."""
+    loggers = [logging.getLogger(name) for name in ("", "solvers", "vispa")]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_the_code_of_a_page_runs(path, tmp_path, monkeypatch):
+def test_the_code_of_a_page_runs(path, tmp_path, monkeypatch, own_logging):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
     for code in re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE):
@@ -63,6 +75,8 @@ def test_no_public_name_lacks_its_reference_page():
     ):
         missing = {name for name in module.__all__ if not name.startswith("__")} - pages
         assert not missing, f"{module.__name__}: {missing}"
+    assert not [name for name in pages if name.startswith("_")]
+    assert list(hooks.reference()["vispa.interop.transformers"]) == ["load_pretrained", "VispaCallback"]
     text = hooks._reference_pages()["reference/index.md"]
     for names in hooks.reference().values():
         for name, path in names.items():

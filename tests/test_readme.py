@@ -30,6 +30,6 @@ def test_block_runs(block, seeded, capsys, tmp_path, monkeypatch):
     if "solution" in names:
         assert names["solution"].certified
     if "plain" in names:
-        weight = names["plain"][3].weight
+        weight = names["plain"][2].weight
         per_channel = weight.abs().flatten(1)
         assert (per_channel == per_channel[:, :1]).all()

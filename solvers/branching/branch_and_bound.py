@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -28,6 +29,8 @@ from solvers.problems.binary_form import frobenius_norm
 from solvers.problems.integer_form import IntegerForm, integer_form
 from solvers.problems.problem import BinaryQuadratic, Problem, as_problem
 from solvers.problems.solution import relative_gap
+
+_log = logging.getLogger(__name__)
 
 # Where data are not whole numbers, optimality is proved to this relative gap, if none is asked for.
 REAL_GAP = 1e-7
@@ -118,8 +121,12 @@ def branch_and_bound(
     search = _Search(problem, form, gap, record, generator, max_seconds)
     if checkpoint is not None:
         search.resume(Path(checkpoint))
-    status = search.run(workers, callback)
-    return search.result(status)
+    found = search.result(search.run(workers, callback))
+    _log.info(
+        "%s: value %.9g, gap %.3g, %d nodes, %d open, %.3f seconds", found.status.name.lower(), found.value,
+        found.gap, found.nodes, found.open_nodes, found.seconds,
+    )  # fmt: skip
+    return found
 
 
 class _Stop(Exception):  # a request, not an error

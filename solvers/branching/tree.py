@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import math
 from dataclasses import replace
 
@@ -14,6 +15,8 @@ from solvers.branching.node import Node, child_node
 from solvers.branching.records import Leaf, TreeMoment, TreeNode
 from solvers.cuts.tighten import Tuning
 from solvers.problems.integer_form import IntegerForm
+
+_log = logging.getLogger(__name__)
 
 
 class Tree:
@@ -82,6 +85,7 @@ class Tree:
         node = self.pending.pop(outcome.node.number)
         if outcome.energy < self.best:
             self.point, self.best = outcome.point, outcome.energy
+            _log.info("node %d finds a point of value %.9g", node.number, self.form.objective(self.best))
         if not outcome.finished and outcome.branch is None:
             # time ran out: the node starts anew another time, with what was proved
             self.push(_with_bound(node, outcome.bound))
@@ -100,6 +104,10 @@ class Tree:
             seconds,
         )
         self.history.append(moment)
+        _log.debug(
+            "%d nodes bounded, %d open: value %.9g, bound %.9g", moment.nodes, moment.open_nodes,
+            moment.value, moment.lower_bound,
+        )  # fmt: skip
         return moment
 
     def objective_bound(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 
@@ -28,6 +29,8 @@ from vispa.inference.arguments import (
 from vispa.inference.evaluation import free_energy_bound, quadratic_bound
 from vispa.inference.objective import LEAST_ROOT_RESIDUAL, Objective, SphereDescent, start_rows
 from vispa.inference.result import InferenceResult, InferenceStatus, InferenceStep
+
+_log = logging.getLogger(__name__)
 
 # Where the loss is quadratic, local search starts from so many points drawn during the descent, and so many samples
 # of the final posterior; O(n^2) each.  By the end the posterior may have settled in one place.
@@ -231,6 +234,7 @@ def _conclude(
         fresh = _signs_array(signs[:_POLISHED])
         points = np.vstack([best, fresh, *record.spread_out(_POLISHED)])
         best, value, lower_bound = quadratic_bound(loss, points, budget.seconds, rng)
+    _log.info("%s after %d iterations: value %.9g", status.name.lower(), len(record.history), value)
     return InferenceResult(
         posterior, best, value, bound.value, bound.standard_error, lower_bound, tuple(record.history), status,
         record.seconds(),

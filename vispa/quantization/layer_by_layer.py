@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,8 @@ from vispa.quantization.calls import call_counts, layer_moments
 from vispa.quantization.fit_layer import Options
 from vispa.quantization.layer_step import Step, binary_step
 from vispa.quantization.network_report import LayerLoss, NetworkReport
+
+_log = logging.getLogger(__name__)
 
 
 class Settings(NamedTuple):
@@ -99,6 +102,7 @@ class LayerByLayer:
             if site.bias is not None and step.bias is not None:
                 site.module.get_parameter(site.bias).copy_(step.bias)
         self._done.append(step.loss)
+        _log.info("layer %s is binary: relative error %.3g", name, step.loss.relative_error)
 
     def finish(self) -> None:
         """Average BatchNorm statistics anew, where a layer has changed."""

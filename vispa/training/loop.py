@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import enum
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -28,6 +29,8 @@ from vispa.training.divergence import NonFiniteError, first_faulty_tensor, locat
 from vispa.training.evaluation import accuracy_and_loss
 from vispa.training.execution import Execution
 from vispa.training.recipes import Recipe
+
+_log = logging.getLogger(__name__)
 
 
 class Stop(enum.Enum):
@@ -86,6 +89,10 @@ class TrainingState:
     def record(self, epoch: Epoch) -> None:
         """Append an epoch and keep its network if it is the best so far on validation."""
         self.history.append(epoch)
+        _log.info(
+            "epoch %d: training loss %.4g, validation accuracy %.4f, signs turned %.4f", epoch.epoch,
+            epoch.training_loss, epoch.validation_accuracy, epoch.signs_turned,
+        )  # fmt: skip
         if self.best is None or _merit(epoch) > _merit(self.best):
             self.best = epoch
             self.best_model = copy.deepcopy(self.model.state_dict())

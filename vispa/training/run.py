@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import sys
 import time
@@ -29,6 +30,8 @@ from vispa.training.models import build, kept_real
 from vispa.training.optimizers import make_optimizer
 from vispa.training.processes import Processes
 from vispa.training.recipes import Recipe, apply_method
+
+_log = logging.getLogger(__name__)
 
 # The custom of 256 pixels for 224: random parts show things larger than they are, and centres are to show them so.
 ZOOM_BESIDE_RESIZED_CROPS = 8 / 7
@@ -234,6 +237,7 @@ def _conclude(
             state.model, parts.validation, parts.test, samples=samples, seed=seed, processes=processes
         )
         quality = probabilities(state.model, parts.test, samples=samples, seed=seed, processes=processes)
+    _log.info("%s, seed %d, %s after %d epochs", recipe.method, seed, stop.name.lower(), state.epoch)
     result = Result(
         recipe, model, seed, len(parts.train), stop, tuple(state.history), state.best, evaluation, quality,
         time.monotonic() - started,
@@ -262,6 +266,7 @@ def _resume(state: TrainingState, path: Path | None, stamp: dict[str, Any], proc
         state.restore(snapshot)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not fit this version of the library: {error}") from error
+    _log.info("goes on after epoch %d of %s", state.epoch, path)
 
 
 def _digest(network: nn.Module) -> str:

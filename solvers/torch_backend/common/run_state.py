@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from torch import Tensor
 from solvers.burer_monteiro.finish import judged_gap, judged_status
 from solvers.problems.solution import STATUSES, Status
 from solvers.stop import Limits, Stop, tell
+
+_log = logging.getLogger(__name__)
 
 
 class BatchMoment(NamedTuple):
@@ -115,6 +118,8 @@ class RunState:
         # rounding may have lifted a bound above its value; what contradicts it is left to be seen
         least = torch.where(gap.isnan(), self.bound, torch.minimum(self.bound, self.value))
         failed = self.status == STATUSES.index(Status.FAILED)
+        certified = int((status == STATUSES.index(Status.CERTIFIED)).sum())
+        _log.info("%d of %d problems certified, %.3f seconds", certified, status.size, self.seconds)
         return least.masked_fill(failed, -torch.inf), gap, torch.from_numpy(status).to(self.status)
 
     def heed_limits(self, sweeps: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,8 @@ from solvers.torch_backend.dense.costs import BatchCosts, dominated_dual, froben
 from solvers.torch_backend.dense.escape import escape, principal_columns
 from solvers.torch_backend.dense.interior_point import interior
 from solvers.torch_backend.dense.multipliers import corrected
+
+_log = logging.getLogger(__name__)
 
 
 class Point(NamedTuple):
@@ -200,12 +203,14 @@ class BatchSolver(RunState):
             away = escape(stuck.costs, rotated, DENSE.worthwhile * stuck.allowed)
             group.begin_again(stuck.places[away.found], away.factors[away.found])
             done[chosen] = away.found
+            _log.debug("%d of %d stuck problems escape", int(away.found.sum()), len(stuck.which))
         return done
 
     def _switch_method(self, group: ActiveSet, point: Point) -> None:
         """Finish these problems, one way or the other, by the interior point method."""
         if point.which.numel() == 0:
             return
+        _log.debug("%d problems of order %d turn to the interior point", len(point.which), self.costs.order)
         start = certificate.climb(point.costs, point.dual, point.allowed / self.costs.order)
         rows = certificate.normalised(group.factors[point.places])
         found = interior(point.costs, start, rows, point.allowed, lambda: self.expired)

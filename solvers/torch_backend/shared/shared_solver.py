@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,8 @@ from solvers.torch_backend.dense.multipliers import corrected
 from solvers.torch_backend.shared import certificate as shared_certificate
 from solvers.torch_backend.shared.costs import SharedCosts
 from solvers.torch_backend.shared.over_relaxation import choose_relaxation, padded_width, sweep_shared
+
+_log = logging.getLogger(__name__)
 
 
 class SharedSolver(RunState):
@@ -155,6 +159,7 @@ class SharedSolver(RunState):
 
     def _switch_method(self, which: Tensor) -> None:
         """Solve these problems by the interior point method, each with a matrix of its own."""
+        _log.debug("%d problems of order %d turn to the interior point", len(which), self.costs.order)
         costs = self.costs.assemble(which)
         rows, dual, _ = self._evaluate(which)
         allowed = self.limits.tol * self.scale[which]

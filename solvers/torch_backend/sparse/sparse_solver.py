@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import torch
@@ -15,6 +16,8 @@ from solvers.torch_backend.sparse.colouring import Layout
 from solvers.torch_backend.sparse.cost import row_sums
 from solvers.torch_backend.sparse.factor import widened
 from solvers.torch_backend.sparse.over_relaxation import Sweeps, evaluate
+
+_log = logging.getLogger(__name__)
 
 
 class SparseSolver:
@@ -116,6 +119,7 @@ class SparseSolver:
         bound = self.value + slack.total * min(slack.value - slack.error, 0.0)
         if bound > self.bound:
             self.dual, self.bound = slack.certified_dual(), bound
+        _log.debug("%d rows: value %.9g, bound %.9g", self.factor.shape[0], self.value, self.bound)
         return slack
 
     def _escape(self, slack: Slack) -> bool:
@@ -131,4 +135,5 @@ class SparseSolver:
             self._widest = self.factor.shape[1]
             return False
         self._evaluate()
+        _log.debug("%d rows escape: value %.9g, %d columns", self.factor.shape[0], self.value, width)
         return True

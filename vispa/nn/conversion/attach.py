@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, TypeVar, overload
 
@@ -12,6 +13,8 @@ from vispa.nn.conversion.optimizer_kinds import refuse_new_parameter, stepping_o
 from vispa.nn.conversion.optimizer_state import StateNames, plain_names
 from vispa.nn.conversion.selection import BinaryLayer, binary_layers
 from vispa.nn.conversion.still_signs import StillSigns
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["attach", "project"]
 
@@ -108,6 +111,7 @@ def attach(optimizer: Any, model: nn.Module) -> Any:
         _sort(group, names)
     for each, layers in zip(optimizers, held, strict=True):
         _hook_of(each, model).layers.update({id(found.weight): found for found in layers})
+        _log.info("%s trains the posteriors of %d layers", type(each).__name__, len(layers))
     return list(optimizer) if several else optimizer
 
 
