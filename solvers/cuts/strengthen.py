@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from solvers import checks
 from solvers.cuts.cliques import LARGEST, SIZES, CliqueCuts, no_cuts
-from solvers.cuts.tighten import Proof, Tightener, scaled_cost, start_factor
+from solvers.cuts.tighten import DENSE_PROOFS, Proof, Tightener, scaled_cost, start_factor
 from solvers.problems.integer_form import IntegerForm, integer_form
 from solvers.problems.problem import Problem, as_problem
 
@@ -26,8 +26,6 @@ EXACTNESS = 1e-8
 # The multipliers are found more and more exactly until the proof loses less than this share of what cuts have won.
 LOST = 0.02
 MAX_POLISHES = 3
-# Up to this order a bound below the first estimate is compared with that of no cuts.
-PLAIN = 500
 
 
 class TighteningMoment(NamedTuple):
@@ -87,10 +85,10 @@ def strengthen(
     Parameters
     ----------
     problem : BinaryQuadratic, MaxCut or Elliptope
-        With n <= 3,000; formed densely.
+        With n <= 3,000.  From n = 200 on, rounds of sparse ones touch only the pairs of their edges and cuts.
     max_rounds : int, optional
     max_seconds : float, optional
-        Wall-clock limit, looked at between rounds.
+        Wall-clock limit on the rounds, looked at between them; the proof comes after it.
     largest_clique : {3, 5, 7}, optional
         With 3 only triangle inequalities, with 5 pentagonal ones, too.
     callback : callable, optional
@@ -110,7 +108,8 @@ def strengthen(
 
     Notes
     -----
-    A round takes some dozens of products of N x N and N x N/4 matrices, and O(N^3) to look for triangles.
+    A round takes some dozens of products of N x N and N x N/4 matrices, for sparse problems of rows for each pair,
+    and O(N^3) to look for triangles.  Up to N = 500 the proof is by a dense interior point, beyond by `low_rank`.
 
     Examples
     --------
@@ -139,7 +138,9 @@ def strengthen(
     history = _rounds(tightener, form, unit, max_rounds, seconds, callback)
     factors = float(form.unit) * unit
     estimates = [(moment.estimate - float(form.constant)) / factors for moment in history] or [-math.inf]
-    proof, cuts = _proved(tightener, EXACTNESS * float(np.abs(cost).sum()), estimates[0], estimates[-1])
+    proof, cuts = _proved(
+        tightener, EXACTNESS * float(np.abs(cost).sum()), estimates[0], estimates[-1], started + seconds
+    )
     # in units of energy the scaling is exact, and what rounding the weights has cost is taken off
     energy = math.nextafter(proof.bound * unit - form.error, -math.inf)
     bound = math.nextafter(form.objective(energy), -math.inf)
@@ -156,7 +157,9 @@ def strengthen(
     )
 
 
-def _proved(tightener: Tightener, exactness: float, first: float, last: float) -> tuple[Proof, CliqueCuts]:
+def _proved(
+    tightener: Tightener, exactness: float, first: float, last: float, deadline: float
+) -> tuple[Proof, CliqueCuts]:
     """The best of a few proofs, with its cuts; ``first`` and ``last`` are what rounds have estimated."""
     best, cuts = None, tightener.cuts
     for sharper in range(MAX_POLISHES):
@@ -164,10 +167,10 @@ def _proved(tightener: Tightener, exactness: float, first: float, last: float) -
         proof = tightener.prove(exactness)
         if best is None or proof.bound > best.bound:
             best, cuts = proof, tightener.cuts
-        if estimate - best.bound <= LOST * (last - first) + exactness:
+        if estimate - best.bound <= LOST * (last - first) + exactness or time.perf_counter() >= deadline:
             break
     assert best is not None
-    if best.bound < first and tightener.order <= PLAIN:
+    if best.bound < first and tightener.order <= DENSE_PROOFS:
         # multipliers that rounds have left far from their best can lose to none at all
         plain = Tightener(tightener.cost, tightener.factor).prove(exactness)
         if plain.bound > best.bound:

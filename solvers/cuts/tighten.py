@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg as la
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from solvers.certificates.dual_bound import dual_vector
@@ -20,13 +21,21 @@ from solvers.certificates.rigorous import rigorous_bound
 from solvers.cuts.cliques import LARGEST, CliqueCuts, no_cuts
 from solvers.cuts.separation import fresh, grown, most_violated_triangles
 from solvers.linalg.sphere import normalise
+from solvers.low_rank import low_rank
 from solvers.methods.interior_point import interior_point
+from solvers.problems.problem import Elliptope
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 
 # Multipliers that enter a proof are multiples of this, so that sums with entries of the cost do not round.
 GRID = 2.0**-24
+# From this order on, costs with fewer non-zero entries than this share are worked on pair by pair.
+SPARSE_FROM, SPARSE_SHARE = 200, 0.05
+# Pairs of vertices that a search for larger cliques looks at, at most; cliques with large multipliers come first.
+MOST_PAIRS = 4_000_000_000
+# Above this order the bounds of sparse problems are proved by low-rank solves, to a relative gap of about this.
+DENSE_PROOFS, SPARSE_TOL = 500, 1e-5
 # Up to this order larger cliques are also grown from triangles with this much slack, if too few are in use.
 SEEDED, SEED_SLACK = 300, 0.5
 
@@ -88,7 +97,8 @@ def scaled_cost(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], floa
 
 def start_factor(order: int, rng: np.random.Generator) -> Matrix:
     """Random unit rows, as wide as problems with active cuts have been seen to need."""
-    width = min(order, order // 4 + 15)
+    # k (k + 1)/2 columns' worth of freedom for each row and for some cuts a row
+    width = min(order, order // 4 + 15, 20 + math.isqrt(12 * order))
     return normalise(rng.standard_normal((order, width)))
 
 
@@ -131,6 +141,11 @@ class Tightener:
         self._tuning = tuning or Tuning()
         self._idle = np.zeros(self.cuts.count, np.int64)
         self._scale = float(np.linalg.norm(self.cost)) / self.order
+        self._edges = np.flatnonzero(np.triu(self.cost, 1))
+        share = 2.0 * self._edges.size / self.order**2
+        self.sparse = self.order >= SPARSE_FROM and 0.0 < share < SPARSE_SHARE
+        # few entries carry a sparse cost: multipliers come between their size and that of all
+        self._penalty = self._scale * (share**-0.25 if self.sparse else 1.0)
 
     @property
     def gram(self) -> Matrix:
@@ -167,6 +182,10 @@ class Tightener:
         multipliers = np.rint(self.multipliers / GRID) * GRID
         priced = self.cuts.priced(self.cost, multipliers)
         offset = float(multipliers @ self.cuts.sides) if self.cuts.count else 0.0
+        if self.sparse and self.order > DENSE_PROOFS:
+            left = Elliptope(sp.csr_array(priced))
+            solved = low_rank(left, start=self.factor, tol=SPARSE_TOL, certificate="rigorous", rng=0)
+            return Proof(math.nextafter(solved.lower_bound + offset, -math.inf), solved.dual, multipliers)
         dual = dual_vector(priced, self.factor)
         smallest = float(la.eigvalsh(priced - np.diag(dual), subset_by_index=[0, 0])[0])
         if -self.order * smallest > allowed:
@@ -178,20 +197,26 @@ class Tightener:
         return Proof(math.nextafter(bound + offset, -math.inf), dual, multipliers)
 
     def _minimise(self, penalty: float, steps: int, tolerance: float) -> float:
+        """Improve the rows; pair by pair where the problem is sparse."""
         from solvers.kernels.augmented_lagrangian import minimise
 
         if self._scale == 0.0:
             return 0.0
         limit = tolerance * self._scale * math.sqrt(self.order)
-        arrays = self.cuts.arrays(self.order)
-        return float(
-            minimise(self.cost, self.factor, arrays, self.multipliers, penalty * self._scale, steps, limit)
-        )
+        starts, pairs, signs, sides = self.cuts.arrays(self.order)
+        places = np.empty(0, np.int64)
+        if self.sparse:
+            places, inverse = np.unique(np.concatenate([self._edges, pairs]), return_inverse=True)
+            pairs = inverse[self._edges.size :]
+        edges = (*np.divmod(places, self.order), self.cost.ravel()[places])
+        cuts = (starts, pairs, signs, sides)
+        scaled = penalty * self._penalty
+        return float(minimise(self.cost, edges, self.factor, cuts, self.multipliers, scaled, steps, limit))
 
     def _update(self, gram: Matrix, penalty: float) -> Vector:
         """Move the multipliers; return the slacks."""
         slacks = self.cuts.slacks(gram)
-        self.multipliers = np.maximum(0.0, self.multipliers - penalty * self._scale * slacks)
+        self.multipliers = np.maximum(0.0, self.multipliers - penalty * self._penalty * slacks)
         return slacks
 
     def _keep(self, which: NDArray[np.bool_]) -> None:
@@ -204,7 +229,9 @@ class Tightener:
         triangles = most_violated_triangles(gram, tuning.added * self.order, tuning.violation)
         added = fresh(triangles, self.cuts)
         if self._ripe():
-            used = self.cuts.select(self.multipliers > 0)
+            heaviest = np.argsort(-self.multipliers, kind="stable")
+            most = min(MOST_PAIRS // self.order**2, int(np.count_nonzero(self.multipliers > 0)))
+            used = self.cuts.select(heaviest[:most])
             if used.count < self.order <= SEEDED:
                 # few triangles are in use, and larger cliques may be violated where no triangle is
                 used = used.join(fresh(most_violated_triangles(gram, self.order, -SEED_SLACK), used))

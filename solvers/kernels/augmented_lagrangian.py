@@ -4,6 +4,9 @@ With X = V V^T, inequalities <T_m, X> >= r_m, multipliers g >= 0 and penalty p, 
 <C, X> + sum_m (max(0, g_m - p (<T_m, X> - r_m))^2 - g_m^2) / (2 p)  (Rockafellar 1973; Burer and Monteiro 2003).
 Its gradient is that of <C - sum_m w_m T_m, X>, w being the maxima.  A cut is a list of pairs i < j of rows,
 each the flat index i N + j, with a sign: <T_m, X> is the signed sum of those entries of X.
+
+Where C and the cuts touch few pairs, only those entries of X are formed: ``edges`` lists the pairs with the
+entries of C, and cuts count pairs in that list.  Without edges everything is dense.
 """
 
 import math
@@ -69,6 +72,37 @@ def lagrangian(cost, rows, cuts, multipliers, penalty, gram, priced):
 
 
 @compiled
+def _sparse_lagrangian(edges, rows, cuts, multipliers, penalty, entries, weights):
+    """Value at unit rows; X_e goes to ``entries`` and 2 C_e less the priced signs to ``weights``."""
+    starts, pairs, signs, sides = cuts
+    first, second, costs = edges
+    value = 0.0
+    for e in range(costs.shape[0]):
+        entries[e] = _dot(rows[first[e]], rows[second[e]])
+        weights[e] = 2.0 * costs[e]
+        value += weights[e] * entries[e]
+    squares = 0.0
+    for m in range(sides.shape[0]):
+        weight = sides[m]
+        for e in range(starts[m], starts[m + 1]):
+            weight -= signs[e] * entries[pairs[e]]
+        weight = multipliers[m] + penalty * weight
+        squares -= multipliers[m] * multipliers[m]
+        if weight > 0.0:
+            squares += weight * weight
+            for e in range(starts[m], starts[m + 1]):
+                weights[pairs[e]] -= weight * signs[e]
+    return value + 0.5 * squares / penalty
+
+
+@compiled
+def _value(cost, edges, rows, cuts, multipliers, penalty, gram, priced):
+    if edges[0].shape[0]:
+        return _sparse_lagrangian(edges, rows, cuts, multipliers, penalty, gram.ravel(), priced.ravel())
+    return lagrangian(cost, rows, cuts, multipliers, penalty, gram, priced)
+
+
+@compiled
 def _make_tangent(rows, moves):
     """Take from each row of ``moves`` its part along the unit row."""
     for i in range(rows.shape[0]):
@@ -76,9 +110,17 @@ def _make_tangent(rows, moves):
 
 
 @compiled
-def _gradient(priced, rows, gradient):
-    np.dot(priced, rows, gradient)
-    gradient *= 2.0
+def _gradient(edges, priced, rows, gradient):
+    first, second = edges[0], edges[1]
+    if first.shape[0]:
+        weights = priced.ravel()
+        gradient[:] = 0.0
+        for e in range(first.shape[0]):
+            _add(weights[e], rows[second[e]], gradient[first[e]])
+            _add(weights[e], rows[first[e]], gradient[second[e]])
+    else:
+        np.dot(priced, rows, gradient)
+        gradient *= 2.0
     _make_tangent(rows, gradient)
 
 
@@ -117,20 +159,21 @@ def _quasi_newton(gradient, steps, changes, inverses, count, shares, direction):
 
 
 @compiled
-def minimise(cost, rows, cuts, multipliers, penalty, max_steps, tolerance):
+def minimise(cost, edges, rows, cuts, multipliers, penalty, max_steps, tolerance):
     """Minimise over unit rows, in place, until the gradient's norm is below the tolerance; return the value.
 
-    ``cuts`` is (starts, pairs, signs, right-hand sides).  Every step is a limited-memory BFGS step on the
-    product of spheres, vectors carried along by projection.
+    ``cuts`` is (starts, pairs, signs, right-hand sides), ``edges`` (first, second, entries of C).  Every step is a
+    limited-memory BFGS step on the product of spheres, vectors carried along by projection.
     """
     order, width = rows.shape
     steps, changes = np.zeros((MEMORY, order * width)), np.zeros((MEMORY, order * width))
     inverses, shares = np.zeros(MEMORY), np.zeros(MEMORY)
-    gram, priced = np.empty((order, order)), np.empty((order, order))
+    shape = (1, edges[0].shape[0]) if edges[0].shape[0] else (order, order)
+    gram, priced = np.empty(shape), np.empty(shape)
     gradient, trial_gradient = np.empty((order, width)), np.empty((order, width))
     direction, trial = np.empty((order, width)), np.empty((order, width))
-    value = lagrangian(cost, rows, cuts, multipliers, penalty, gram, priced)
-    _gradient(priced, rows, gradient)
+    value = _value(cost, edges, rows, cuts, multipliers, penalty, gram, priced)
+    _gradient(edges, priced, rows, gradient)
     count = 0
     for _ in range(max_steps):
         norm = math.sqrt(_dot(gradient.ravel(), gradient.ravel()))
@@ -147,13 +190,13 @@ def minimise(cost, rows, cuts, multipliers, penalty, max_steps, tolerance):
         reached = value
         for _ in range(MAX_BACKTRACKS):
             _move(rows, length, direction, trial)
-            reached = lagrangian(cost, trial, cuts, multipliers, penalty, gram, priced)
+            reached = _value(cost, edges, trial, cuts, multipliers, penalty, gram, priced)
             if reached <= value + ARMIJO * length * slope:
                 break
             length *= BACKTRACK
         if reached > value + ARMIJO * length * slope:
             break
-        _gradient(priced, trial, trial_gradient)
+        _gradient(edges, priced, trial, trial_gradient)
         direction *= length
         count += _remember(direction, gradient, trial, trial_gradient, steps, changes, inverses, count)
         rows[:] = trial

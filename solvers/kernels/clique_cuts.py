@@ -13,17 +13,25 @@ counting = kernel(fastmath={"reassoc", "contract", "nsz"})
 TAKEN = 1e3
 
 
-@compiled
-def count_violated(gram, threshold):
-    """Number of triples i < j < k for which one of the four triangle sums is below ``threshold``."""
-    order = gram.shape[0]
-    count = 0
-    for i in range(order):
-        for j in range(i + 1, order):
-            for k in range(j + 1, order):
-                if _least(gram[i, j], gram[i, k], gram[j, k]) < threshold:
-                    count += 1
+@counting
+def _count_triangles(ij, i_row, j_row, threshold):
+    """How many vertices k, with entries in two rows, make one of the four triangle sums less than the threshold."""
+    count = 0.0
+    for k in range(i_row.shape[0]):
+        alike, apart = ij - abs(i_row[k] + j_row[k]), -ij - abs(i_row[k] - j_row[k])
+        count += 1.0 if (alike if alike < apart else apart) < threshold else 0.0
     return count
+
+
+@compiled
+def count_violated(gram, threshold, stride):
+    """Number of triples i < j < k, i a multiple of ``stride``, with a triangle sum below ``threshold``."""
+    order = gram.shape[0]
+    count = 0.0
+    for i in range(0, order, stride):
+        for j in range(i + 1, order):
+            count += _count_triangles(gram[i, j], gram[i, j + 1 :], gram[j, j + 1 :], threshold)
+    return int(count)
 
 
 @compiled
@@ -40,6 +48,8 @@ def violated_triangles(gram, threshold, vertices, signs, values):
     for i in range(order):
         for j in range(i + 1, order):
             ij = gram[i, j]
+            if not _count_triangles(ij, gram[i, j + 1 :], gram[j, j + 1 :], threshold):
+                continue
             for k in range(j + 1, order):
                 ik, jk = gram[i, k], gram[j, k]
                 value = _least(ij, ik, jk)

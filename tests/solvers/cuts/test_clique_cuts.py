@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from solvers.cuts import separation
 from solvers.cuts.cliques import CliqueCuts, canonical, no_cuts
 from solvers.cuts.separation import fresh, grown, most_violated_triangles
 from solvers.cuts.tighten import Tightener, scaled_cost, start_factor
@@ -54,6 +55,18 @@ def test_all_violated_triangles_are_found(n, seed):
     slacks = found.slacks(gram)
     np.testing.assert_allclose(slacks, [expected[row] + 1 for row in rows], atol=1e-12)
     assert np.all(np.diff(slacks) >= 0), "the worst first"
+
+
+def test_where_many_triangles_are_violated_some_of_the_worst_are_found(monkeypatch):
+    gram = random_gram(40, 0)
+    everything = most_violated_triangles(gram, 100_000, 0.01)
+    monkeypatch.setattr(separation, "SAMPLED", 10)
+    monkeypatch.setattr(separation, "MOST", everything.count // 4)
+    found = most_violated_triangles(gram, 30, 0.01)
+    assert found.count == 30
+    slacks = found.slacks(gram)
+    assert slacks.max() < -0.01
+    assert slacks[0] == everything.slacks(gram)[0]
 
 
 @settings(max_examples=40)

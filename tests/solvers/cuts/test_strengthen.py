@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers import BinaryQuadratic, MaxCut, brute_force, low_rank, strengthen
+from solvers import BinaryQuadratic, MaxCut, brute_force, low_rank, strengthen, tabu_search
+from solvers.cuts import tighten
 from solvers.testing import degenerate_problems
 
 
@@ -47,6 +48,36 @@ def test_cliques_without_violated_triangles_are_found():
     found = strengthen(MaxCut(1.0 - np.eye(5)), rng=0)
     assert -6.01 < found.lower_bound <= -6.0
     assert found.cuts.sizes.max() == 5
+
+
+def signed_grid(side, seed):
+    """Random couplings of both signs on a planar grid, whose bound with triangles is exact."""
+    path = np.eye(side, k=1) + np.eye(side, k=-1)
+    grid = np.kron(path, np.eye(side)) + np.kron(np.eye(side), path)
+    signs = np.triu(np.random.default_rng(seed).choice([-1.0, 1.0], grid.shape), 1)
+    return MaxCut(grid * (signs + signs.T))
+
+
+@pytest.mark.parametrize("dense_proofs", [0, tighten.DENSE_PROOFS], ids=["low-rank proof", "dense proof"])
+def test_sparse_problems_are_bounded_pair_by_pair(monkeypatch, dense_proofs):
+    problem = signed_grid(4, 1)
+    optimum = brute_force(problem).value
+    dense = strengthen(problem, largest_clique=3, rng=0)
+    monkeypatch.setattr(tighten, "SPARSE_FROM", 0)
+    monkeypatch.setattr(tighten, "SPARSE_SHARE", 1.0)
+    monkeypatch.setattr(tighten, "DENSE_PROOFS", dense_proofs)
+    sparse = strengthen(problem, largest_clique=3, rng=0)
+    assert optimum - 1e-2 <= sparse.lower_bound <= optimum
+    assert sparse.history[0].estimate == pytest.approx(dense.history[0].estimate, rel=1e-4)
+
+
+def test_many_signs_on_a_sparse_graph():
+    problem = signed_grid(15, 2)
+    best = tabu_search(problem, np.ones((1, 225)), max_iterations=100_000, rng=0).value
+    shor = low_rank(problem, rng=0).lower_bound
+    found = strengthen(problem, largest_clique=3, max_rounds=15, rng=0)
+    assert found.lower_bound <= best
+    assert found.lower_bound >= shor + 0.9 * (best - shor)
 
 
 def test_the_multipliers_and_the_dual_prove_the_bound():
