@@ -15,9 +15,11 @@ import argparse
 import json
 import statistics
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -27,13 +29,15 @@ from vispa.quantization.layer_step import METHODS
 from vispa.training.data.batches import batches
 from vispa.training.data.labelled_images import LabelledImages, digits
 from vispa.training.data.load import load
-from vispa.training.data.split import Split, split
+from vispa.training.data.split import Split, split, stratified
 from vispa.training.models import convolutional
 
 BATCH, SAMPLES, CALIBRATION, FLOAT_RATE = 64, 10, 512, 2e-3
 WIDTH = {"digits": 32, "cifar": 16}
-IMAGES = {"digits": 1000, "cifar": 3000}
-EPOCHS = {"digits": 20, "cifar": 6}
+IMAGES = {"digits": 1000, "cifar": 2500}
+# Of the test part, the same under every seed.
+TEST_IMAGES = {"digits": 10_000, "cifar": 2000}
+EPOCHS = {"digits": 20, "cifar": 5}
 TUNED_EPOCHS, TUNING_SEED = 2, 100
 # One rate needs no trials.
 RATES = {"digits": (3e-4, 1e-3, 3e-3), "cifar": (1e-3,)}
@@ -135,6 +139,15 @@ def measured(parts: Split, data: str, seed: int, found: dict[str, Any], part: st
     return {"after training": rows, "tuned": after}
 
 
+def limited(images: LabelledImages, count: int) -> LabelledImages:
+    """So many images, as many of each class as can be."""
+    if len(images) <= count:
+        return images
+    labels = images.labels.numpy()
+    chosen = stratified(np.arange(len(labels)), labels, count, np.random.default_rng(0))
+    return images.take(chosen)
+
+
 def best_rate(tuning: dict[str, Any], start: str) -> float:
     """The rate with the best validation accuracy of one network."""
     trials = tuning["tuned"][start]
@@ -149,7 +162,8 @@ def table(found: dict[str, Any], data: str) -> str:
         f"# Binary after training, and two epochs from there: {name}, {found['date']}", "",
         f"Convolutions of {WIDTH[data]}, {2 * WIDTH[data]}, {2 * WIDTH[data]} channels and a linear layer; the two "
         f"inner convolutions become binary.  Float: {EPOCHS[data]} epochs on {IMAGES[data]:,} images; "
-        f"{CALIBRATION} calibration images; {len(seeds)} seeds, mean ± deviation of the test accuracy (%).", "",
+        f"{CALIBRATION} calibration images, at most {TEST_IMAGES[data]:,} test images; {len(seeds)} seed(s), mean "
+        "± deviation of the test accuracy (%).", "",
         "| method | test accuracy | relative errors of the layers | bits a binary weight |", "|---|---|---|---|",
     ]  # fmt: skip
     for method, first in seeds[0]["after training"].items():
@@ -199,6 +213,7 @@ def main() -> None:
         if (part == "validation" and "tuning" in found) or str(seed) in found["seeds"]:
             continue
         parts = split(images, seed=seed, train_size=IMAGES[args.network])
+        parts = replace(parts, test=limited(parts.test, TEST_IMAGES[args.network]))
         result = measured(parts, args.network, seed, found, part)
         if part == "validation":
             found["tuning"] = result
