@@ -1,6 +1,6 @@
 """Prove the optima of the BiqMac library's problems: value, nodes and seconds of each, on one core.
 
-    python -m benchmarks.sdp.prove FOLDER [--max-order 100] [--max-seconds 120] [--output NAME]
+    python -m benchmarks.sdp.prove FOLDER [--min-order 0] [--max-order 100] [--max-seconds 120] [--output NAME]
 
 FOLDER holds the files and `optima.json` with the best values known.  Results are written after every problem, and a
 run goes on where an earlier one with the same output stopped.
@@ -63,6 +63,7 @@ def table(results: dict[str, dict]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--min-order", type=int, default=0)
     parser.add_argument("--max-order", type=int, default=100)
     parser.add_argument("--max-seconds", type=float, default=120.0)
     parser.add_argument("--output", default=f"prove_{time.strftime('%Y-%m-%d')}")
@@ -70,7 +71,8 @@ def main() -> None:
     optima = json.loads((options.folder / "optima.json").read_text())
     file = RESULTS / f"{options.output}.json"
     results = json.loads(file.read_text()) if file.exists() else {}
-    chosen = [name for name, row in optima.items() if row["n"] <= options.max_order and name not in results]
+    orders = range(options.min_order, options.max_order + 1)
+    chosen = [name for name, row in optima.items() if row["n"] in orders and name not in results]
     # one of each family at a time, so that a run that is cut short says something of all
     chosen.sort(key=lambda name: (name.split("_")[-1].split("-")[-1], optima[name]["family"], name))
     for name in chosen:
