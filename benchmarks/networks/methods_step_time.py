@@ -27,6 +27,9 @@ REASONS = {
     "pmf": "two scores a weight, and their steps",
     "xnor": "weights centred and clipped in place, and a gradient through their scale",
     "irnet": "rows standardised, and a gradient through that",
+    "rebnn": "a penalty on the distance of every weight from its sign",
+    "biper": "a sine and a cosine a weight, and a penalty of them",
+    "reste": "a power a weight",
     "recu": "rows standardised, and a quantile",
 }
 ALLOWED = 1.1

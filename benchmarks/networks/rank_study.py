@@ -164,7 +164,8 @@ def _difference(ours: dict[int, Any], theirs: dict[int, Any], confidence: float)
     if not seeds:
         return "-"
     gap = paired_difference(first, second, confidence=confidence)
-    return f"{gap.mean:+.1f} [{gap.lower:+.1f}, {gap.upper:+.1f}]"
+    ends = "" if math.isnan(gap.lower) else f" [{gap.lower:+.1f}, {gap.upper:+.1f}]"
+    return f"{gap.mean:+.1f}{ends}"
 
 
 def main() -> None:

@@ -148,7 +148,7 @@ def save_curves(comparison: Comparison, reference: str, path: str | Path) -> Non
         raise ValueError("comparison must hold a run that has ended; run it for longer")
     across = min(5, len(panels))
     down = math.ceil(len(panels) / across)
-    figure = Figure(figsize=(2.4 * across, 1.9 * down), layout="constrained")
+    figure = Figure(figsize=(2.4 * across, max(2.6, 1.9 * down)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
     for axis, (name, epochs, curves) in zip(axes, panels, strict=False):
@@ -164,8 +164,8 @@ def save_curves(comparison: Comparison, reference: str, path: str | Path) -> Non
         axis.set_visible(False)
     floor = min(float(np.median(curves)) for _, _, curves in panels)
     axes[0].set_ylim(max(0.0, 100 - 2 * (100 - floor)), 100)
-    figure.supxlabel("epoch", fontsize=9)
-    figure.supylabel(f"validation accuracy (%), grey: {reference}", fontsize=9)
+    figure.supxlabel(f"epoch (grey: {reference})", fontsize=9)
+    figure.supylabel("validation accuracy (%)", fontsize=9)
     figure.savefig(path, dpi=150)
 
 
