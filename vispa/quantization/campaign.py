@@ -28,8 +28,8 @@ from vispa.quantization.scales import group_borders
 
 MAX_COLUMNS = 16
 ROWS = 2
-# Of a row's energy, and of |w|^T |X|^T |X| |w|, which is what X^T X is rounded to where outputs cancel:
-# disagreement that counts as rounding.
+# Of a row's energy, and of |w|^T |X|^T |X| |w|, w the larger of weights before and after, which is what X^T X is
+# rounded to where outputs cancel: disagreement that counts as rounding.
 ROUNDING, CANCELLED = 1e-12, 4e-15
 # Of the least error: an error above it by more is not the least.
 SAME = 1e-6
@@ -162,7 +162,8 @@ def judge(drawn: Drawn, layer: BinaryLayer, totals: Totals) -> Iterator[tuple[st
     columns = np.abs(layer.weight)
     assert layer.scale_bound is not None
     for row, energy in enumerate(layer.energy):
-        uncancelled = float(np.sum((np.abs(inputs) @ np.abs(weights[row])) ** 2))
+        sizes = np.maximum(np.abs(weights[row]), columns[row])
+        uncancelled = float(np.sum((np.abs(inputs) @ sizes) ** 2))
         allowed = ROUNDING * float(energy) + CANCELLED * uncancelled
         direct = float(np.sum((inputs @ (layer.weight[row] - weights[row])) ** 2))
         error, bound = float(layer.error[row]), float(layer.scale_bound[row])
