@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.branching.node import Node
+from solvers.branching.proof import lost_in_writing
 from solvers.cuts.tighten import Proof, Tightener, Tuning, scaled_cost
 from solvers.exact.brute_force import brute_force
 from solvers.heuristics.local_search import pair_search
@@ -95,8 +96,10 @@ def bound_node(task: Task) -> Bounded:
     tightener = Tightener(cost, node.factor, node.cuts, node.multipliers, tuning=task.tuning)
     proof = _tighten(tightener, target, task.deadline)
     bound = math.nextafter(proof.bound * unit, -math.inf) + constant
-    bound = max(math.nextafter(bound, -math.inf), node.bound)
-    finished = bound > threshold
+    own = math.nextafter(bound, -math.inf)
+    bound = max(own, node.bound)
+    # a proof that is to be written must end the node by itself, and after it is rounded
+    finished = (own - unit * lost_in_writing(proof) if task.record else bound) > threshold
     point, energy = _round(weights, tightener.factor, np.random.default_rng(node.number))
     branch = None if finished or time.time() >= task.deadline else choose_pair(tightener.gram)
     kept = replace(node, factor=tightener.factor, cuts=tightener.cuts, multipliers=tightener.multipliers)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.branching.records import TreeNode
-from solvers.cuts.tighten import scaled_cost
+from solvers.cuts.cliques import LARGEST
+from solvers.cuts.tighten import Proof, scaled_cost
 from solvers.problems.integer_form import IntegerForm, merged_weights
 
 FORMAT = "binary quadratic optimality, version 1"
@@ -19,6 +20,12 @@ FORMAT = "binary quadratic optimality, version 1"
 MARGIN = 2e-9
 # Binary digits after the point, relative to the unit of a leaf.
 DIGITS = 40
+
+
+def lost_in_writing(proof: Proof) -> float:
+    """By how much less a written proof bounds, in units of its cost: the margin and the digits that are cut off."""
+    entries = proof.dual.shape[0] + LARGEST * proof.multipliers.shape[0]
+    return proof.dual.shape[0] * MARGIN * float(np.abs(proof.dual).max()) + math.ldexp(entries, 1 - DIGITS)
 
 
 def write_proof(form: IntegerForm, signs: NDArray[np.int8], tree: tuple[TreeNode, ...], file: Path) -> None:

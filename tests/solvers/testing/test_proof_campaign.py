@@ -57,6 +57,12 @@ def test_a_proof_that_says_too_much_is_found():
     assert "refused" in found[0][1]
 
 
+def test_large_whole_numbers_leave_room_for_what_writing_a_proof_loses():
+    # energies of 5e7 in steps of two: a bound that ends the node by a hair does not once it is rounded
+    problem = draw("whole", 2028, 436)
+    assert list(judge(problem, branch_and_bound(problem, proof=True, rng=436))) == []
+
+
 def test_an_exception_is_a_finding(monkeypatch):
     def refuses(*_, **__):
         raise ZeroDivisionError("by a test")
