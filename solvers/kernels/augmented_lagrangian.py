@@ -42,16 +42,9 @@ def _add(share, source, target):
 
 
 @compiled
-def lagrangian(cost, rows, cuts, multipliers, penalty, gram, priced):
-    """Value at unit rows; X goes to ``gram`` and C - sum w_m T_m to ``priced``."""
+def _price(cuts, multipliers, penalty, entries, prices):
+    """Take w_m T_m of every cut from ``prices``; return sum_m w_m^2 - g_m^2."""
     starts, pairs, signs, sides = cuts
-    order = cost.shape[0]
-    np.dot(rows, rows.T, gram)
-    flat, costs, entries = priced.ravel(), cost.ravel(), gram.ravel()
-    value = 0.0
-    for i in range(order * order):
-        flat[i] = costs[i]
-        value += costs[i] * entries[i]
     squares = 0.0
     for m in range(sides.shape[0]):
         weight = sides[m]
@@ -62,7 +55,21 @@ def lagrangian(cost, rows, cuts, multipliers, penalty, gram, priced):
         if weight > 0.0:
             squares += weight * weight
             for e in range(starts[m], starts[m + 1]):
-                flat[pairs[e]] -= weight * signs[e]
+                prices[pairs[e]] -= weight * signs[e]
+    return squares
+
+
+@compiled
+def lagrangian(cost, rows, cuts, multipliers, penalty, gram, priced):
+    """Value at unit rows; X goes to ``gram`` and C - sum w_m T_m to ``priced``."""
+    order = cost.shape[0]
+    np.dot(rows, rows.T, gram)
+    flat, costs, entries = priced.ravel(), cost.ravel(), gram.ravel()
+    value = 0.0
+    for i in range(order * order):
+        flat[i] = costs[i]
+        value += costs[i] * entries[i]
+    squares = _price(cuts, multipliers, penalty, entries, flat)
     for i in range(order):
         for j in range(i):
             half = 0.5 * (priced[i, j] + priced[j, i])
@@ -74,24 +81,13 @@ def lagrangian(cost, rows, cuts, multipliers, penalty, gram, priced):
 @compiled
 def _sparse_lagrangian(edges, rows, cuts, multipliers, penalty, entries, weights):
     """Value at unit rows; X_e goes to ``entries`` and 2 C_e less the priced signs to ``weights``."""
-    starts, pairs, signs, sides = cuts
     first, second, costs = edges
     value = 0.0
     for e in range(costs.shape[0]):
         entries[e] = _dot(rows[first[e]], rows[second[e]])
         weights[e] = 2.0 * costs[e]
         value += weights[e] * entries[e]
-    squares = 0.0
-    for m in range(sides.shape[0]):
-        weight = sides[m]
-        for e in range(starts[m], starts[m + 1]):
-            weight -= signs[e] * entries[pairs[e]]
-        weight = multipliers[m] + penalty * weight
-        squares -= multipliers[m] * multipliers[m]
-        if weight > 0.0:
-            squares += weight * weight
-            for e in range(starts[m], starts[m + 1]):
-                weights[pairs[e]] -= weight * signs[e]
+    squares = _price(cuts, multipliers, penalty, entries, weights)
     return value + 0.5 * squares / penalty
 
 
