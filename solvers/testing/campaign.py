@@ -13,10 +13,10 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.linalg
@@ -28,6 +28,7 @@ from solvers.problems.binary_form import dense_matrix
 from solvers.problems.solution import Solution
 from solvers.testing.families import FAMILIES, Posed, draw
 
+TotalsT = TypeVar("TotalsT")
 # Of max(|value|, |C|_F): disagreement that counts as rounding.
 ROUNDING = 1e-9
 # Of the tolerance: by how much an estimated bound may exceed what its multipliers prove.
@@ -52,6 +53,15 @@ class Totals:
     seconds: float = 0.0
 
 
+def together(whole: TotalsT, parts: Iterable[TotalsT], *, largest: str) -> TotalsT:
+    """Add the numbers of all parts to ``whole``, of one of them the largest, and return it."""
+    for part in parts:
+        for name in vars(part):
+            old, value = getattr(whole, name), getattr(part, name)
+            setattr(whole, name, max(old, value) if name == largest else old + value)
+    return whole
+
+
 @dataclass
 class Report:
     """Totals by family, and what went wrong."""
@@ -64,14 +74,7 @@ class Report:
     @property
     def whole(self) -> Totals:
         """The totals of all families."""
-        whole = Totals()
-        for totals in self.families.values():
-            for name, value in asdict(totals).items():
-                joined = (
-                    max(getattr(whole, name), value) if name == "worst_gap" else getattr(whole, name) + value
-                )
-                setattr(whole, name, joined)
-        return whole
+        return together(Totals(), self.families.values(), largest="worst_gap")
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for a machine."""

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers.testing.campaign import together
 from vispa.quantization.binary_layer import binary_layer
 from vispa.quantization.layer_problem import LayerProblem, Matrix
 from vispa.quantization.result import BinaryLayer
@@ -78,12 +79,7 @@ class Report:
     @property
     def whole(self) -> Totals:
         """Totals over all kinds."""
-        total = Totals()
-        for each in self.kinds.values():
-            for name, value in asdict(each).items():
-                old = getattr(total, name)
-                setattr(total, name, max(old, value) if name == "largest_bound" else old + value)
-        return total
+        return together(Totals(), self.kinds.values(), largest="largest_bound")
 
     @property
     def faults(self) -> int:
