@@ -154,8 +154,7 @@ def _accuracy(runs: dict[int, dict[str, Any]], kind: str) -> str:
     values = [100 * each[kind]["accuracy"] for each in runs.values() if kind in each]
     if not values:
         return "-"
-    found = summarise(values)
-    return f"{found.mean:.1f}" + ("" if math.isnan(found.deviation) else f" ± {found.deviation:.1f}")
+    return summarise(values).text()
 
 
 def _difference(ours: dict[int, Any], theirs: dict[int, Any], confidence: float) -> str:
@@ -163,9 +162,7 @@ def _difference(ours: dict[int, Any], theirs: dict[int, Any], confidence: float)
     first, second = ([100 * runs[s]["one network"]["accuracy"] for s in seeds] for runs in (ours, theirs))
     if not seeds:
         return "-"
-    gap = paired_difference(first, second, confidence=confidence)
-    ends = "" if math.isnan(gap.lower) else f" [{gap.lower:+.1f}, {gap.upper:+.1f}]"
-    return f"{gap.mean:+.1f}{ends}"
+    return paired_difference(first, second, confidence=confidence).text()
 
 
 def main() -> None:

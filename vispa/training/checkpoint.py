@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from vispa.training.whole_file import write_whole
+
 MAGIC = b"vispa checkpoint 1\n"
 HEADER_BYTES = len(MAGIC) + hashlib.sha256().digest_size
 
@@ -39,17 +41,7 @@ def save(path: str | Path, settings: dict[str, Any], state: dict[str, Any]) -> N
     buffer = io.BytesIO()
     torch.save({"settings": settings, "state": state}, buffer)
     payload = buffer.getvalue()
-    # Always the same name: what a killed process leaves behind, the next write takes over.
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(MAGIC + hashlib.sha256(payload).digest() + payload)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_whole(path, MAGIC + hashlib.sha256(payload).digest() + payload)
     _sync_folder(path.parent)
 
 

@@ -21,6 +21,7 @@ from vispa.training.recipes import METHODS
 from vispa.training.report import as_plain
 from vispa.training.run import Result
 from vispa.training.tuning import RATES, TUNING_SEED, best_settings, judge, trial_settings, tuned_recipe
+from vispa.training.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -207,9 +208,7 @@ class Comparison:
         """Write the file: after a crash it holds the state before or this one."""
         if self.path is None:
             return
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        temporary.write_text(json.dumps(self.found, indent=0, allow_nan=False) + "\n")
-        temporary.replace(self.path)
+        write_whole(self.path, (json.dumps(self.found, indent=0, allow_nan=False) + "\n").encode())
 
     def _settings_run(self, task: Task) -> dict[str, Any] | None:
         record = self.found["runs"].get(task.key)

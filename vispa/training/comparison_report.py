@@ -106,8 +106,7 @@ def _number(
     if not values:
         return "-"
     found = summarise(values)
-    spread = f" ± {found.deviation:.{digits}f}" if deviation and not math.isnan(found.deviation) else ""
-    return f"{found.mean:.{digits}f}{spread}"
+    return found.text(digits) if deviation else f"{found.mean:.{digits}f}"
 
 
 def _difference(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]], confidence: float) -> str:
@@ -118,8 +117,7 @@ def _difference(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]
     if not seeds:
         return "-"
     gap = paired_difference([first[s] for s in seeds], [second[s] for s in seeds], confidence=confidence)
-    ends = "" if math.isnan(gap.lower) else f" [{gap.lower:+.2f}, {gap.upper:+.2f}]"
-    return f"{gap.mean:+.2f}{ends}"
+    return gap.text(2)
 
 
 def save_curves(comparison: Comparison, reference: str, path: str | Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vispa.training.loop import Epoch
+from vispa.training.whole_file import write_whole
 
 Log = Callable[[Sequence[Epoch]], None]
 
@@ -30,9 +31,7 @@ class CsvLog:
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(Epoch._fields)
         writer.writerows(history)
-        temporary = self._path.with_name(f".{self._path.name}.tmp")
-        temporary.write_text(buffer.getvalue())
-        temporary.replace(self._path)
+        write_whole(self._path, buffer.getvalue().encode())
 
 
 class TensorBoardLog:

@@ -164,20 +164,12 @@ def _moved(results: Sequence[Result]) -> str:
 
 
 def _percent(found: Summary | None) -> str:
-    if found is None:
-        return "-"
-    deviation = "" if math.isnan(found.deviation) else f" ± {100 * found.deviation:.1f}"
-    return f"{100 * found.mean:.1f}{deviation}"
+    return "-" if found is None else found.text(factor=100)
 
 
 def _plain_number(found: Summary | None) -> str:
-    if found is None:
-        return "-"
-    return f"{found.mean:.3f}" + ("" if math.isnan(found.deviation) else f" ± {found.deviation:.3f}")
+    return "-" if found is None else found.text(3)
 
 
 def _interval(found: PairedDifference | None) -> str:
-    if found is None:
-        return "-"
-    ends = "" if math.isnan(found.lower) else f" [{100 * found.lower:+.1f}, {100 * found.upper:+.1f}]"
-    return f"{100 * found.mean:+.1f}{ends}"
+    return "-" if found is None else found.text(factor=100)

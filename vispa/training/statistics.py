@@ -19,6 +19,17 @@ class Summary:
     deviation: float
     count: int
 
+    def text(self, digits: int = 1, *, factor: float = 1.0) -> str:
+        """Words for a table; the deviation where there is one.
+
+        Examples
+        --------
+        >>> summarise([0.9, 1.0, 1.1]).text(0, factor=100)
+        '100 ± 10'
+        """
+        spread = "" if math.isnan(self.deviation) else f" ± {factor * self.deviation:.{digits}f}"
+        return f"{factor * self.mean:.{digits}f}{spread}"
+
 
 @dataclass(frozen=True)
 class PairedDifference:
@@ -29,6 +40,18 @@ class PairedDifference:
     upper: float
     confidence: float
     count: int
+
+    def text(self, digits: int = 1, *, factor: float = 1.0) -> str:
+        """Words for a table, all numbers with their signs; the interval where there is one.
+
+        Examples
+        --------
+        >>> PairedDifference(0.1, -0.1, 0.3, 0.95, 4).text()
+        '+0.1 [-0.1, +0.3]'
+        """
+        lower, upper = factor * self.lower, factor * self.upper
+        ends = "" if math.isnan(lower) else f" [{lower:+.{digits}f}, {upper:+.{digits}f}]"
+        return f"{factor * self.mean:+.{digits}f}{ends}"
 
 
 def summarise(values: Sequence[float]) -> Summary:

@@ -69,16 +69,20 @@ def batches(
 
 def evaluation_batches(data: LabelledImages, processes: Processes) -> Iterator[tuple[Tensor, Tensor]]:
     """Inputs and labels of this process's share of the data, in order, without augmentation."""
-    share = processes.share_of(len(data))
-    _, height, width = data.shape
-    size = max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // (height * width)))
 
     def produce() -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(share.start, share.stop, size):
-            chosen = slice(start, min(start + size, share.stop))
+        for chosen in _evaluation_slices(data, processes):
             yield data.inputs(chosen), data.labels[chosen]
 
     return produce() if isinstance(data.images, Tensor) else ahead(produce())
+
+
+def _evaluation_slices(data: LabelledImages, processes: Processes) -> Iterator[slice]:
+    share = processes.share_of(len(data))
+    _, height, width = data.shape
+    size = max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // (height * width)))
+    for start in range(share.start, share.stop, size):
+        yield slice(start, min(start + size, share.stop))
 
 
 def collages(data: LabelledImages, processes: Processes) -> Iterator[tuple[Tensor, Tensor]]:
@@ -87,14 +91,12 @@ def collages(data: LabelledImages, processes: Processes) -> Iterator[tuple[Tenso
     Pixels and edges are those of the data, and no shape is; the labels are those of the first quarters, and mean
     nothing.
     """
-    share = processes.share_of(len(data))
     _, height, width = data.shape
-    size = max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // (height * width)))
     upper, lower = slice(None, height // 2), slice(height // 2, None)
     left, right = slice(None, width // 2), slice(width // 2, None)
     places = ((upper, right), (lower, left), (lower, right))
-    for start in range(share.start, share.stop, size):
-        chosen = torch.arange(start, min(start + size, share.stop), device=data.labels.device)
+    for piece in _evaluation_slices(data, processes):
+        chosen = torch.arange(piece.start, piece.stop, device=data.labels.device)
         made = data.inputs(chosen).clone()
         for number, (rows, columns) in enumerate(places, start=1):
             others = (chosen + number * max(1, len(data) // 4)) % len(data)
