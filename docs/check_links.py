@@ -1,4 +1,4 @@
-"""Check a built site: every link leads somewhere, and nothing is fetched from elsewhere."""
+"""Check a built site: every link leads somewhere, nothing is fetched from elsewhere, search needs no server."""
 
 from __future__ import annotations
 
@@ -60,7 +60,22 @@ def broken_links(site: Path) -> list[str]:
     return faults
 
 
+def lost_search(site: Path) -> list[str]:
+    """What a site opened as files lacks for its search: the index as a script, and a stand-in for workers."""
+    faults = []
+    if not (site / "search" / "search_index.js").exists():
+        faults.append("search/search_index.js: missing, without which search needs a server")
+    for path in sorted(site.rglob("*.html")):
+        page = _Page()
+        page.feed(path.read_text())
+        if not any(target.endswith("iframe-worker.js") for target in page.fetched):
+            faults.append(
+                f"{path.relative_to(site)}: lacks iframe-worker.js, without which search needs a server"
+            )
+    return faults
+
+
 if __name__ == "__main__":
-    found = broken_links(Path(sys.argv[1]))
+    found = broken_links(Path(sys.argv[1])) + lost_search(Path(sys.argv[1]))
     sys.stderr.writelines(f"{line}\n" for line in found)
     sys.exit(1 if found else 0)

@@ -131,7 +131,8 @@ def _reports() -> dict[str, str]:
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.md")):
         text = path.read_text()
         title = next((line.lstrip("# ") for line in text.split("\n") if line.startswith("# ")), path.stem)
-        pages[f"benchmarks/{path.name}"] = text
+        # Numbers by the thousand would fill every page of found results.
+        pages[f"benchmarks/{path.name}"] = f"---\nsearch:\n  exclude: true\n---\n\n{text}"
         lists.append(f"- [{title}]({path.name}) ({path.stem})")
     pages["benchmarks/index.md"] = "\n".join(lists) + "\n"
     return pages

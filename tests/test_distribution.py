@@ -56,3 +56,12 @@ def test_every_extra_that_a_message_names_exists():
             named |= {part.split("]")[0] for part in path.read_text().split("vispa-sdp[")[1:]}
     assert {each for each in named if "{" not in each} <= extras
     assert "plots" in extras
+
+
+def test_the_citation_names_the_paper():
+    yaml = pytest.importorskip("yaml")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    (paper,) = citation["references"]
+    assert "Gaussian Variational Inference" in paper["title"]
+    assert paper["authors"][0] == {"family-names": "Orecchia", "given-names": "Lorenzo"}
+    assert paper["year"] == 2024

@@ -150,3 +150,20 @@ def test_the_link_check_finds_what_is_broken(tmp_path):
     assert "b.html: c.html leads nowhere" in faults
     assert "fetches https://cdn.example/x.png from elsewhere" in faults
     sys.modules.pop("check_links", None)
+
+
+def test_the_link_check_finds_a_search_that_needs_a_server(tmp_path):
+    check = load("check_links")
+    (tmp_path / "a.html").write_text("<p>no stand-in for workers</p>")
+    assert len(check.lost_search(tmp_path)) == 2
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "search_index.js").write_text("var __index = {}")
+    (tmp_path / "a.html").write_text('<script src="assets/iframe-worker.js"></script>')
+    assert check.lost_search(tmp_path) == []
+
+
+def test_the_stand_in_for_workers_is_ours_and_fetches_nothing():
+    settings = (DOCS / "mkdocs.yml").read_text()
+    assert "- offline" in settings
+    assert "polyfills: [assets/iframe-worker.js]" in settings
+    assert "http" not in (DOCS / "pages" / "assets" / "iframe-worker.js").read_text()
