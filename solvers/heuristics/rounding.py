@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sp
@@ -50,7 +50,7 @@ class Rounding:
 
     signs: NDArray[np.int8]
     value: float
-    values: NDArray[np.float64]
+    values: NDArray[np.float64] = field(repr=False)
     expected_value: float | None
     lower_bound: float
     gap: float

@@ -16,11 +16,12 @@ _DIGITS = 30
 
 
 class Field(NamedTuple):
-    """What an integer column holds: its name in messages, and the numbers allowed."""
+    """What an integer column holds: its name in messages, the numbers allowed, and where the highest comes from."""
 
     label: str
     low: int
     high: int
+    source: str = ""
 
 
 class Entries(NamedTuple):
@@ -116,7 +117,7 @@ def _wrong_width(layout: Layout, width: int, found: int) -> str:
 
 
 def _index_column(name: str, field: Field, column: tuple[str, ...], numbers: list[int]) -> list[int]:
-    label, low, high = field
+    label, low, high, source = field
     try:
         values = list(map(int, column))
     except ValueError:
@@ -132,7 +133,7 @@ def _index_column(name: str, field: Field, column: tuple[str, ...], numbers: lis
         if not is_integer(token):
             refuse(name, number, f"{label} must be an integer; found {shown(token)}")
         if len(token) > _DIGITS or not low <= int(token) <= high:
-            hint = " (indices start at 1)" if low == 1 and token.lstrip("+-").strip("0") == "" else ""
+            hint = " (indices start at 1)" if low == 1 and token.lstrip("+-").strip("0") == "" else source
             found = token if len(token) <= _DIGITS else shown(token)
             refuse(name, number, f"{label} must be from {low} to {high}; found {found}{hint}")
     raise AssertionError("a column was refused and no entry of it is wrong")
@@ -189,7 +190,7 @@ def symmetric_matrix(
         refuse_first(name, entries, differs, f"this {what} and its mirror image differ")
         entries, row, column = entries.where(~again), row[~again], column[~again]
     else:
-        refuse_first(name, entries, again, f"this {what} was given before")
+        refuse_first(name, entries, again, f"this {what} was given before; each pair is listed once")
     off = row != column
     rows, columns = np.concatenate([row, column[off]]), np.concatenate([column, row[off]])
     values = np.concatenate([entries.values, entries.values[off]])

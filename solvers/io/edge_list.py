@@ -13,6 +13,9 @@ from solvers.io.format import MAX_ORDER, all_integers, data_lines
 from solvers.io.text import Lines, refuse
 
 COMMENTS = ("#", "%", "c ", "//")
+_WITHOUT_HEADER = (
+    "; edges without a line n m go through networkx.read_weighted_edgelist and MaxCut.from_networkx"
+)
 
 
 class EdgeList(NamedTuple):
@@ -40,13 +43,15 @@ def read_edge_list(
         refuse(lines.name, start, f"the number of {size} must be from 1 to {MAX_ORDER}; found {order}")
     if announced < 0:
         refuse(lines.name, start, f"{announced} {count} are announced")
-    layout = Layout((Field(index, 1, order), Field(index, 1, order)), value_is_optional)
+    source = f" (line {start + 1} announces {order} {size}{_WITHOUT_HEADER if value_is_optional else ''})"
+    layout = Layout((Field(index, 1, order, source), Field(index, 1, order, source)), value_is_optional)
     entries = read_entries(lines, layout, COMMENTS, limit=announced)
     number = entries.values.shape[0]
     if last:
         number += sum(len(texts) for _, texts in lines.blocks(COMMENTS))
     if number != announced:
-        refuse(lines.name, start, f"{announced} {count} are announced; found {number} lines of {count}")
+        hint = _WITHOUT_HEADER if value_is_optional else ""
+        refuse(lines.name, start, f"{announced} {count} are announced; found {number} lines of {count}{hint}")
     return EdgeList(order, entries)
 
 

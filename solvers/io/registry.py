@@ -13,6 +13,7 @@ from solvers.io.qbsolv import QBSOLV
 from solvers.io.quadratic import BIQMAC, MQLIB_QUBO, OR_LIBRARY
 from solvers.io.rudy import RUDY
 from solvers.io.sdpa import SDPA
+from solvers.io.strangers import looks_like, neighbour_list
 
 # MQLib's graphs are rudy's; the name tells them apart from its quadratic forms.
 _MQLIB_MAXCUT = replace(
@@ -68,6 +69,9 @@ def recognise(path: str, head: list[str]) -> Format:
     by_suffix = formats_by_suffix(path)
     likely = [each for each in FORMATS.values() if fits[each.name] is Fit.LIKELY]
     candidates = [each for each in by_suffix if fits[each.name] is not Fit.NO]
+    kind = neighbour_list(path) or (None if candidates or likely else looks_like(head))
+    if kind is not None:
+        raise ValueError(f"{path}: not in a format that can be read; it looks like {kind}")
     if by_suffix and not candidates and likely:
         raise ValueError(
             f"{path}: by its suffix this is {_listed(by_suffix)}, by its content {_listed(likely)}; "

@@ -31,6 +31,8 @@ _COMMENTS = ('"', "*")
 _SEPARATORS = str.maketrans(dict.fromkeys(",(){}[]", " "))
 # An integer, and whatever comes after it: "2=mDIM", "2 = mDIM", "2".
 _LEADING_INTEGER = re.compile(r"[+-]?[0-9]+(?![0-9.eEdD])")
+# A first line of several numbers is a table's.
+_SEVERAL_NUMBERS = re.compile(r"[+-]?[0-9.]+\s*[\s,;]\s*[+-]?[0-9.]")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]|\.[0-9]|inf|nan)", re.IGNORECASE)
 _REMEDY = "only problems whose constraints fix the diagonal of Y to positive numbers can be read"
 
@@ -38,7 +40,7 @@ _REMEDY = "only problems whose constraints fix the diagonal of Y to positive num
 def _fit(head: list[str]) -> Fit:
     lines = data_lines(head, _COMMENTS)
     first, second = (" ".join(next(lines, [])) for _ in range(2))
-    if not _LEADING_INTEGER.match(first) or looks_like_an_edge_list(head):
+    if not _LEADING_INTEGER.match(first) or _SEVERAL_NUMBERS.match(first) or looks_like_an_edge_list(head):
         return Fit.NO
     return Fit.LIKELY if _LEADING_INTEGER.match(second) and len(second.split()) != 2 else Fit.POSSIBLE
 

@@ -11,6 +11,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from solvers.io.strangers import refuse_binary
+
 FilePath = str | PathLike[str]
 
 # Of text, decompressed: a hundred times the largest collection of benchmark graphs.
@@ -56,6 +58,8 @@ class Lines:
         if not isinstance(path, (str, PathLike)):
             raise TypeError(f"path must be a string or a path; found {type(path).__name__}")
         self.name = fspath(path)
+        if self.name.startswith(("http://", "https://", "ftp://")):
+            raise ValueError(f"path must be of a file on this machine; found {self.name}: download it first")
         self.problem = problem
         self._file = Path(path).open("rb")  # noqa: SIM115  (closed by the context manager)
         self._pieces = _pieces(self.name, self._file)
@@ -167,6 +171,7 @@ def _chunks(name: str, file: IO[bytes]) -> Iterator[bytes]:
         first = source.read(_CHUNK)
         if first[:2] in _BYTE_ORDER_MARKS:
             raise ValueError(f"{name}: not a text file in ASCII; it looks like UTF-16, save it as UTF-8")
+        refuse_binary(name, first)
         yield first.removeprefix(_UTF8_MARK)
         while chunk := source.read(_CHUNK):
             yield chunk

@@ -52,6 +52,8 @@ class BinaryQuadratic:
     Examples
     --------
     >>> problem = BinaryQuadratic([[0.0, 1.0], [1.0, 0.0]], b=[1.0, 0.0])
+    >>> problem
+    <BinaryQuadratic of 2 variables>
     >>> float(problem.evaluate([-1, 1]))
     -3.0
     """
@@ -65,6 +67,9 @@ class BinaryQuadratic:
         self.constant = checks.scalar("constant", constant)
         self.maximised = checks.boolean("maximised", maximised)
         self.labels: tuple[Hashable, ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"<BinaryQuadratic of {self.n} variables{', maximised' if self.maximised else ''}>"
 
     @classmethod
     def from_qubo(cls, Q: Any, *, offset: float = 0.0, maximise: bool = False) -> BinaryQuadratic:

@@ -99,6 +99,9 @@ class Elliptope:
         scaled = scale_symmetrically(self.cost, np.sqrt(self.diagonal))
         return Elliptope(scaled, self.constant, self.homogenised, self.maximised)
 
+    def __repr__(self) -> str:
+        return f"<Elliptope of order {self.size}{', maximised' if self.maximised else ''}>"
+
     def relaxation(self) -> Elliptope:
         """Return itself: it is its own relaxation."""
         return self

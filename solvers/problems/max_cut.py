@@ -57,6 +57,8 @@ class MaxCut:
     Examples
     --------
     >>> triangle = MaxCut([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    >>> triangle
+    <MaxCut of 3 vertices and 3 edges>
     >>> float(triangle.evaluate([1, 1, -1]))
     2.0
     """
@@ -76,6 +78,9 @@ class MaxCut:
         self.graph = weights
         self.n = int(weights.shape[0])
         self.labels: tuple[Hashable, ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"<MaxCut of {self.n} vertices and {self.graph.nnz // 2} edges>"
 
     @classmethod
     def from_networkx(cls, graph: Any, weight: str | None = "weight") -> MaxCut:
