@@ -44,16 +44,25 @@ def split_diagonal(cost: Cost) -> tuple[Cost, NDArray[np.float64]]:
         return cost, np.zeros(cost.shape[0])
     diagonal = np.array(cost.diagonal(), dtype=np.float64)
     if sp.issparse(cost):
-        return _without_diagonal(cost) if np.any(diagonal) else cost, diagonal
+        off_diagonal = _row_of_entries(cost) != cost.indices
+        # stored zeros as well: what remains is read as a graph
+        return cost if off_diagonal.all() else _only(cost, off_diagonal), diagonal
     zero_diagonal = np.array(cost)
     np.fill_diagonal(zero_diagonal, 0.0)
     sparse = np.count_nonzero(zero_diagonal) <= SPARSE_SHARE * zero_diagonal.size
     return sp.csr_array(zero_diagonal) if sparse else zero_diagonal, diagonal
 
 
-def _without_diagonal(cost: sp.csr_array) -> sp.csr_array:
-    rows = np.repeat(np.arange(cost.shape[0], dtype=cost.indices.dtype), np.diff(cost.indptr))
-    keep = rows != cost.indices
+def among(cost: sp.csr_array, rows: NDArray[np.bool_]) -> sp.csr_array:
+    """The matrix, of the same shape, whose entries are those among some rows."""
+    return _only(cost, rows[_row_of_entries(cost)] & rows[cost.indices])
+
+
+def _row_of_entries(cost: sp.csr_array) -> NDArray[np.integer]:
+    return np.repeat(np.arange(cost.shape[0], dtype=cost.indices.dtype), np.diff(cost.indptr))
+
+
+def _only(cost: sp.csr_array, keep: NDArray[np.bool_]) -> sp.csr_array:
     # in the type of the others: SciPy would widen them all, and kernels would be compiled twice
     starts = np.concatenate([[0], np.cumsum(keep)])[cost.indptr].astype(cost.indptr.dtype)
     return sp.csr_array((cost.data[keep], cost.indices[keep], starts), shape=cost.shape)
@@ -62,20 +71,49 @@ def _without_diagonal(cost: sp.csr_array) -> sp.csr_array:
 def split_components(cost: Cost) -> list[Component]:
     """Components in ascending order of size; rows that meet no other row are left out.
 
-    Small ones are gathered in one; a dense matrix and an operator are one.
+    Small ones are gathered in one; a dense matrix and an operator are one.  O(nnz + N log N) time.
     """
     everything = np.arange(cost.shape[0])
     if not sp.issparse(cost):
         return [Component(everything, cost)]
-    count, labels = connected_components(cost, directed=False)
+    count, labels = _labelled(cost)
     if count == 1:
         return [Component(everything, cost)] if cost.nnz else []
     sizes = np.bincount(labels, minlength=count)
-    groups = [np.flatnonzero(labels == label) for label in np.flatnonzero(sizes > SMALL_COMPONENT)]
-    small = np.flatnonzero((sizes[labels] > 1) & (sizes[labels] <= SMALL_COMPONENT))
-    if small.size:
-        groups.append(small)
-    return [Component(rows, _closed_rows(cost, rows)) for rows in sorted(groups, key=len)]
+    number_of = np.full(count, -1)
+    number_of[sizes > 1], totals = _gathered(sizes[sizes > 1])
+    rows = np.flatnonzero(sizes[labels] > 1)
+    order = rows[np.argsort(number_of[labels[rows]], kind="stable")]
+    block = _closed_rows(cost, order)
+    if totals.size == 1:
+        return [Component(order, block)]
+    components, first = [], 0
+    for size in totals.tolist():
+        pointers = block.indptr[first : first + size + 1]
+        entries = slice(pointers[0], pointers[-1])
+        part = (block.data[entries], block.indices[entries] - first, pointers - pointers[0])
+        matrix = sp.csr_array(part, shape=(size, size))
+        components.append(Component(order[first : first + size], matrix))
+        first += size
+    return components
+
+
+def _labelled(cost: sp.csr_array) -> tuple[int, NDArray[np.integer]]:
+    """The number of components of a symmetric pattern, and that of each row."""
+    # on a symmetric pattern the two notions agree, and this one makes no transpose
+    count, labels = connected_components(cost, directed=True, connection="strong")
+    return int(count), labels
+
+
+def _gathered(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The number of each component, small ones together in one, and the rows of each in ascending order."""
+    alone = sizes > SMALL_COMPONENT
+    number_of = np.where(alone, np.cumsum(alone) - 1, np.count_nonzero(alone))
+    totals = np.bincount(number_of, weights=sizes).astype(np.int64)
+    ascending = np.argsort(totals, kind="stable")
+    place = np.empty_like(ascending)
+    place[ascending] = np.arange(totals.size)
+    return place[number_of], totals[ascending]
 
 
 def largest_component(cost: Cost) -> int:
@@ -88,8 +126,7 @@ def largest_component(cost: Cost) -> int:
     """
     if not sp.issparse(cost):
         return int(cost.shape[0])
-    _, labels = connected_components(cost, directed=False)
-    return int(np.bincount(labels).max())
+    return int(np.bincount(_labelled(cost)[1]).max())
 
 
 def _closed_rows(cost: sp.csr_array, rows: NDArray[np.intp]) -> sp.csr_array:

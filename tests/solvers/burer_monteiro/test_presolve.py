@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
-import solvers.burer_monteiro.presolve
+import solvers.problems.components
 from solvers import Elliptope, exact, low_rank
 from solvers.burer_monteiro.presolve import Presolve
 from solvers.certificates.dual_bound import dense_slack
@@ -55,7 +55,7 @@ def core_of(cost):
 def test_parts_hold_the_core_and_nothing_else(order, edges, seed, exponent, small):
     cost = sparse_cost(order, edges, seed, scale=2.0**exponent)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(solvers.burer_monteiro.presolve, "SMALL_COMPONENT", small)
+        patch.setattr(solvers.problems.components, "SMALL_COMPONENT", small)
         prepared = Presolve(cost)
     core = core_of(cost)
     rows = np.concatenate([part.rows for part in prepared.components] + [np.empty(0, int)])
@@ -131,19 +131,16 @@ def test_a_leaf_of_weight_zero_is_harmless():
     assert solution.value == pytest.approx(-2.0)
 
 
-@pytest.mark.parametrize("diagonal", [False, True])
-def test_what_scipy_says_of_a_large_graph_is_what_compiled_code_says(diagonal, monkeypatch):
-    ring = sp.csr_array(np.roll(np.eye(600), 1, axis=1) + np.roll(np.eye(600), -1, axis=1))
-    cost = sp.csr_array(ring + sparse_cost(600, 900, 3, diagonal=diagonal))
-    found = []
-    for large in (500, 10_000):
-        monkeypatch.setattr(solvers.burer_monteiro.presolve, "LARGE", large)
-        found.append(Presolve(cost))
-    by_scipy, compiled = found
-    assert by_scipy.fixed_value == compiled.fixed_value
-    assert len(by_scipy.components) == len(compiled.components) == 1
-    np.testing.assert_array_equal(by_scipy.components[0].rows, compiled.components[0].rows)
-    assert abs(by_scipy.components[0].cost - compiled.components[0].cost).max() == 0.0
+@pytest.mark.parametrize("diagonal", [0.0, 1e-320])
+def test_a_diagonal_of_which_only_the_places_are_stored_makes_no_neighbours(diagonal):
+    places = np.arange(4)
+    rows, columns = np.r_[places, 0, 1, 1, 2], np.r_[places, 1, 0, 2, 1]
+    stored = sp.csr_array((np.r_[np.full(4, diagonal), np.full(4, 1e10)], (rows, columns)))
+    prepared = Presolve(stored)
+    assert not prepared.components
+    solution = low_rank(Elliptope(stored), rng=0)
+    assert solution.certified
+    assert solution.value == pytest.approx(-4e10)
 
 
 @pytest.mark.parametrize("kind", ["leaf", "two", "alone"])
