@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -69,6 +70,17 @@ class Epilogue:
         if residual is not None:
             values = values + residual
         return values if self.activation is None else self.activation(values)
+
+    def to(self, device: torch.device) -> Epilogue:
+        """The epilogue on a device, itself if it is there; modules are copied, as others may have them."""
+        if self.scale.device == device or device.type == "meta":
+            return self
+        moved = {
+            name: deepcopy(value).to(device)
+            for name in ("scale", "bias", "norm", "activation")
+            if (value := getattr(self, name)) is not None
+        }
+        return replace(self, **moved)
 
     @torch.no_grad()
     def numbers(self) -> tuple[NDArray[np.float32], int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Plan", "Window", "plan"]
+__all__ = ["Plan", "Window", "plan", "pooled_size"]
 
 Pair = tuple[int, int]
 # Starts are filled up to a multiple of this, the pixels of the largest tile.
@@ -67,13 +67,32 @@ class Window:
         )
         return down, across
 
+    def outputs_of(self, height: int, width: int) -> Pair:
+        """Height and width of the outputs.
+
+        Raises
+        ------
+        ValueError
+            If the window is larger than the padded image.
+        """
+        outputs = self.outputs(height, width)
+        if min(outputs) < 1 and min(self.padded(height, width)) > 0:
+            raise ValueError(
+                f"inputs must be at least as large as the window {self.kernel}; found {height} x {width}"
+            )
+        return outputs
+
     def intervals(self, axis: int) -> list[Pair]:
         """First and last + 1 of the taps along an axis that can lie inside together, all taps first."""
-        kernel, dilation = self.kernel[axis], self.dilation[axis]
-        before, after = self.zeros[2 * axis], self.zeros[2 * axis + 1]
+        kernel, dilation, before = self.kernel[axis], self.dilation[axis], self.zeros[2 * axis]
         starts = range(min(kernel, -(-before // dilation)) + 1)
-        stops = range(kernel, max(0, kernel - -(-after // dilation)) - 1, -1)
+        stops = range(kernel, kernel - self.stops(axis), -1)
         return [(start, max(start, stop)) for start in starts for stop in stops]
+
+    def stops(self, axis: int) -> int:
+        """Number of different last + 1 among the intervals of an axis."""
+        kernel, dilation, after = self.kernel[axis], self.dilation[axis], self.zeros[2 * axis + 1]
+        return min(kernel, -(-after // dilation)) + 1
 
     def inside(self) -> NDArray[np.bool_]:
         """Which taps are inside in every class of pixels: (classes, taps), the first class having all."""
@@ -135,11 +154,7 @@ def plan(window: Window, height: int, width: int, words: int) -> Plan:
     >>> found.outputs, found.padded, found.offsets[0].tolist()
     ((4, 4), (6, 6), [0, 1, 2, 6, 7, 8, 12, 13, 14])
     """
-    padded, outputs = window.padded(height, width), window.outputs(height, width)
-    if min(outputs) < 1 and min(padded) > 0:
-        raise ValueError(
-            f"inputs must be at least as large as the window {window.kernel}; found {height} x {width}"
-        )
+    padded, outputs = window.padded(height, width), window.outputs_of(height, width)
     row = padded[1] * words
     down, across = np.arange(outputs[0]) * window.stride[0], np.arange(outputs[1]) * window.stride[1]
     starts = (down[:, None] * row + across * words).ravel()
@@ -157,3 +172,17 @@ def plan(window: Window, height: int, width: int, words: int) -> Plan:
     )
     places = np.minimum(np.arange(-(-starts.size // TILE) * TILE), max(starts.size - 1, 0))
     return Plan(starts[places], offsets, classes[places], padded, outputs)
+
+
+def pooled_size(size: Pair, window: list[int], ceil_mode: bool) -> Pair:
+    """Height and width after a pool, as torch has them; window is size, stride and padding, in pairs."""
+    found = []
+    for axis in (0, 1):
+        kernel, stride, padding = window[axis], window[2 + axis], window[4 + axis]
+        room = size[axis] + 2 * padding - kernel
+        count = -(-room // stride) + 1 if ceil_mode else room // stride + 1
+        # as torch: no window begins in the padding after the last entry
+        if ceil_mode and (count - 1) * stride >= size[axis] + padding:
+            count -= 1
+        found.append(count)
+    return found[0], found[1]

@@ -13,7 +13,7 @@ from torch.nn import functional
 from vispa.deploy import operators as _operators  # noqa: F401  defines torch.ops.vispa
 from vispa.deploy.epilogue import Epilogue
 from vispa.deploy.geometry import Window
-from vispa.deploy.layout import checked_kernel, signs_of, table_of, words_of
+from vispa.deploy.layout import checked_kernel, kernel_on, signs_of, table_of, words_of
 from vispa.deploy.thresholds import limits_of, turning_sums
 from vispa.deploy.torch_layers import (
     bases_of,
@@ -51,7 +51,9 @@ class _Packed(nn.Module):
     ) -> None:
         super().__init__()
         self.channels, self.taps, self.inputs = negative.shape
-        self.window, self.outputs, self.kernel = window, outputs, checked_kernel(kernel)
+        self.window, self.outputs = window, outputs
+        # on other devices than a processor there is one kernel each
+        self.kernel = self._of_processor = checked_kernel(kernel)
         if window.groups > 1 and (self.inputs % 32 or self.channels // window.groups % 32):
             raise ValueError(
                 "groups must have multiples of 32 input and output channels to be packed; found "
@@ -76,15 +78,27 @@ class _Packed(nn.Module):
         self._epilogue = epilogue
         self.eval()
 
+    def _apply(self, *arguments: Any, **options: Any) -> Any:
+        """Move what the layer consists of, and take the kernel of the device where it is then."""
+        super()._apply(*arguments, **options)
+        kernel = kernel_on(self.words.device, self._of_processor)
+        if (kernel == "table") != (self.kernel == "table"):
+            words = self._plain_words().cpu()
+            self.words = (table_of(words) if kernel == "table" else words).to(self.words.device)
+        self.kernel, self._epilogue = kernel, self._epilogue.to(self.words.device)
+        return self
+
+    def _plain_words(self) -> Tensor:
+        """The weight in words of 32 signs, whatever the kernel has."""
+        if self.kernel != "table":
+            return self.words
+        return words_of_table(self.words.cpu(), self.taps * -(-self.inputs // 32))
+
     def signs(self) -> Tensor:
         """The weight as floats of +1 and -1, (channels, inputs of a group, taps)."""
-        words = (
-            self.words
-            if self.kernel != "table"
-            else words_of_table(self.words, self.taps * -(-self.inputs // 32))
-        )
-        negative = signs_of(words, self.channels, self.taps, self.inputs)
-        return torch.from_numpy(np.ascontiguousarray(1.0 - 2.0 * negative.transpose(0, 2, 1))).float()
+        negative = signs_of(self._plain_words().cpu(), self.channels, self.taps, self.inputs)
+        signs = torch.from_numpy(np.ascontiguousarray(1.0 - 2.0 * negative.transpose(0, 2, 1)))
+        return signs.float().to(self.words.device)
 
     def sums(self, bits: Tensor) -> Tensor:
         """The numbers of differing signs of every output, int32, before anything else happens to them."""

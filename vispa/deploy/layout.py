@@ -17,8 +17,10 @@ __all__ = [
     "best_kernel",
     "blocks_of",
     "checked_kernel",
+    "kernel_on",
     "signs_of",
     "table_of",
+    "why_unpacked",
     "words_of",
 ]
 
@@ -53,6 +55,24 @@ def checked_kernel(kernel: str) -> str:
     if kernel == "table" and best_kernel() == "portable":
         raise ValueError("kernel must be 'auto' or 'portable' on a processor without AVX2; found 'table'")
     return kernel
+
+
+def kernel_on(device: torch.device, processor: str) -> str:
+    """The kernel that runs on a device: of several for processors the one given.
+
+    On CUDA ``"triton"`` where it is installed; everywhere else ``"unpacked"``: torch's operations on +1 and -1.
+    """
+    from solvers.torch_backend.dense.backends import triton_runs
+
+    if device.type in ("cpu", "meta"):
+        return processor
+    return "triton" if triton_runs(device) else "unpacked"
+
+
+def why_unpacked(device: torch.device) -> str:
+    """Why a device has no kernel of packed layers, and what to do about it."""
+    remedy = "pip install triton for one" if device.type == "cuda" else "the processor has one: packed.cpu()"
+    return f"no kernel on {device.type}, weights are unpacked in every call; {remedy}"
 
 
 def blocks_of(channels: int, groups: int) -> int:

@@ -6,6 +6,7 @@ come out are (images, channels, height, width) in channels-last memory.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.library import Library
 
 from vispa.deploy.calls import Call, packer, pool_bits, unsigned, words_for
-from vispa.deploy.geometry import Window
+from vispa.deploy.geometry import Window, pooled_size
 
 __all__ = ["LIBRARY"]
 
@@ -104,21 +105,19 @@ def _pool_bits(bits: Tensor, flips: Tensor, window: list[int], ceil_mode: bool) 
     return pooled
 
 
-def _pooled_size(size: tuple[int, int], window: list[int], ceil_mode: bool) -> tuple[int, int]:
-    found = []
-    for axis in (0, 1):
-        kernel, stride, padding = window[axis], window[2 + axis], window[4 + axis]
-        room = size[axis] + 2 * padding - kernel
-        count = -(-room // stride) + 1 if ceil_mode else room // stride + 1
-        # as torch: no window begins in the padding after the last entry
-        if ceil_mode and (count - 1) * stride >= size[axis] + padding:
-            count -= 1
-        found.append(count)
-    return found[0], found[1]
-
-
 def _fake_size(bits: Tensor, window: list[int]) -> tuple[int, int]:
     return Window.unflatten(window).outputs(bits.shape[1], bits.shape[2])
+
+
+def _off_the_processor(name: str) -> Callable[..., Any]:
+    """The operator on another device, imported when it is called."""
+
+    def run(*arguments: Any) -> Any:
+        from vispa.deploy.devices import operators
+
+        return getattr(operators, name)(*arguments)
+
+    return run
 
 
 @torch.library.register_fake("vispa::pack_signs", lib=LIBRARY)
@@ -166,7 +165,7 @@ def _fake_real(inputs: Tensor, words: Tensor, scale: Tensor, bias: Tensor, kerne
 
 @torch.library.register_fake("vispa::pool_bits", lib=LIBRARY)
 def _fake_pool(bits: Tensor, flips: Tensor, window: list[int], ceil_mode: bool) -> Tensor:
-    size = _pooled_size((bits.shape[1], bits.shape[2]), window, ceil_mode)
+    size = pooled_size((bits.shape[1], bits.shape[2]), window, ceil_mode)
     return bits.new_empty((bits.shape[0], *size, bits.shape[3]))
 
 
@@ -180,3 +179,5 @@ for _name, _function in {
     "real_linear": _real_linear,
 }.items():
     LIBRARY.impl(_name, _function, "CPU")
+    for _device in ("CUDA", "MPS", "XPU"):
+        LIBRARY.impl(_name, _off_the_processor(_name), _device)

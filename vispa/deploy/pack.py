@@ -12,7 +12,8 @@ from torch.fx import GraphModule
 from solvers import checks
 from vispa.deploy.chains import LAYERS, trace
 from vispa.deploy.fusion import LayerRecord, fuse
-from vispa.deploy.layout import checked_kernel
+from vispa.deploy.layers import PackedConv1d, PackedConv2d, PackedLinear
+from vispa.deploy.layout import checked_kernel, why_unpacked
 from vispa.deploy.real_layer import PackedRealLinear
 from vispa.deploy.runner import PackedModel
 from vispa.deploy.signs import split_rows
@@ -51,8 +52,8 @@ def pack(model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False) -
     Returns
     -------
     Module
-        In evaluation mode, on the CPU, without gradients. ``torch.export`` and ``torch.compile`` see its layers as
-        operators ``torch.ops.vispa``, which exist where ``vispa.deploy.operators`` is imported.
+        In evaluation mode, where the model is, without gradients. ``torch.export`` and ``torch.compile`` see its
+        layers as operators ``torch.ops.vispa``, which exist where ``vispa.deploy.operators`` is imported.
 
     Raises
     ------
@@ -67,6 +68,10 @@ def pack(model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False) -
     model itself sums alpha times signs in floats, whose rounding depends on the order: its logits agree to
     rounding, and a sign can differ where a value is within rounding of zero. NaN, for which a bit has no room,
     becomes -1.
+
+    Off the processor, also after ``packed.to(device)``, layers run by Triton's kernels on CUDA, on other devices by
+    torch on unpacked +1 and -1; :func:`vispa.packing` says which. Integers and thresholds are the same, and so are
+    the bits. Triton's kernels were tested in its interpreter and compiled for CUDA, but have never run there.
 
     A model whose code depends on values is not seen through by torch.fx; then its children are packed one by
     one, each of which is called as before.
@@ -86,7 +91,8 @@ def pack(model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False) -
     refuse_sharded(model, "packed")
     kernel = checked_kernel(kernel)
     plain = harden(model) if any(find_binary_layers(model)) else deepcopy(model)
-    plain = plain.eval().requires_grad_(False)
+    device = _device(plain)
+    plain = plain.cpu().eval().requires_grad_(False)
     packed, records = _packed(plain, kernel, "")
     if checks.boolean("real_inputs", real_inputs):
         packed, records = _with_real_inputs(packed, records)
@@ -97,6 +103,7 @@ def pack(model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False) -
             f"({reasons}). Pass real_inputs=True to pack linear layers of float inputs"
         )
     packed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    packed.to(device)
     setattr(packed, _RECORDS, records)
     return packed
 
@@ -112,7 +119,23 @@ def packing(packed: nn.Module) -> list[LayerRecord]:
     records = getattr(packed, _RECORDS, None)
     if records is None:
         raise TypeError(f"packed must be a module that vispa.pack returned; found {type(packed).__name__}")
-    return list(records)
+    return [_here(packed, record) for record in records]
+
+
+def _here(packed: nn.Module, record: LayerRecord) -> LayerRecord:
+    """The record of a layer on the device where it is now."""
+    if record.kernel == "torch":
+        return record
+    layer = packed.get_submodule(record.packed)
+    assert isinstance(layer, PackedLinear | PackedConv1d | PackedConv2d | PackedRealLinear)
+    why = why_unpacked(layer.words.device) if layer.kernel == "unpacked" else record.why
+    return replace(record, kernel=layer.kernel, why=why)
+
+
+def _device(model: nn.Module) -> torch.device:
+    """Where a model is; the processor where it is in several places, or nowhere."""
+    places = {values.device for values in (*model.parameters(), *model.buffers())}
+    return places.pop() if len(places) == 1 else torch.device("cpu")
 
 
 def _packed(model: nn.Module, kernel: str, prefix: str) -> tuple[nn.Module, list[LayerRecord]]:

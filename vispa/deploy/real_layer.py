@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from vispa.deploy import operators as _operators  # noqa: F401  defines torch.ops.vispa
-from vispa.deploy.layout import best_kernel, words_of
+from vispa.deploy.layout import best_kernel, kernel_on, words_of
 from vispa.deploy.signs import split_rows
 from vispa.nn.weights.layout import Layout
 
@@ -53,8 +55,14 @@ class PackedRealLinear(nn.Module):
         self.register_buffer("scale", rows.scale)
         bias = torch.zeros(self.channels) if layer.bias is None else layer.bias.detach().clone()
         self.register_buffer("bias", bias)
-        self.kernel = "tables" if best_kernel() == "vector" else "signs"
+        self.kernel = self._of_processor = "tables" if best_kernel() == "vector" else "signs"
         self.eval()
+
+    def _apply(self, *arguments: Any, **options: Any) -> Any:
+        """Move what the layer consists of, and take the kernel of the device where it is then."""
+        super()._apply(*arguments, **options)
+        self.kernel = kernel_on(self.words.device, self._of_processor)
+        return self
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return floats (..., channels) of floats (..., inputs)."""
