@@ -26,6 +26,8 @@ NEEDS = {
     "save_packed": "safetensors",
     "hypothesis": "hypothesis",
     "plots": "matplotlib",
+    "pytorch_lightning": "pytorch_lightning",
+    "accelerate": "accelerate",
 }
 PAGES = sorted((DOCS / "pages").rglob("*.md"))
 
@@ -48,7 +50,15 @@ def own_logging():
         logger.handlers[:] = handlers
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+# Trainers warn of their own settings.
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=pytest.mark.filterwarnings("ignore") if path.stem == "trainers" else ())
+        for path in PAGES
+    ],
+    ids=lambda path: path.stem,
+)
 def test_the_code_of_a_page_runs(path, tmp_path, monkeypatch, own_logging):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 try:
@@ -11,14 +12,17 @@ except ImportError as error:
         "vispa.interop.lightning needs pytorch-lightning: pip install 'vispa-sdp[lightning]'"
     ) from error
 
-from vispa.nn import attach
+from vispa.nn import anneal, attach
 
 
 class VispaCallback(Callback):
-    """A callback that attaches the optimizers of a LightningModule, so that rows are projected after every step.
+    """A callback that attaches a LightningModule's optimizers, projects after every step, and anneals before it.
 
     Binarize in the module's ``__init__``: ``configure_optimizers`` then sees means, factors and scales, and
-    Lightning's checkpoints save and resume them.
+    Lightning's checkpoints save and resume them.  Without an end (``max_epochs=-1``) nothing anneals.
+
+    Methods that add a term to the loss (``biper``, ``rebnn``) need it there: add `vispa.penalty` in
+    ``training_step``.
 
     Examples
     --------
@@ -29,3 +33,9 @@ class VispaCallback(Callback):
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Attach the optimizers, which exist by then; their states are not yet restored."""
         attach(list(trainer.optimizers), pl_module)
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Tell the model how much of training is done; a resumed run knows its step."""
+        total = trainer.estimated_stepping_batches
+        if math.isfinite(total):
+            anneal(pl_module, min(1.0, trainer.global_step / max(1, total)))

@@ -16,7 +16,7 @@ except ImportError as error:
         "vispa.interop.transformers needs transformers: pip install 'vispa-sdp[transformers]'"
     ) from error
 
-from vispa.nn import attach
+from vispa.nn import anneal, attach
 from vispa.nn.conversion.selection import binary_layers
 
 ModelT = TypeVar("ModelT", bound=torch.nn.Module)
@@ -24,11 +24,14 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 class VispaCallback(TrainerCallback):
-    """A callback that attaches the optimizer that a Trainer builds, so that rows are projected after every step.
+    """A callback that attaches the optimizer a Trainer builds, projects after every step, and anneals before it.
 
     Binarize the model before the Trainer is made: its optimizer then holds means, factors and scales, its
     checkpoints save and resume them, and this callback is all that is missing.  `vispa.harden(model)` is a plain
     model, whose ``save_pretrained`` writes what loads without vispa.
+
+    Methods that add a term to the loss (``biper``, ``rebnn``) need it there: add `vispa.penalty` in the Trainer's
+    ``compute_loss``.
 
     Examples
     --------
@@ -39,6 +42,10 @@ class VispaCallback(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Attach the optimizer: transformers calls this once there is one, on resuming too."""
         attach(kwargs["optimizer"], kwargs["model"])
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Tell the model how much of training is done; a resumed run knows its step."""
+        anneal(kwargs["model"], min(1.0, state.global_step / max(1, state.max_steps)))
 
 
 def load_pretrained(model: ModelT, folder: str | Path) -> ModelT:

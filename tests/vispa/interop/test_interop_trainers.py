@@ -70,6 +70,44 @@ def test_lightning_trains_and_resumes_bit_for_bit(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("epochs", [2, -1])
+def test_lightning_anneals_by_itself_where_training_has_an_end(tmp_path, epochs):
+    lightning = pytest.importorskip("pytorch_lightning")
+    from vispa.interop.lightning import VispaCallback
+    from vispa.nn.methods.irnet import ede_sharpness
+
+    seen = []
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            layers = nn.Sequential(nn.Linear(6, 12), nn.Linear(12, 12), nn.Linear(12, 2))
+            self.network = vispa.binarize(layers, method="irnet", t_start=0.1, t_end=10.0)
+
+        def training_step(self, batch, index):
+            seen.append(float(binary_layers(self)[0].weight.sharpness))
+            self.trainer.should_stop = len(seen) == 6
+            return nn.functional.cross_entropy(self.network(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    trainer = lightning.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        callbacks=[VispaCallback()],
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(Module(), torch.utils.data.DataLoader(batches(), batch_size=None))
+    expected = [ede_sharpness(step / 6 if epochs == 2 else 0.0, 0.1, 10.0) for step in range(6)]
+    assert seen == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_accelerate_may_prepare_before_or_after_attach():
     accelerate = pytest.importorskip("accelerate")
     results = []

@@ -59,10 +59,10 @@ class Data(torch.utils.data.Dataset):
 MODELS = {"llama": llama, "gpt2": gpt2, "bert": bert, "vit": vit}
 
 
-def train(kind, folder, *, resume=None, steps=5):
+def train(kind, folder, *, resume=None, steps=5, callbacks=(), **options):
     from vispa.interop.transformers import VispaCallback
 
-    model = vispa.binarize(MODELS[kind](), rank=2)
+    model = vispa.binarize(MODELS[kind](), **(options or {"rank": 2}))
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
@@ -77,7 +77,7 @@ def train(kind, folder, *, resume=None, steps=5):
         dataloader_pin_memory=False,
     )
     trainer = transformers.Trainer(
-        model, args=arguments, train_dataset=Data(kind), callbacks=[VispaCallback()]
+        model, args=arguments, train_dataset=Data(kind), callbacks=[VispaCallback(), *callbacks]
     )
     trainer.train(resume_from_checkpoint=resume)
     return model
@@ -100,6 +100,29 @@ def test_trains_on_the_spheres_and_resumes_bit_for_bit(kind, tmp_path):
         for new, old in zip(layers, binary_layers(before), strict=True)
     )
     assert all(layer.weight.strays(layer.mean) is None for layer in layers)
+
+
+class Sharpness(transformers.TrainerCallback):
+    """What every step of training saw of a method that anneals."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.seen.append(float(binary_layers(kwargs["model"])[0].weight.sharpness))
+
+
+def test_methods_anneal_by_themselves_and_go_on_where_they_were(tmp_path):
+    from vispa.nn.methods.irnet import ede_sharpness
+
+    watch = Sharpness()
+    options = {"method": "irnet", "t_start": 0.1, "t_end": 10.0}
+    train("gpt2", tmp_path / "a", callbacks=[watch], **options)
+    expected = [ede_sharpness(step / 5, 0.1, 10.0) for step in range(5)]
+    assert watch.seen == pytest.approx(expected, rel=1e-6)
+    resumed = Sharpness()
+    train("gpt2", tmp_path / "b", resume=str(tmp_path / "a" / "checkpoint-3"), callbacks=[resumed], **options)
+    assert resumed.seen == pytest.approx(expected[3:], rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", MODELS)

@@ -88,7 +88,8 @@ def test_a_function_calls_a_model_that_is_called_otherwise(model):
     assert torch.equal(drawn(lambda: vispa.ensemble(model, inputs, 3, forward=forward)), direct)
     pairs = [(inputs, labels)]
     expected = drawn(lambda: vispa.accuracies(model, dict_batches(1), samples=3))
-    assert drawn(lambda: vispa.accuracies(model, pairs, samples=3, forward=forward)) == expected
+    found = drawn(lambda: vispa.accuracies(model, pairs, samples=3, forward=forward))
+    assert repr(found) == repr(expected)  # of one network the best is nan, which equals nothing
     plain = vispa.harden(
         model,
         how="best_of",
