@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train a named network on the data set for so many before it is packed (default: 0, signs at random)",
     )
     parser.add_argument(
-        "--benchmark", action="store_true", help="time it beside torch's float32, layer by layer"
+        "--benchmark", action="store_true", help="time it beside torch's float32 and int8, layer by layer"
     )
     parser.add_argument(
         "--shape", help="of one input, such as 3,32,32 (default: the network's; needed with a file)"
@@ -191,22 +192,25 @@ def _time(
         "batch": arguments.batch,
         "float_seconds": timing.real,
         "packed_seconds": timing.packed,
+        "int8_seconds": None if timing.why_no_int8 else timing.int8,
+        "why_no_int8": timing.why_no_int8,
         "speedup": timing.speedup,
         "predictions_that_differ": int(differing.sum()),
     }
     for layer, times in zip(found["layers"], timing.layers, strict=True):
         layer["float_seconds"] = times.real
         layer["packed_seconds"] = None if layer["packed"] == "" else times.packed
+        layer["int8_seconds"] = None if math.isnan(times.int8) else times.int8
 
 
 def _print(found: dict[str, Any]) -> None:
     timed = "speedup" in found
     head = f"{'layer':34} {'runs as':16} {'kernel':9} {'weights':>9}"
-    lines = [head + (f" {'float us':>9} {'packed us':>9} {'times':>6}" if timed else "")]
+    lines = [head + (f" {'float us':>9} {'int8 us':>9} {'packed us':>9} {'times':>6}" if timed else "")]
     for layer in found["layers"]:
         line = f"{layer['name']:34} {layer['kind']:16} {layer['kernel']:9} {layer['weights']:9d}"
         if timed:
-            line += f" {layer['float_seconds'] * 1e6:9.0f}"
+            line += f" {layer['float_seconds'] * 1e6:9.0f} {_microseconds(layer['int8_seconds'])}"
             if layer["packed_seconds"]:
                 ratio = layer["float_seconds"] / layer["packed_seconds"]
                 line += f" {layer['packed_seconds'] * 1e6:9.0f} {ratio:6.1f}"
@@ -224,7 +228,21 @@ def _print(found: dict[str, Any]) -> None:
             f"{found['speedup']:.1f} times faster; "
             f"{found['predictions_that_differ']} predictions differ"
         )
+        lines.append(_of_int8(found))
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _microseconds(seconds: float | None) -> str:
+    return f"{'-':>9}" if seconds is None else f"{seconds * 1e6:9.0f}"
+
+
+def _of_int8(found: dict[str, Any]) -> str:
+    if found["why_no_int8"]:
+        return f"int8: {found['why_no_int8']}"
+    return (
+        f"int8, with ReLU for signs: {found['int8_seconds'] * 1e3:.2f} ms, "
+        f"packed {found['int8_seconds'] / found['packed_seconds']:.1f} times faster"
+    )
 
 
 def _of_the_test(test: dict[str, Any]) -> str:

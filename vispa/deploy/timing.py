@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from solvers import checks
+from vispa.deploy.int8 import in_int8, is_int8
 from vispa.deploy.pack import packing
 from vispa.deploy.runner import PackedModel
 
@@ -19,11 +21,23 @@ __all__ = ["LayerTime", "Timing", "in_turns", "time_packed"]
 
 @dataclass(frozen=True)
 class LayerTime:
-    """Seconds of one layer: as a real layer of torch, and packed with all that it took over, or NaN."""
+    """Seconds of one layer.
+
+    Attributes
+    ----------
+    name : str
+    real : float
+        As a real layer of torch.
+    packed : float
+        With all that it took over, NaN where it is not packed.
+    int8 : float
+        With what torch's quantisation joined to it, from bytes to bytes; NaN where torch has none.
+    """
 
     name: str
     real: float
     packed: float
+    int8: float
 
 
 @dataclass(frozen=True)
@@ -35,11 +49,17 @@ class Timing:
     real : float
         Of the plain model, the faster of contiguous and channels-last memory.
     packed : float
+    int8 : float
+        Of the network in bytes (`vispa.deploy.int8`), NaN where torch cannot quantise it.
+    why_no_int8 : str
+        The reason, or nothing.
     layers : list of LayerTime
     """
 
     real: float
     packed: float
+    int8: float
+    why_no_int8: str
     layers: list[LayerTime]
 
     @property
@@ -64,7 +84,7 @@ def in_turns(
 
 
 def time_packed(model: nn.Module, packed: nn.Module, inputs: Tensor, *, repeats: int = 11) -> Timing:
-    """Times of both models and of their layers, on as many threads as torch has.
+    """Times of both models, of the plain one in int8 and of their layers, on as many threads as torch has.
 
     Parameters
     ----------
@@ -80,15 +100,32 @@ def time_packed(model: nn.Module, packed: nn.Module, inputs: Tensor, *, repeats:
     repeats = checks.integer("repeats", repeats, minimum=1)
     records = packing(packed)
     last = inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
+    try:
+        quantised, why = in_int8(model, inputs), ""
+    except ValueError as error:
+        quantised, why = None, str(error)
+    runs: list[Callable[[], object]] = [lambda: model(inputs), lambda: model(last), lambda: packed(inputs)]
+    if quantised is not None:
+        runs.append(lambda: quantised(inputs))
     with torch.inference_mode():
-        whole = in_turns([lambda: model(inputs), lambda: model(last), lambda: packed(inputs)], repeats)
+        whole = [*in_turns(runs, repeats), math.nan]
     real = _layer_times(model, [record.name for record in records], inputs, repeats)
     names = [record.packed for record in records if record.packed]
     own = _layer_times(packed, names, inputs, repeats)
+    bytewise = {} if quantised is None else _int8_times(quantised, list(real), inputs, repeats)
     layers = [
-        LayerTime(record.name, real[record.name], own.get(record.packed, float("nan"))) for record in records
+        LayerTime(name, real[name], own.get(record.packed, math.nan), bytewise.get(name, math.nan))
+        for record in records
+        for name in (record.name,)
     ]
-    return Timing(min(whole[:2]), whole[2], layers)
+    return Timing(min(whole[:2]), whole[2], whole[3], why, layers)
+
+
+def _int8_times(quantised: nn.Module, names: list[str], inputs: Tensor, repeats: int) -> dict[str, float]:
+    """Median seconds of those of the layers that are in bytes."""
+    modules = dict(quantised.named_modules())
+    found = [name for name in names if name in modules and is_int8(modules[name])]
+    return _layer_times(quantised, found, inputs, repeats)
 
 
 def _layer_times(model: nn.Module, names: list[str], inputs: Tensor, repeats: int) -> dict[str, float]:

@@ -36,6 +36,8 @@ def test_a_network_is_packed_written_and_timed(tmp_path, capsys):
     assert found["predictions_that_differ"] == 0
     assert found["speedup"] == pytest.approx(found["float_seconds"] / found["packed_seconds"])
     assert all(layer["packed_seconds"] > 0 for layer in found["layers"] if layer["packed"])
+    assert all(layer["int8_seconds"] > 0 for layer in found["layers"])
+    assert found["int8_seconds"] > 0
 
 
 def test_a_trained_network_classifies_digits_as_well_packed(tmp_path, capsys):
@@ -85,12 +87,16 @@ def test_people_read_a_table(tmp_path, capsys):
         "weights",
         "float",
         "us",
+        "int8",
+        "us",
         "packed",
         "us",
         "times",
     ]
     assert "its inputs are not signs" in lines[1]
-    assert "times faster; 0 predictions differ" in lines[-1]
+    assert "times faster; 0 predictions differ" in lines[-2]
+    assert lines[-1].startswith("int8, with ReLU for signs: ")
+    assert lines[-1].endswith(" times faster")
 
 
 @pytest.mark.parametrize(
