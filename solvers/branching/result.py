@@ -74,7 +74,7 @@ class ProvedSolution(SciPyNames):
     COUNT: ClassVar[str] = "nodes"
 
     problem: Problem
-    signs: NDArray[np.int8]
+    signs: NDArray[np.int8] = field(repr=False)
     value: float
     lower_bound: float
     gap: float

@@ -58,11 +58,11 @@ class Strengthened:
     """
 
     problem: Problem
-    factor: NDArray[np.float64]
+    factor: NDArray[np.float64] = field(repr=False)
     lower_bound: float
-    cuts: CliqueCuts
-    multipliers: NDArray[np.float64]
-    dual: NDArray[np.float64]
+    cuts: CliqueCuts = field(repr=False)
+    multipliers: NDArray[np.float64] = field(repr=False)
+    dual: NDArray[np.float64] = field(repr=False)
     rounds: int
     seconds: float
     history: tuple[TighteningMoment, ...] = field(default=(), repr=False)

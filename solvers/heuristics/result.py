@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -61,7 +61,7 @@ class SearchResult:
         Wall-clock time.
     """
 
-    signs: NDArray[np.int8]
+    signs: NDArray[np.int8] = field(repr=False)
     value: float
     lower_bound: float | None
     gap: float | None

@@ -48,7 +48,7 @@ class Rounding:
         (value - lower_bound) / max(\|value - constant\|, \|C\|_F): no binary point is better by more.
     """
 
-    signs: NDArray[np.int8]
+    signs: NDArray[np.int8] = field(repr=False)
     value: float
     values: NDArray[np.float64] = field(repr=False)
     expected_value: float | None

@@ -91,11 +91,11 @@ class Solution(SciPyNames):
     COUNT: ClassVar[str] = "iterations"
 
     problem: Problem
-    factor: NDArray[np.float64]
+    factor: NDArray[np.float64] = field(repr=False)
     value: float
     lower_bound: float
     gap: float
-    dual: NDArray[np.float64]
+    dual: NDArray[np.float64] = field(repr=False)
     certificate: Certificate
     status: Status
     iterations: int

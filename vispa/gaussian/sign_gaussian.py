@@ -75,6 +75,9 @@ class SignGaussian:
             values.flags.writeable = False
             object.__setattr__(self, name, values)
 
+    def __repr__(self) -> str:
+        return f"<SignGaussian of {self.n} weights, rank {self.rank}>"
+
     @classmethod
     def factorised(cls, mean: ArrayLike) -> SignGaussian:
         """Independent weights with latent mean in [-1, 1] and residual 1 - mean^2.

@@ -73,7 +73,7 @@ class InferenceResult(SciPyNames):
     COUNT: ClassVar[str] = "iterations"
 
     posterior: SignGaussian
-    signs: NDArray[np.int8]
+    signs: NDArray[np.int8] = field(repr=False)
     value: float
     free_energy_bound: float
     free_energy_standard_error: float

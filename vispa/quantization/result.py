@@ -52,6 +52,10 @@ class BinaryLayer:
     seconds: float
     finished: bool
 
+    def __repr__(self) -> str:
+        rows, columns = self.signs.shape
+        return f"<BinaryLayer of {rows} rows of {columns}, relative error {self.relative_error:.4g}>"
+
     @property
     def weight(self) -> Matrix:
         """(J, n), scales times signs."""

@@ -19,6 +19,10 @@ class ManySolutions:
         """(B,) bool: whether each gap met the tolerance."""
         return self.status == STATUSES.index(Status.CERTIFIED)
 
+    def __repr__(self) -> str:
+        certified = int(self.certified.sum())
+        return f"<{type(self).__name__} of {len(self)} problems, {certified} certified>"
+
     def __len__(self) -> int:
         """The number of problems, B."""
         return int(self.status.shape[0])

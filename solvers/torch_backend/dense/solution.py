@@ -16,7 +16,7 @@ from solvers.problems.solution import STATUSES, Solution, Status
 from solvers.torch_backend.common.many import ManySolutions
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BatchSolution(ManySolutions):
     r"""Points of B elliptopes, a bound for each, and how each was found.
 

@@ -27,7 +27,7 @@ from solvers.torch_backend.shared.costs import SharedCosts
 from solvers.torch_backend.shared.shared_solver import SharedSolver
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SharedSolution(ManySolutions):
     r"""Points of the elliptopes of J problems, and a bound for each.
 
