@@ -9,15 +9,18 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from solvers import checks
 from solvers.problems.cost import Cost, apply, as_cost, homogenise
+from solvers.problems.doors import is_mapping
 from solvers.problems.elliptope import Elliptope
 from solvers.problems.enclosures import lowered, product_with_error, squared_norm_below
 from solvers.problems.foreign import as_plain, bqm_form
 from solvers.problems.gram import Gram
+from solvers.problems.pairs import pairs_form
 from solvers.problems.points import as_points
 from solvers.problems.qubo import binary_from_signs, signs_from_binary, signs_from_ising
 
@@ -79,9 +82,9 @@ class BinaryQuadratic:
 
         Parameters
         ----------
-        Q : (n, n) array_like or scipy sparse array
+        Q : (n, n) array_like, scipy sparse array, or mapping
             Copied.  It need not be symmetric: an upper triangular one that holds each pair once means the same as
-            (Q + Q^T)/2.
+            (Q + Q^T)/2.  A mapping has pairs of labels as keys, which `labels` keeps.
         offset : float, optional
             Added to every value.
         maximise : bool, optional
@@ -99,16 +102,23 @@ class BinaryQuadratic:
         >>> problem = BinaryQuadratic.from_qubo([[-1.0, 2.0], [0.0, -1.0]])
         >>> [float(problem.evaluate(w)) for w in ([-1, -1], [1, -1], [1, 1])]
         [0.0, -1.0, 0.0]
+        >>> BinaryQuadratic.from_qubo({("a", "a"): -1.0, ("a", "b"): 2.0}).labels
+        ('a', 'b')
         """
         sign = -1.0 if checks.boolean("maximise", maximise) else 1.0
         if isinstance(Q, LinearOperator):
             raise TypeError("Q must be an array; found a LinearOperator")
+        labels = None
+        if is_mapping(Q):
+            Q, _, labels = pairs_form("Q", Q)
         A, b, constant, error = signs_from_binary(Q)
         offset = checks.scalar("offset", offset)
         total = constant + offset
         if Fraction(constant) + Fraction(offset) != Fraction(total):
             error += math.ulp(total)
-        return cls(sign * A, sign * b, lowered(sign * total, error), maximised=maximise)
+        problem = cls(sign * A, sign * b, lowered(sign * total, error), maximised=maximise)
+        problem.labels = labels
+        return problem
 
     @classmethod
     def from_ising(cls, J: Any, h: ArrayLike | None = None, constant: float = 0.0) -> BinaryQuadratic:
@@ -116,9 +126,9 @@ class BinaryQuadratic:
 
         Parameters
         ----------
-        J : (n, n) array_like or scipy sparse array
-            Triangular, upper or lower: each pair once.
-        h : (n,) array_like, optional
+        J : (n, n) array_like, scipy sparse array, or mapping
+            Triangular, upper or lower: each pair once.  A mapping has pairs of labels as keys; `labels` keeps them.
+        h : (n,) array_like, or mapping from labels, optional
         constant : float, optional
 
         Raises
@@ -131,8 +141,15 @@ class BinaryQuadratic:
         >>> float(BinaryQuadratic.from_ising([[0.0, 1.0], [0.0, 0.0]], h=[0.0, 0.5]).evaluate([1, -1]))
         -1.5
         """
+        labels = None
+        if is_mapping(J):
+            matrix, h, labels = pairs_form("J", J, h, linear_name="h")
+            # A pair in both directions is added up, so that one triangle holds it.
+            J = sp.triu(matrix + matrix.T, 1) + sp.diags_array(matrix.diagonal())
         A, b = signs_from_ising(J, h)
-        return cls(A, b, constant)
+        problem = cls(A, b, constant)
+        problem.labels = labels
+        return problem
 
     @classmethod
     def from_bqm(cls, bqm: Any) -> BinaryQuadratic:

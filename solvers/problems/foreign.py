@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Hashable
 from typing import Any, NamedTuple
 
@@ -9,10 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-_DOORS = {
-    "networkx": "MaxCut.from_networkx(graph)",
-    "dimod": "BinaryQuadratic.from_bqm(bqm)",
-}
+from solvers.problems.doors import door, kind
 
 
 class Labelled(NamedTuple):
@@ -32,12 +31,12 @@ def as_plain(name: str, values: Any) -> Any:
     TypeError
         For objects that have a door of their own, naming it.
     """
-    package = type(values).__module__.split(".")[0]
-    if package in _DOORS:
-        kind = f"{package} {type(values).__name__}"
-        raise TypeError(f"{name} must be an array; found a {kind}. Use {_DOORS[package]}")
-    if package != "torch" or not hasattr(values, "detach"):
+    if (other := door(values)) is not None:
+        raise TypeError(f"{name} must be an array; found a {kind(values)}. {other}")
+    if not hasattr(values, "detach") or not hasattr(values, "layout"):
         return values
+    if values.device.type == "meta":
+        raise ValueError(f"{name} must hold values; found a tensor on the meta device, which has none")
     tensor = values.detach().cpu()
     if tensor.is_complex():
         raise TypeError(f"{name} must hold real numbers; found dtype {tensor.dtype}")
@@ -60,12 +59,13 @@ def graph_weights(graph: Any, weight: str | None) -> tuple[sp.csr_array, tuple[H
     Raises
     ------
     TypeError
-        If it is not a networkx graph, or a directed one.
+        If it is not a networkx graph, or a directed one, or a weight is not a real number.
     ValueError
-        If it has no nodes.
+        If it has no nodes, a weight is not finite, or no edge has the attribute that was asked for.
     """
     if not (hasattr(graph, "is_directed") and hasattr(graph, "nodes") and hasattr(graph, "edges")):
-        raise TypeError(f"graph must be a networkx graph; found {type(graph).__name__}")
+        other = door(graph) or "Use MaxCut(weights) for a matrix of weights"
+        raise TypeError(f"graph must be a networkx graph; found {kind(graph)}. {other}")
     if graph.is_directed():
         raise TypeError(
             "graph must be undirected; found a directed one. With its matrix A, MaxCut(A + A.T) cuts every arc, "
@@ -75,8 +75,9 @@ def graph_weights(graph: Any, weight: str | None) -> tuple[sp.csr_array, tuple[H
     if not labels:
         raise ValueError("graph must have nodes; found none")
     place = {label: i for i, label in enumerate(labels)}
+    _check_attribute(graph, weight)
     edges = [
-        (place[u], place[v], 1.0 if weight is None else data.get(weight, 1.0))
+        (place[u], place[v], 1.0 if weight is None else _weight((u, v), data.get(weight, 1.0)))
         for u, v, data in graph.edges(data=True)
         if u != v
     ]
@@ -86,6 +87,28 @@ def graph_weights(graph: Any, weight: str | None) -> tuple[sp.csr_array, tuple[H
         return sp.csr_array((n, n), dtype=np.float64), labels
     upper = sp.coo_array((values.astype(np.float64), (rows, columns)), shape=(n, n)).tocsr()
     return sp.csr_array(upper + upper.T), labels
+
+
+def _check_attribute(graph: Any, weight: str | None) -> None:
+    """Refuse a name that no edge has; only the usual one may be missing everywhere, in graphs without weights."""
+    names: dict[Hashable, None] = {}
+    for _, _, data in graph.edges(data=True):
+        if weight is None or weight == "weight" or weight in data:
+            return
+        names.update(dict.fromkeys(data))
+    if graph.number_of_edges():
+        found = ", ".join(map(repr, names)) or "none"
+        raise ValueError(
+            f"weight must be an attribute of edges; found {weight!r}, which no edge has (they have: {found}). "
+            "Pass weight=None to count edges"
+        )
+
+
+def _weight(edge: tuple[Hashable, Hashable], value: Any) -> float:
+    if isinstance(value, numbers.Real) and math.isfinite(value):
+        return float(value)
+    problem = TypeError if not isinstance(value, numbers.Real) else ValueError
+    raise problem(f"graph must have finite real numbers as weights; found {value!r} at edge {edge!r}")
 
 
 def bqm_form(bqm: Any) -> Labelled:
@@ -99,7 +122,8 @@ def bqm_form(bqm: Any) -> Labelled:
         If it has no variables.
     """
     if not (hasattr(bqm, "to_numpy_vectors") and hasattr(bqm, "change_vartype")):
-        raise TypeError(f"bqm must be a dimod BinaryQuadraticModel; found {type(bqm).__name__}")
+        other = door(bqm) or "Use BinaryQuadratic(A) or BinaryQuadratic.from_qubo(Q) for a matrix"
+        raise TypeError(f"bqm must be a dimod BinaryQuadraticModel; found {kind(bqm)}. {other}")
     if bqm.num_variables == 0:
         raise ValueError("bqm must have variables; found none")
     spins = bqm.change_vartype("SPIN", inplace=False)

@@ -145,4 +145,10 @@ class MaxCut:
 
 
 def _sparsified(name: str, values: ArrayLike) -> sp.csr_array:
-    return sp.csr_array(checks.real_array(name, values, dimensions=2))
+    array = checks.real_array(name, values, dimensions=2)
+    if array.shape[0] != array.shape[1] and array.shape[1] in (2, 3):
+        raise ValueError(
+            f"{name} must be square; found shape {array.shape}. For a list of edges, "
+            "networkx.Graph(edges), or a graph's add_weighted_edges_from(edges), goes into MaxCut.from_networkx"
+        )
+    return sp.csr_array(array)

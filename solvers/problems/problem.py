@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from solvers.problems.binary_quadratic import BinaryQuadratic
 from solvers.problems.cost import Cost, apply, as_cost, symmetrise
+from solvers.problems.doors import kind, problem_door
 from solvers.problems.elliptope import Elliptope
 from solvers.problems.max_cut import MaxCut
 from solvers.problems.points import as_points
@@ -35,7 +36,7 @@ def as_problem(problem: Any) -> Problem:
     """Return ``problem`` if it is one, and refuse anything else in words."""
     if not isinstance(problem, (BinaryQuadratic, MaxCut, Elliptope)):
         raise TypeError(
-            f"problem must be a BinaryQuadratic, MaxCut or Elliptope; found {type(problem).__name__}. "
-            "Wrap a matrix C as Elliptope(C)"
+            f"problem must be a BinaryQuadratic, MaxCut or Elliptope; found {kind(problem)}. "
+            f"{problem_door(problem)}"
         )
     return problem

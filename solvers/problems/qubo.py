@@ -63,10 +63,12 @@ def signs_from_ising(J: Any, h: ArrayLike | None) -> tuple[Cost, NDArray[np.floa
         If J has a diagonal, or entries on both sides of it: then nobody can tell how often a pair counts.
     """
     couplings = as_plain("J", J)
-    form = symmetrise(couplings)
     matrix = sp.csr_array(
-        checks.square_sparse("J", couplings) if sp.issparse(couplings) else np.asarray(couplings)
+        checks.square_sparse("J", couplings)
+        if sp.issparse(couplings)
+        else checks.square_dense("J", couplings)
     )
+    form = symmetrise(couplings)
     if np.any(matrix.diagonal()):
         raise ValueError("J must have a zero diagonal, since s_i^2 = 1; add the diagonal's sum to constant")
     if sp.triu(matrix, 1).count_nonzero() and sp.tril(matrix, -1).count_nonzero():

@@ -1,6 +1,7 @@
 """Objects that users hold already: graphs, models, tensors, sparse arrays of every kind."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,3 +175,115 @@ def test_to_qubo_is_the_way_back(n, seed, sparse, maximise):
     back, offset = problem.to_qubo()
     np.testing.assert_array_equal(back.toarray() if sparse else back, Q)
     assert offset == 3.0
+
+
+LABELS = st.one_of(st.integers(-3, 6), st.sampled_from("abcdef"))
+FORM = st.dictionaries(st.tuples(LABELS, LABELS), st.integers(-5, 5).map(float), min_size=1, max_size=8)
+
+
+@given(form=FORM, offset=st.integers(-3, 3), maximise=st.booleans())
+def test_a_qubo_by_pairs_has_dimods_own_energies(form, offset, maximise):
+    dimod = pytest.importorskip("dimod")
+    problem = BinaryQuadratic.from_qubo(form, offset=float(offset), maximise=maximise)
+    model = dimod.BinaryQuadraticModel("BINARY")
+    for (first, second), value in form.items():
+        model.add_linear(first, value) if first == second else model.add_quadratic(first, second, value)
+    assert set(problem.labels) == set(model.variables)
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        signs = rng.choice([-1, 1], problem.n)
+        bits = dict(zip(problem.labels, (1 + signs) // 2, strict=True))
+        expected = model.energy(bits) + offset
+        assert float(problem.evaluate(signs)) == pytest.approx(-expected if maximise else expected)
+
+
+@given(
+    J=st.dictionaries(
+        st.tuples(LABELS, LABELS).filter(lambda p: p[0] != p[1]), st.integers(-5, 5).map(float), max_size=6
+    ),
+    h=st.dictionaries(LABELS, st.integers(-5, 5).map(float), min_size=1, max_size=4),
+)
+def test_an_ising_model_by_pairs_has_dimods_own_energies(J, h):
+    dimod = pytest.importorskip("dimod")
+    problem = BinaryQuadratic.from_ising(J, h, constant=1.5)
+    model = dimod.BinaryQuadraticModel.from_ising(h, {}, 1.5)
+    for (first, second), value in J.items():
+        model.add_quadratic(first, second, value)
+    signs = np.random.default_rng(0).choice([-1, 1], problem.n)
+    sample = dict(zip(problem.labels, signs, strict=True))
+    assert float(problem.evaluate(signs)) == pytest.approx(model.energy(sample))
+
+
+def test_integer_labels_are_sorted_and_others_stay_in_order():
+    assert BinaryQuadratic.from_qubo({(2, 0): 1.0, (1, 1): 2.0}).labels == (0, 1, 2)
+    assert BinaryQuadratic.from_qubo({("b", "a"): 1.0, ("c", "c"): 2.0}).labels == ("b", "a", "c")
+    assert BinaryQuadratic.from_ising({(0, 1): 1.0}, [0.0, 0.0, 3.0]).labels == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("form", "error", "words"),
+    [
+        ({}, ValueError, "Q must have entries; found an empty dict"),
+        ({"ab": 1.0}, TypeError, "Q must have pairs of labels as keys; found 'ab'"),
+        ({(0, 1, 2): 1.0}, TypeError, "keys; found \\(0, 1, 2\\)"),
+        ({(0, 1): "x"}, TypeError, r"Q\[\(0, 1\)\] must be a real number; found str"),
+        ({(0, 1): np.nan}, ValueError, r"Q\[\(0, 1\)\] must be finite"),
+    ],
+)
+def test_pairs_that_do_not_fit_are_named(form, error, words):
+    with pytest.raises(error, match=words):
+        BinaryQuadratic.from_qubo(form)
+
+
+def test_a_diagonal_in_an_ising_model_by_pairs_is_refused():
+    with pytest.raises(ValueError, match="zero diagonal"):
+        BinaryQuadratic.from_ising({("a", "a"): 1.0})
+
+
+def wrong_objects():
+    dimod = pytest.importorskip("dimod")
+    cvxpy = pytest.importorskip("cvxpy")
+    yield networkx.path_graph(3), r"found networkx Graph\. Use MaxCut\.from_networkx"
+    yield dimod.BinaryQuadraticModel("SPIN"), r"Use BinaryQuadratic\.from_bqm"
+    yield dimod.ConstrainedQuadraticModel(), r"cqm_to_bqm"
+    yield "graph.rud", r"found str\. Use solvers\.read_problem"
+    yield Path("graph.rud"), r"Use solvers\.read_problem"
+    yield {(0, 1): 1.0}, r"Use BinaryQuadratic\.from_qubo"
+    yield cvxpy.Problem(cvxpy.Minimize(0)), r"solver=vispa\.LowRankSolver\(\)"
+    yield [MaxCut([[0, 1], [1, 0]])], r"solve_many"
+    yield torch.nn.Linear(2, 2), r"vispa\.binarize"
+    yield (lambda signs: signs.sum()), r"vispa\.minimize"
+    yield np.eye(2), r"found numpy ndarray\. .*MaxCut\(C\) for the weights"
+
+
+def test_what_is_no_problem_is_sent_to_its_own_door():
+    for found, words in wrong_objects():
+        with pytest.raises(TypeError, match=words):
+            low_rank(found)
+
+
+def test_objects_are_told_apart_at_every_door():
+    dimod = pytest.importorskip("dimod")
+    with pytest.raises(TypeError, match=r"Use BinaryQuadratic\.from_bqm"):
+        MaxCut.from_networkx(dimod.BinaryQuadraticModel("SPIN"))
+    with pytest.raises(TypeError, match=r"Use MaxCut\.from_networkx"):
+        BinaryQuadratic.from_bqm(networkx.path_graph(2))
+    with pytest.raises(TypeError, match="make_quadratic"):
+        BinaryQuadratic.from_bqm(dimod.BinaryPolynomial({"abc": 1}, "SPIN"))
+    with pytest.raises(ValueError, match=r"shape \(2, 3.*add_weighted_edges_from"):
+        MaxCut([(0, 1, 1.0), (1, 2, 1.0)])
+    with pytest.raises(ValueError, match="meta device"):
+        MaxCut(torch.empty(2, 2, device="meta"))
+
+
+def test_weights_of_a_graph_are_named_where_they_do_not_fit():
+    graph = networkx.Graph()
+    graph.add_edge("a", "b", weight="heavy")
+    with pytest.raises(TypeError, match=r"found 'heavy' at edge \('a', 'b'\)"):
+        MaxCut.from_networkx(graph)
+    graph["a"]["b"]["weight"] = np.inf
+    with pytest.raises(ValueError, match="found inf at edge"):
+        MaxCut.from_networkx(graph)
+    with pytest.raises(ValueError, match=r"found 'wieght', which no edge has \(they have: 'weight'\)"):
+        MaxCut.from_networkx(graph, weight="wieght")
+    assert MaxCut.from_networkx(graph, weight=None).graph.sum() == 2.0

@@ -16,9 +16,11 @@ except ImportError as error:
 
 from solvers import BinaryQuadratic, MaxCut, low_rank, round_homogeneous, tabu_search
 from solvers.checks import choice, generator, integer
+from solvers.problems.doors import door, kind
 
 # Roundings of the relaxation's factor from which the search of one read starts.
 ROUNDINGS = 50
+_MATRIX_DOOR = "Use sample_qubo(Q) or sample_ising(h, J) for mappings, to_bqm(problem) for a problem"
 
 
 class VispaSampler(dimod.Sampler):
@@ -90,6 +92,10 @@ class VispaSampler(dimod.Sampler):
         TypeError, ValueError
             For an argument that does not fit, naming it.
         """
+        if not isinstance(bqm, dimod.BinaryQuadraticModel):
+            raise TypeError(
+                f"bqm must be a dimod BinaryQuadraticModel; found {kind(bqm)}. {door(bqm) or _MATRIX_DOOR}"
+            )
         self.remove_unknown_kwargs(**ignored)
         reads = integer("num_reads", num_reads, minimum=1)
         rng = generator("seed", seed)

@@ -62,7 +62,7 @@ def test_the_ends_of_the_range_are_accepted(scale):
         ([1.0, 2.0, 3.0], ValueError, "b must have length 2; found 3"),
         ([NAN, 0.0], ValueError, "b must be finite"),
         ([[1.0, 2.0]], ValueError, r"b must have 1 dimension\(s\); found shape \(1, 2\)"),
-        ("ab", TypeError, "b must hold real numbers"),
+        ("ab", TypeError, "b must be an array; found a str"),
     ],
 )
 def test_bad_linear_terms(b, error, words):

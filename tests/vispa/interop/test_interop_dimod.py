@@ -95,3 +95,12 @@ def test_a_cut_becomes_minus_its_energy_and_other_things_are_refused():
         BinaryQuadratic.from_bqm({})
     with pytest.raises(ValueError, match="bqm must have variables"):
         BinaryQuadratic.from_bqm(dimod.BinaryQuadraticModel("SPIN"))
+
+
+def test_what_is_no_model_is_sent_to_its_door():
+    for found, words in (
+        (np.eye(2), "found numpy ndarray. Use sample_qubo"),
+        (dimod.ConstrainedQuadraticModel(), "cqm_to_bqm"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            VispaSampler().sample(found)
