@@ -20,13 +20,18 @@ from solvers.problems.integer_form import merged_weights, next_below
 from solvers.problems.problem import BinaryQuadratic
 
 MAX_ROUNDS = 60
-# Rounds before a forecast is trusted: more where cuts are still to be found.
-FIRST_FORECAST, LATER_FORECAST = 16, 6
-# A forecast looks this many rounds back, and the rise still to come is at most this many times the last one.
+# A node is split where as many more rounds as this, each as good as the last, would not end it.  What the root's
+# rounds find, all nodes inherit, and two children cost as much as a few rounds.
+ROOT_PATIENCE, PATIENCE = 60.0, 4.0
+# A forecast of rises that shrink compares those of this many rounds with those of as many before.
 SPAN = 3
-MOST_RISE = 6.0
+# A node to be split proves no bound, and passes its parent's on, where that rises by less than this share of what
+# it lacks.
+RISEN = 0.1
 # Rounds after an attempt to prove has failed.
-PAUSE = 3
+PAUSE = 2
+# A bound that decides nothing is proved to this share of what it lacks.
+COARSE = 0.1
 MAX_POLISHES = 3
 # Up to this order all points are visited, unless proofs are kept.
 ENUMERATED = 12
@@ -94,16 +99,17 @@ def bound_node(task: Task) -> Bounded:
     cost, unit = scaled_cost(weights)
     target = math.nextafter((threshold - constant) / unit, math.inf)
     tightener = Tightener(cost, node.factor, node.cuts, node.multipliers, tuning=task.tuning)
-    proof = _tighten(tightener, target, task.deadline)
-    bound = math.nextafter(proof.bound * unit, -math.inf) + constant
-    own = math.nextafter(bound, -math.inf)
-    bound = max(own, node.bound)
-    # a proof that is to be written must end the node by itself, and after it is rounded
-    finished = (own - unit * lost_in_writing(proof) if task.record else bound) > threshold
+    proof = _tighten(tightener, target, task.deadline, (node.bound - constant) / unit)
+    bound, finished = node.bound, False
+    if proof is not None:
+        own = math.nextafter(math.nextafter(proof.bound * unit, -math.inf) + constant, -math.inf)
+        bound = max(own, node.bound)
+        # a proof that is to be written must end the node by itself, and after it is rounded
+        finished = (own - unit * lost_in_writing(proof) if task.record else bound) > threshold
     point, energy = _round(weights, tightener.factor, np.random.default_rng(node.number))
     branch = None if finished or time.time() >= task.deadline else choose_pair(tightener.gram)
     kept = replace(node, factor=tightener.factor, cuts=tightener.cuts, multipliers=tightener.multipliers)
-    shown = proof._replace(bound=bound) if task.record and finished else None
+    shown = proof._replace(bound=bound) if task.record and finished and proof is not None else None
     return Bounded(
         kept,
         bound,
@@ -123,8 +129,9 @@ def _enumerated(node: Node, weights: NDArray[np.float64], constant: int) -> Boun
     return Bounded(node, float(energy), True, None, node.flips * point[node.labels], energy, None, 0)
 
 
-def _tighten(tightener: Tightener, target: float, deadline: float) -> Proof:
-    estimates: list[float] = []
+def _tighten(tightener: Tightener, target: float, deadline: float, known: float) -> Proof | None:
+    """A proof, or None where what is known already is hardly improved."""
+    estimates = [known]
     pause_until, hoped = 0, target
     while tightener.rounds < MAX_ROUNDS and time.time() < deadline:
         estimates.append(tightener.round())
@@ -135,9 +142,11 @@ def _tighten(tightener: Tightener, target: float, deadline: float) -> Proof:
             # what was proved falls short of the estimate: wait until it is as much higher
             hoped = max(hoped, estimates[-1] + 0.5 * (target - proof.bound))
             pause_until = tightener.rounds + PAUSE
-        elif _hopeless(estimates, target, tightener):
+        elif _hopeless(estimates, hoped, tightener.started_with_cuts):
+            if estimates[-1] - known < RISEN * (target - known):
+                return None
             break
-    return _attempt(tightener, target, estimates[-1] if estimates else -math.inf)
+    return _attempt(tightener, target, estimates[-1])
 
 
 def _attempt(tightener: Tightener, target: float, estimate: float) -> Proof:
@@ -145,9 +154,10 @@ def _attempt(tightener: Tightener, target: float, estimate: float) -> Proof:
     best: Proof | None = None
     for sharper in range(MAX_POLISHES):
         polished = max(estimate, tightener.polish(10.0**-sharper))
-        # a bound that is this near to what the multipliers give decides as well as an exact one
-        allowed = max(0.25 * (polished - target), 1e-6 * 10.0**-sharper * abs(polished))
-        proof = tightener.prove(allowed)
+        # as near to what the multipliers give a bound decides, or is known not to, as well as an exact one
+        short = target - polished
+        allowed = max(COARSE * short, -0.25 * short, 1e-6 * 10.0**-sharper * abs(polished))
+        proof = tightener.prove(allowed, target)
         if best is None or proof.bound > best.bound:
             best = proof
         if best.bound > target or polished < target:
@@ -156,16 +166,21 @@ def _attempt(tightener: Tightener, target: float, estimate: float) -> Proof:
     return best
 
 
-def _hopeless(estimates: list[float], target: float, tightener: Tightener) -> bool:
+def _hopeless(estimates: list[float], target: float, started_with_cuts: bool) -> bool:
     """Whether the bounds, if they go on as they do, end below the target."""
-    wait = LATER_FORECAST if estimates and tightener.started_with_cuts else FIRST_FORECAST
-    if len(estimates) < max(wait, 2 * SPAN + 1):
+    if not math.isfinite(estimates[max(-3, -len(estimates))]):
         return False
-    last = estimates[-1] - estimates[-1 - SPAN]
-    before = estimates[-1 - SPAN] - estimates[-1 - 2 * SPAN]
-    ratio = min(max(last / before, 0.0), 1.0) if before > 0 else 1.0
-    rise = min(ratio / (1.0 - ratio) if ratio < 1.0 else MOST_RISE, MOST_RISE) * max(last, 0.0)
-    return estimates[-1] + rise < target
+    rise = max(
+        estimates[-1] - estimates[-2], 0.5 * (estimates[-1] - estimates[max(-3, -len(estimates))]), 0.0
+    )
+    patience = PATIENCE if started_with_cuts else ROOT_PATIENCE
+    if started_with_cuts and len(estimates) > 2 * SPAN + 1:
+        last = estimates[-1] - estimates[-1 - SPAN]
+        before = estimates[-1 - SPAN] - estimates[-1 - 2 * SPAN]
+        if before > 0 and last < before:
+            # the rises shrink by last / before every few rounds: their sum
+            patience = min(patience, max(last, 0.0) ** 2 / (before - last) / rise) if rise > 0 else 0.0
+    return estimates[-1] + patience * rise < target
 
 
 def choose_pair(gram: NDArray[np.float64]) -> tuple[int, int]:

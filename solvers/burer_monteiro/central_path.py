@@ -37,4 +37,6 @@ def precedes_second_order(cost: Cost) -> bool:
 
 def follow_central_path(cost: Cost, monitor: Monitor, allowed: float) -> InteriorPoint:
     """The pair at the path's end, or where time ran out; O(n^3) some fifteen times."""
-    return interior_point(dense_cost(cost), allowed, expired=lambda: monitor.remaining_seconds <= 0.0)
+    return interior_point(
+        dense_cost(cost), allowed, stop=lambda value, bound: monitor.remaining_seconds <= 0.0
+    )

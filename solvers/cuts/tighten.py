@@ -36,6 +36,8 @@ SPARSE_FROM, SPARSE_SHARE = 200, 0.05
 MOST_PAIRS = 4_000_000_000
 # Above this order the bounds of sparse problems are proved by low-rank solves, to a relative gap of about this.
 DENSE_PROOFS, SPARSE_TOL = 500, 1e-5
+# A bound that exceeds a target by this share of the dual's largest entry for each row exceeds it once proved, too.
+DECISIVE = 1e-8
 # Up to this order larger cliques are also grown from triangles with this much slack, if too few are in use.
 SEEDED, SEED_SLACK = 300, 0.5
 
@@ -177,8 +179,11 @@ class Tightener:
         self._update(self.gram, tuning.final_penalty)
         return estimate
 
-    def prove(self, allowed: float) -> Proof:
-        """A proved bound from the multipliers as they are, within about ``allowed`` of the best they give."""
+    def prove(self, allowed: float, target: float = math.inf) -> Proof:
+        """A proved bound from the multipliers as they are, within about ``allowed`` of the best they give.
+
+        Less exact where the bound exceeds ``target`` already.
+        """
         multipliers = np.rint(self.multipliers / GRID) * GRID
         priced = self.cuts.priced(self.cost, multipliers)
         offset = float(multipliers @ self.cuts.sides) if self.cuts.count else 0.0
@@ -188,8 +193,10 @@ class Tightener:
             return Proof(math.nextafter(solved.lower_bound + offset, -math.inf), solved.dual, multipliers)
         dual = dual_vector(priced, self.factor)
         smallest = float(la.eigvalsh(priced - np.diag(dual), subset_by_index=[0, 0])[0])
-        if -self.order * smallest > allowed:
-            dual = interior_point(priced, 0.5 * allowed).dual
+        loss = -self.order * smallest
+        enough = target - offset + DECISIVE * self.order * float(np.abs(dual).max())
+        if loss > allowed and float(dual.sum()) - loss <= enough:
+            dual = interior_point(priced, 0.5 * allowed, stop=lambda _value, bound: bound > enough).dual
             smallest = 0.0
         else:
             dual += min(smallest, 0.0)

@@ -76,7 +76,11 @@ class _Side(NamedTuple):
 
 
 def interior_point(
-    cost: Matrix, allowed: float, *, expired: Callable[[], bool] = lambda: False, max_steps: int = MAX_STEPS
+    cost: Matrix,
+    allowed: float,
+    *,
+    stop: Callable[[float, float], bool] = lambda value, bound: False,
+    max_steps: int = MAX_STEPS,
 ) -> InteriorPoint:
     """Factor, multipliers, value and bound of min <C, X> with unit diagonal, as near each other as allowed.
 
@@ -86,8 +90,8 @@ def interior_point(
         Symmetric and finite; it is not changed.
     allowed : float
         The gap value - bound to reach; what float64 allows, where that is more.
-    expired : callable, optional
-        Asked before every step; True ends the path where it is.
+    stop : callable, optional
+        Given value and bound before every step; True ends the path where it is.
     max_steps : int, optional
         Steps at most.
 
@@ -107,20 +111,22 @@ def interior_point(
     (-8.09017, -8.09017, (5, 2))
     """
     diagonal = np.diagonal(cost).copy()
+    trace = float(diagonal.sum())
     zero_diagonal = np.array(cost, dtype=np.float64, order="C")
     np.fill_diagonal(zero_diagonal, 0.0)
     scale = float(np.abs(zero_diagonal).max(initial=0.0))
     if scale == 0.0:
-        return InteriorPoint(np.ones((len(zero_diagonal), 1)), diagonal, *2 * (float(diagonal.sum()),), 0)
+        return InteriorPoint(np.ones((len(zero_diagonal), 1)), diagonal, trace, trace, 0)
     zero_diagonal /= scale
     path = _Path(zero_diagonal)
     wanted = CLOSED * allowed / scale
-    while not path.ended and path.gap > wanted and path.steps < max_steps and not expired():
+    while not path.ended and path.gap > wanted and path.steps < max_steps:
+        if stop(path.value * scale + trace, path.bound * scale + trace):
+            break
         path.step()
     dual = path.dual * scale + diagonal
-    bound = float(dual.sum()) - len(dual) * path.rounding * scale
     factor, value = _narrow(zero_diagonal, path.point.matrix, float(path.dual.sum()) + 0.95 * allowed / scale)
-    return InteriorPoint(factor, dual, value * scale + float(diagonal.sum()), bound, path.steps)
+    return InteriorPoint(factor, dual, value * scale + trace, path.bound * scale + trace, path.steps)
 
 
 class _Path:
@@ -146,9 +152,10 @@ class _Path:
         return self.value - float(self.dual.sum())
 
     @property
-    def rounding(self) -> float:
-        """How far below zero an eigenvalue of S may be although its Cholesky factorisation ran through."""
-        return 4.0 * float(np.finfo(np.float64).eps) * float(np.abs(self.dual).max())
+    def bound(self) -> float:
+        """1^T y, less what an eigenvalue of S below zero costs that its Cholesky factorisation overlooked."""
+        rounding = 4.0 * float(np.finfo(np.float64).eps) * float(np.abs(self.dual).max())
+        return float(self.dual.sum()) - self._order * rounding
 
     def step(self) -> None:
         """Move both sides along one corrected direction."""

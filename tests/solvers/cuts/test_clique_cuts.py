@@ -122,6 +122,20 @@ def test_any_round_proves_a_bound(n, seed, rounds):
     assert tightener.prove(1e-6).bound * unit <= least
 
 
+@settings(max_examples=25)
+@given(st.integers(3, 12), st.integers(0, 2**32 - 1), st.floats(0.01, 3.0))
+def test_a_proof_that_need_not_be_exact_exceeds_its_target_or_is_exact(n, seed, short):
+    weights = np.triu(np.random.default_rng(seed).integers(1, 6, (n, n)).astype(float), 1)
+    cost, _ = scaled_cost(weights + weights.T)
+    tightener = Tightener(cost, start_factor(n, np.random.default_rng(seed)))
+    tightener.round()
+    exact = tightener.prove(1e-9).bound
+    for target in (exact - short, exact + short):
+        bound = tightener.prove(1e-7, target).bound
+        assert bound <= exact + 1e-7
+        assert bound > min(target, exact - 1e-7)
+
+
 def test_larger_cliques_raise_the_bound():
     weights = np.triu(np.random.default_rng(2).random((50, 50)) < 0.5, 1).astype(float)
     weights += weights.T

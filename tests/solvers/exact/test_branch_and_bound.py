@@ -135,11 +135,11 @@ def test_an_interrupt_inside_a_node_loses_only_that_node(tmp_path, weak_bounds, 
     path, calls = tmp_path / "search.npz", []
     prove = tighten.Tightener.prove
 
-    def interrupted(self, allowed):
-        calls.append(allowed)
+    def interrupted(self, *arguments):
+        calls.append(arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return prove(self, allowed)
+        return prove(self, *arguments)
 
     monkeypatch.setattr(tighten.Tightener, "prove", interrupted)
     part = branch_and_bound(problem, rng=0, checkpoint=path)

@@ -157,7 +157,7 @@ def test_an_expired_clock_leaves_a_valid_pair():
     cost = symmetric(20, np.random.default_rng(1))
     whole = interior_point(cost, 1e-8)
     asked = iter([False, False, True])
-    found = interior_point(cost, 1e-8, expired=lambda: next(asked))
+    found = interior_point(cost, 1e-8, stop=lambda value, bound: next(asked))
     assert found.steps == 2 < whole.steps
     assert_feasible(cost, found)
     assert found.bound <= whole.bound <= whole.value <= found.value
