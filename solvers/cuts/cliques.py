@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 LARGEST = 7
 SIZES = (3, 5, LARGEST)
-_FIRST, _SECOND = np.triu_indices(LARGEST, 1)
 # Odd numbers whose multiples, modulo 2^64, tell cliques apart.
 _HASH = np.array([3**40 | 1, 5**27, 7**22, 11**18, 13**17, 17**15, 19**15], dtype=np.uint64)
 
@@ -53,18 +52,21 @@ class CliqueCuts:
 
     def arrays(self, order: int) -> Arrays:
         """Starts, flat indices i N + j of pairs, their signs, and right-hand sides, as the kernels take them."""
-        products = self.signs[:, _FIRST] * self.signs[:, _SECOND]
-        places = self.vertices[:, _FIRST] * order + self.vertices[:, _SECOND]
-        there = products != 0
-        starts = np.concatenate([[0], np.cumsum(np.count_nonzero(there, axis=1))])
-        return starts, places[there], products[there].astype(np.float64), self.sides
+        from solvers.kernels.clique_cuts import list_pairs
+
+        most = self.count * (LARGEST * (LARGEST - 1) // 2)
+        starts, sides = np.empty(self.count + 1, np.int64), np.empty(self.count)
+        pairs, products = np.empty(most, np.int64), np.empty(most)
+        found = list_pairs(self.vertices, self.signs, order, starts, pairs, products, sides)
+        return starts, pairs[:found], products[:found], sides
 
     def slacks(self, gram: NDArray[np.float64]) -> NDArray[np.float64]:
         """<T_m, Y> - r_m; negative where violated."""
-        if not self.count:
-            return np.empty(0)
-        starts, pairs, signs, sides = self.arrays(gram.shape[0])
-        return np.add.reduceat(gram.ravel()[pairs] * signs, starts[:-1]) - sides
+        from solvers.kernels.clique_cuts import clique_slacks
+
+        slacks = np.empty(self.count)
+        clique_slacks(gram, self.vertices, self.signs, slacks)
+        return slacks
 
     def priced(self, cost: NDArray[np.float64], multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
         """C - sum_m multiplier_m T_m, symmetric."""
@@ -84,11 +86,11 @@ class CliqueCuts:
 
     def keys(self) -> NDArray[np.uint64]:
         """Hash of each: equal cliques have equal keys, and others, but for accidents, do not."""
-        codes = np.where(self.signs == 0, 0, 4 * self.vertices + self.signs + 2).astype(np.uint64)
-        with np.errstate(over="ignore"):
-            mixed = codes * _HASH
-            mixed ^= mixed >> np.uint64(29)
-            return (mixed * _HASH[::-1]).sum(axis=1, dtype=np.uint64)
+        from solvers.kernels.clique_cuts import hash_cliques
+
+        hashes = np.empty(self.count, np.uint64)
+        hash_cliques(self.vertices, self.signs, _HASH, hashes)
+        return hashes
 
     def merged(
         self, labels: NDArray[np.int64], flips: NDArray[np.int64]

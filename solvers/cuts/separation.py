@@ -54,8 +54,14 @@ def grown(gram: NDArray[np.float64], cuts: CliqueCuts, size: int, count: int, to
 
 def fresh(found: CliqueCuts, known: CliqueCuts) -> CliqueCuts:
     """The inequalities found that are not known yet, each once."""
-    keys, first = np.unique(found.keys(), return_index=True)
-    new = np.sort(first[~np.isin(keys, known.keys())])
+    keys = found.keys()
+    order = np.argsort(keys, kind="stable")
+    keys, there = keys[order], np.sort(known.keys())
+    first = np.ones(keys.size, np.bool_)
+    first[1:] = keys[1:] != keys[:-1]
+    if there.size:
+        first &= there[np.minimum(np.searchsorted(there, keys), there.size - 1)] != keys
+    new = np.sort(order[first])
     return found.select(new)
 
 

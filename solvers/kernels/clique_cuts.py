@@ -1,4 +1,8 @@
-"""Compiled search for violated clique inequalities: all triangles, and larger cliques grown from smaller ones."""
+"""Compiled work on clique inequalities: their pairs, slacks and hashes, and the search for violated ones.
+
+Cliques are rows of vertices with signs, both 0 beyond a clique's size.  Triangles are all looked through, larger
+cliques are grown from smaller ones.
+"""
 
 import numpy as np
 
@@ -11,6 +15,56 @@ counting = kernel(fastmath={"reassoc", "contract", "nsz"})
 
 # More than any sum over a clique.
 TAKEN = 1e3
+
+
+@compiled
+def list_pairs(vertices, signs, order, starts, pairs, products, sides):
+    """Write every clique's pairs as flat indices, their signs, and its right-hand side; return how many pairs."""
+    count = 0
+    for m in range(vertices.shape[0]):
+        starts[m] = count
+        size = 0
+        while size < vertices.shape[1] and signs[m, size] != 0:
+            size += 1
+        for a in range(size):
+            for b in range(a + 1, size):
+                pairs[count] = vertices[m, a] * order + vertices[m, b]
+                products[count] = signs[m, a] * signs[m, b]
+                count += 1
+        sides[m] = 0.5 * (1 - size)
+    starts[vertices.shape[0]] = count
+    return count
+
+
+@compiled
+def clique_slacks(gram, vertices, signs, slacks):
+    """Write every clique's signed sum of entries of the Gram matrix, less its right-hand side."""
+    for m in range(vertices.shape[0]):
+        size = 0
+        total = 0.0
+        while size < vertices.shape[1] and signs[m, size] != 0:
+            row = gram[vertices[m, size]]
+            part = 0.0
+            for b in range(size):
+                part += signs[m, b] * row[vertices[m, b]]
+            total += signs[m, size] * part
+            size += 1
+        slacks[m] = total - 0.5 * (1 - size)
+
+
+@compiled
+def hash_cliques(vertices, signs, factors, hashes):
+    """Write a hash of each clique that depends on its vertices with their signs."""
+    last = factors.shape[0] - 1
+    for m in range(vertices.shape[0]):
+        total = np.uint64(0)
+        for a in range(vertices.shape[1]):
+            if signs[m, a] == 0:
+                break
+            mixed = np.uint64(4 * vertices[m, a] + signs[m, a] + 2) * factors[a]
+            mixed ^= mixed >> np.uint64(29)
+            total += mixed * factors[last - a]
+        hashes[m] = total
 
 
 @counting
