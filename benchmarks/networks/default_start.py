@@ -7,8 +7,9 @@
 Every run is a network, an optimizer at a constant rate (AdamW at its own 1e-3, SGD 0.1 with momentum 0.9), a
 method and a seed; the last epoch counts.  Batches, split and initial network follow the seed.  `frozen` is `ste`
 whose signs stay what was drawn, while BatchNorm, alpha and the real ends train: what does not beat it has not
-trained its signs.  Runs that the output holds are kept, so a stopped command goes on.  Writes JSON after every run,
-then a table.
+trained its signs.  `vispa, noise off` is straight-through training on vispa's sphere, with a factor of zero: what
+does not beat it owes nothing to the noise.  Runs that the output holds are kept, so a stopped command goes on.
+Writes JSON after every run, then a table.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "frozen": {"method": "frozen"},
     "ste": {"method": "ste"},
     DEFAULT: {},
+    "vispa, noise off": {"noise": False},
     "vispa, paper": {"projection": "paper"},
     "vispa, published": {"projection": "published"},
 }
@@ -77,6 +79,7 @@ def build(network: str, data: LabelledImages, options: dict[str, Any]) -> nn.Mod
     """Build and binarize a network; the options are those of `binarize`, or a method of this script."""
     options = dict(options)
     method, ratio = options.pop("method", "vispa"), options.pop("radius", None)
+    noise = options.pop("noise", True)
     activation = nn.Hardtanh if method == "float" else vispa.SignActivation
     if network == "mlp":
         model = multilayer(data.shape, data.classes, activation)
@@ -92,6 +95,8 @@ def build(network: str, data: LabelledImages, options: dict[str, Any]) -> nn.Mod
     for found in binary_layers(model):
         if method == "frozen":
             found.mean.requires_grad_(False)
+        elif not noise:
+            found.weight.factor.requires_grad_(False).zero_()
         elif ratio is not None:
             found.weight.radius = ratio * RADIUS_RATIO * latent_scale(found.weight.layout)
     vispa.nn.project(model)
@@ -120,7 +125,7 @@ def run(
     found: dict[str, Any] = {"one network": _measured([_outputs(model, inputs)], labels)}
     moved = tracker.agreement().layers
     found["moved"] = [1.0 - moved[f"{layer.name}.weight"] for layer in layers]
-    if options.get("method", "vispa") == "vispa":
+    if options.get("method", "vispa") == "vispa" and options.get("noise", True):
         calibration = parts.train.inputs().split(250)
         plain = vispa.harden(model)
         reestimate_batch_norm(plain, calibration)
@@ -148,7 +153,7 @@ def _measured(outputs: Sequence[Tensor], labels: Tensor) -> dict[str, float]:
 
 def jobs(mode: str) -> tuple[list[tuple[int, str, str, str]], dict[str, dict[str, Any]]]:
     """Seed, network, optimizer and method of every run, seeds outermost, and the methods' options."""
-    methods = {name: METHODS[name] for name in ("float", "frozen", "ste", DEFAULT)}
+    methods = {name: METHODS[name] for name in ("float", "frozen", "ste", "vispa, noise off", DEFAULT)}
     seeds, networks = range(10), ["mlp", "convolutional"]
     if mode == "sweep":
         methods, seeds = METHODS | VARIANTS, range(100, 102)
