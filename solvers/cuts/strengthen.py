@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from solvers import checks
 from solvers.cuts.cliques import LARGEST, SIZES, CliqueCuts, no_cuts
+from solvers.cuts.sparse_start import solved_start
 from solvers.cuts.tighten import DENSE_PROOFS, Proof, Tightener, scaled_cost, start_factor
 from solvers.problems.integer_form import IntegerForm, integer_form
 from solvers.problems.problem import Problem, as_problem
@@ -26,6 +27,9 @@ EXACTNESS = 1e-8
 # The multipliers are found more and more exactly until the proof loses less than this share of what cuts have won.
 LOST = 0.02
 MAX_POLISHES = 3
+# Of a time limit: what solving Shor's relaxation of a large problem may take, when rounds have to end, and when the
+# search for exact multipliers has to.  The rest is for the proof.
+STARTED, ENDED, POLISHED = 0.3, 0.6, 0.8
 
 
 class TighteningMoment(NamedTuple):
@@ -88,7 +92,8 @@ def strengthen(
         With n <= 3,000.  From n = 200 on, rounds of sparse ones touch only the pairs of their edges and cuts.
     max_rounds : int, optional
     max_seconds : float, optional
-        Wall-clock limit on the rounds, looked at between them; the proof comes after it.
+        Wall-clock limit.  Rounds use about six tenths of it, the proof the rest.  Large sparse problems get Shor's
+        bound at least, as far as three tenths suffice for that.
     largest_clique : {3, 5, 7}, optional
         With 3 only triangle inequalities, with 5 pentagonal ones, too.
     callback : callable, optional
@@ -128,19 +133,19 @@ def strengthen(
     generator = checks.generator("rng", rng)
     started = time.perf_counter()
     form = integer_form(problem)
-    factor = start_factor(form.order, generator)
     if not np.any(form.weights):
-        empty = np.zeros(0)
+        empty, factor = np.zeros(0), start_factor(form.order, generator)
         bound = form.objective(0)
         return Strengthened(problem, factor, bound, no_cuts(), empty, np.zeros(form.order), 0, 0.0)
     cost, unit = scaled_cost(form.weights)
-    tightener = Tightener(cost, factor, largest=largest_clique)
-    history = _rounds(tightener, form, unit, max_rounds, seconds, callback)
+    tightener, shor = _started(cost, largest_clique, seconds, generator)
+    tightener.deadline = started + ENDED * seconds
+    history = _rounds(tightener, form, unit, max_rounds, callback)
     factors = float(form.unit) * unit
     estimates = [(moment.estimate - float(form.constant)) / factors for moment in history] or [-math.inf]
-    proof, cuts = _proved(
-        tightener, EXACTNESS * float(np.abs(cost).sum()), estimates[0], estimates[-1], started + seconds
-    )
+    proof, cuts = _proved(tightener, estimates[0], estimates[-1], started, seconds)
+    if shor is not None and shor.bound >= proof.bound:
+        proof, cuts = shor, no_cuts()
     # in units of energy the scaling is exact, and what rounding the weights has cost is taken off
     energy = math.nextafter(proof.bound * unit - form.error, -math.inf)
     bound = math.nextafter(form.objective(energy), -math.inf)
@@ -157,17 +162,32 @@ def strengthen(
     )
 
 
+def _started(
+    cost: NDArray[np.float64], largest: int, seconds: float, rng: np.random.Generator
+) -> tuple[Tightener, Proof | None]:
+    """What rounds work on; of large sparse problems with the proof of Shor's bound."""
+    tightener = Tightener(cost, start_factor(len(cost), rng), largest=largest)
+    if not tightener.proved_by_sweeps:
+        return tightener, None
+    tightener.factor, shor = solved_start(cost, STARTED * seconds, rng)
+    return tightener, shor
+
+
 def _proved(
-    tightener: Tightener, exactness: float, first: float, last: float, deadline: float
+    tightener: Tightener, first: float, last: float, started: float, seconds: float
 ) -> tuple[Proof, CliqueCuts]:
     """The best of a few proofs, with its cuts; ``first`` and ``last`` are what rounds have estimated."""
+    exactness = EXACTNESS * float(np.abs(tightener.cost).sum())
     best, cuts = None, tightener.cuts
     for sharper in range(MAX_POLISHES):
+        tightener.deadline = started + POLISHED * seconds
         estimate = tightener.polish(10.0**-sharper)
+        late = time.perf_counter() >= tightener.deadline
+        tightener.deadline = started + seconds
         proof = tightener.prove(exactness)
         if best is None or proof.bound > best.bound:
             best, cuts = proof, tightener.cuts
-        if estimate - best.bound <= LOST * (last - first) + exactness or time.perf_counter() >= deadline:
+        if late or estimate - best.bound <= LOST * (last - first) + exactness:
             break
     assert best is not None
     if best.bound < first and tightener.order <= DENSE_PROOFS:
@@ -183,21 +203,21 @@ def _rounds(
     form: IntegerForm,
     unit: float,
     max_rounds: int,
-    seconds: float,
     callback: Callable[[TighteningMoment], None] | None,
 ) -> list[TighteningMoment]:
-    """Tighten until the rounds or the seconds are used up, or no longer help."""
-    started = time.perf_counter()
+    """Tighten until the rounds are used up, no longer help, or another would hardly end before the deadline."""
+    started = before = time.perf_counter()
     history: list[TighteningMoment] = []
     try:
         while len(history) < max_rounds and not _stalled(history, form):
             estimate = form.objective(tightener.round() * unit)
-            spent = time.perf_counter() - started
-            history.append(TighteningMoment(tightener.rounds, estimate, tightener.cuts.count, spent))
+            now = time.perf_counter()
+            history.append(TighteningMoment(tightener.rounds, estimate, tightener.cuts.count, now - started))
             if callback is not None:
                 callback(history[-1])
-            if spent >= seconds:
+            if now + 0.5 * (now - before) >= tightener.deadline:
                 break
+            before = now
     except (StopIteration, KeyboardInterrupt):
         pass
     return history

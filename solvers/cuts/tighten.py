@@ -8,6 +8,7 @@ the cost C - sum_m g_m T_m, which an interior point solves and a Cholesky factor
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,6 +39,8 @@ MOST_PAIRS = 4_000_000_000
 DENSE_PROOFS, SPARSE_TOL = 500, 1e-5
 # A bound that exceeds a target by this share of the dual's largest entry for each row exceeds it once proved, too.
 DECISIVE = 1e-8
+# Steps between looks at the clock, above that order.
+PIECE = 60
 # Up to this order larger cliques are also grown from triangles with this much slack, if too few are in use.
 SEEDED, SEED_SLACK = 300, 0.5
 
@@ -119,6 +122,12 @@ class Tightener:
     largest : {3, 5, 7}, optional
         Size of the cliques to look for at most.
     tuning : Tuning, optional
+
+    Attributes
+    ----------
+    deadline : float
+        By `time.perf_counter`; beyond it steps of problems of more than 500 rows break off, and what they were for
+        is left as it was.
     """
 
     def __init__(
@@ -137,6 +146,7 @@ class Tightener:
         self.cuts = no_cuts() if cuts is None else cuts
         self.multipliers = np.zeros(self.cuts.count) if multipliers is None else multipliers.copy()
         self.rounds = 0
+        self.deadline = math.inf
         self.started_with_cuts = self.cuts.count > 0
         self.largest = 3 if cuts is None or not cuts.count else int(cuts.sizes.max())
         self._allowed = largest
@@ -150,6 +160,11 @@ class Tightener:
         self._penalty = self._scale * (share**-0.25 if self.sparse else 1.0)
 
     @property
+    def proved_by_sweeps(self) -> bool:
+        """Whether the problem is sparse and too large for a dense proof."""
+        return self.sparse and self.order > DENSE_PROOFS
+
+    @property
     def gram(self) -> Matrix:
         """Y = V V^T."""
         return self.factor @ self.factor.T
@@ -159,6 +174,8 @@ class Tightener:
         tuning = self._tuning
         steps = tuning.steps if self.cuts.count else tuning.first_steps
         estimate = self._minimise(tuning.penalty, steps, tuning.tolerance)
+        if self._expired():
+            return estimate
         gram = self.gram
         slacks = self._update(gram, tuning.penalty)
         used = self.multipliers > 0
@@ -176,7 +193,8 @@ class Tightener:
         tuning = self._tuning
         self._keep(self.multipliers > 0)
         estimate = self._minimise(tuning.final_penalty, tuning.final_steps, sharper * tuning.final_tolerance)
-        self._update(self.gram, tuning.final_penalty)
+        if not self._expired():
+            self._update(self.gram, tuning.final_penalty)
         return estimate
 
     def prove(self, allowed: float, target: float = math.inf) -> Proof:
@@ -187,9 +205,12 @@ class Tightener:
         multipliers = np.rint(self.multipliers / GRID) * GRID
         priced = self.cuts.priced(self.cost, multipliers)
         offset = float(multipliers @ self.cuts.sides) if self.cuts.count else 0.0
-        if self.sparse and self.order > DENSE_PROOFS:
+        if self.proved_by_sweeps:
             left = Elliptope(sp.csr_array(priced))
-            solved = low_rank(left, start=self.factor, tol=SPARSE_TOL, certificate="rigorous", rng=0)
+            seconds = None if self.deadline == math.inf else max(self.deadline - time.perf_counter(), 1.0)
+            solved = low_rank(
+                left, start=self.factor, tol=SPARSE_TOL, certificate="rigorous", max_seconds=seconds, rng=0
+            )
             return Proof(math.nextafter(solved.lower_bound + offset, -math.inf), solved.dual, multipliers)
         dual = dual_vector(priced, self.factor)
         smallest = float(la.eigvalsh(priced - np.diag(dual), subset_by_index=[0, 0])[0])
@@ -218,7 +239,16 @@ class Tightener:
         edges = (*np.divmod(places, self.order), self.cost.ravel()[places])
         cuts = (starts, pairs, signs, sides)
         scaled = penalty * self._penalty
-        return float(minimise(self.cost, edges, self.factor, cuts, self.multipliers, scaled, steps, limit))
+        piece = steps if self.order <= DENSE_PROOFS else PIECE
+        while True:
+            part = min(piece, steps)
+            value = minimise(self.cost, edges, self.factor, cuts, self.multipliers, scaled, part, limit)
+            steps -= part
+            if steps <= 0 or self._expired():
+                return float(value)
+
+    def _expired(self) -> bool:
+        return self.order > DENSE_PROOFS and time.perf_counter() >= self.deadline
 
     def _update(self, gram: Matrix, penalty: float) -> Vector:
         """Move the multipliers; return the slacks."""

@@ -80,6 +80,18 @@ def test_many_signs_on_a_sparse_graph():
     assert found.lower_bound >= shor + 0.9 * (best - shor)
 
 
+@pytest.mark.parametrize("seconds", [1e-9, 60.0])
+def test_a_large_sparse_problem_has_a_bound_whenever_time_is_up(monkeypatch, seconds):
+    monkeypatch.setattr(tighten, "DENSE_PROOFS", 200)
+    problem = signed_grid(15, 2)
+    best = tabu_search(problem, np.ones((1, 225)), max_iterations=100_000, rng=0).value
+    shor = low_rank(problem, rng=0).lower_bound
+    found = strengthen(problem, largest_clique=3, max_rounds=6, max_seconds=seconds, rng=0)
+    assert -np.inf < found.lower_bound <= best
+    if seconds > 1.0:
+        assert found.lower_bound >= shor + 0.3 * (best - shor)
+
+
 def test_the_multipliers_and_the_dual_prove_the_bound():
     rng = np.random.default_rng(0)
     A = rng.integers(-4, 5, (20, 20))
