@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -96,3 +97,47 @@ def test_every_form_of_the_table():
     assert json.loads(json.dumps(found.to_dict()))["totals"] == found.totals
     with pytest.raises(TypeError, match="model must be a torch"):
         vispa.summary(3)
+
+
+def test_a_model_that_was_never_binarized_says_so():
+    plain = nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 2))
+    assert {layer.why_not for layer in vispa.summary(plain).layers} == {"not binarized"}
+    found = vispa.summary(vispa.binarize(plain)).layers
+    assert [layer.why_not for layer in found] == ["kept", "", "kept"]
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: [nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 2)],
+        lambda: [nn.Conv2d(1, 4, 3), nn.ConvTranspose2d(4, 6, 3, groups=2), nn.Conv2d(6, 2, 3)],
+    ],
+)
+def test_a_hardened_network_has_the_bits_and_bytes_of_the_one_it_came_from(layers):
+    model = vispa.binarize(nn.Sequential(*layers()), rank=2)
+    trained, hard = vispa.summary(model), vispa.summary(vispa.harden(model))
+    for old, new in zip(trained.layers, hard.layers, strict=True):
+        assert (old.binary, old.bits, old.bytes_after) == (new.binary, new.bits, new.bytes_after)
+    assert hard.layers[1].rank is None
+
+
+def test_weights_that_are_zero_or_one_wide_are_not_taken_for_hardened():
+    model = nn.Sequential(nn.Linear(1, 4), nn.Linear(4, 3))
+    nn.init.zeros_(model[1].weight)
+    assert not any(layer.binary for layer in vispa.summary(model).layers)
+
+
+def test_matrices_of_modules_of_no_known_kind_are_not_counted_as_free():
+    found = vispa.summary(nn.LSTM(4, 8), torch.zeros(3, 1, 4))
+    assert found.layers[0].macs is None
+    assert found.totals["macs_float"] is None
+
+
+def test_what_cannot_be_summarised_is_refused_with_the_door():
+    with pytest.raises(TypeError, match=r"found a NumPy array: pass torch\.from_numpy"):
+        vispa.summary(nn.Linear(2, 2), np.zeros((1, 2)))
+    with pytest.raises(ValueError, match="weight is lazy: call the model on a batch first"):
+        vispa.summary(nn.LazyLinear(2))
+    binary = vispa.harden(vispa.binarize(nn.Linear(64, 32), keep=())).eval()
+    with pytest.raises(ValueError, match=r"found PackedModel.*vispa\.packing\(model\)"):
+        vispa.summary(vispa.pack(nn.Sequential(binary), real_inputs=True))
