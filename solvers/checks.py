@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import numbers
+from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ Matrix = NDArray[np.float64]
 
 # Entries may differ from their mirror image by this much of the largest entry: the rounding of one product.
 SYMMETRY_TOLERANCE = 1e-12
+# What arrays, tensors and compiled loops count with.
+LARGEST_INTEGER = 2**63 - 1
 
 
 def real_array(name: str, values: ArrayLike, *, dimensions: int) -> NDArray[np.float64]:
@@ -110,12 +114,13 @@ def scalar(name: str, value: Any, *, minimum: float = -math.inf, positive: bool 
 
 
 def integer(name: str, value: Any, *, minimum: int, maximum: int | None = None) -> int:
-    """Return an int between ``minimum`` and ``maximum`` (both allowed)."""
+    """Return an int between ``minimum`` and ``maximum`` (both allowed), of 64 bits at most."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer; found {type(value).__name__}")
     value = int(value)
-    if value < minimum or (maximum is not None and value > maximum):
-        upper = "" if maximum is None else f" and at most {maximum}"
+    highest = LARGEST_INTEGER if maximum is None else maximum
+    if not minimum <= value <= highest:
+        upper = "" if maximum is None and value < minimum else f" and at most {highest}"
         raise ValueError(f"{name} must be at least {minimum}{upper}; found {value}")
     return value
 
@@ -139,6 +144,13 @@ def function(name: str, value: Any) -> Any:
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be callable or None; found {type(value).__name__}")
     return value
+
+
+def file_path(name: str, value: Any) -> Path:
+    """Return a path of text."""
+    if not isinstance(value, (str, PathLike)) or not isinstance(fspath(value), str):
+        raise TypeError(f"{name} must be a string or a path; found {type(value).__name__}")
+    return Path(value)
 
 
 def generator(name: str, seed: Any) -> np.random.Generator:

@@ -113,6 +113,8 @@ def branch_and_bound(
     if max_seconds is not None:
         max_seconds = checks.scalar("max_seconds", max_seconds, positive=True)
     checks.function("callback", callback)
+    if checkpoint is not None:
+        checkpoint = checks.file_path("checkpoint", checkpoint)
     record = checks.boolean("proof", proof)
     if not callable(getattr(workers, "submit", None)):
         workers = checks.integer("workers", workers, minimum=1)
@@ -120,7 +122,7 @@ def branch_and_bound(
     form = integer_form(problem)
     search = _Search(problem, form, gap, record, generator, max_seconds)
     if checkpoint is not None:
-        search.resume(Path(checkpoint))
+        search.resume(checkpoint)
     found = search.result(search.run(workers, callback))
     _log.info(
         "%s: value %.9g, gap %.3g, %d nodes, %d open, %.3f seconds", found.status.name.lower(), found.value,

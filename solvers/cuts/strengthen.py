@@ -127,7 +127,7 @@ def strengthen(
     problem = as_problem(problem)
     max_rounds = checks.integer("max_rounds", max_rounds, minimum=0)
     seconds = math.inf if max_seconds is None else checks.scalar("max_seconds", max_seconds, positive=True)
-    if largest_clique not in SIZES:
+    if not isinstance(largest_clique, int) or largest_clique not in SIZES:
         raise ValueError(f"largest_clique must be 3, 5 or 7; found {largest_clique!r}")
     checks.function("callback", callback)
     generator = checks.generator("rng", rng)

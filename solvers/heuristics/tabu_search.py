@@ -96,6 +96,7 @@ def tabu_search(
         max_iterations = checks.integer("max_iterations", max_iterations, minimum=1)
     elif max_seconds is None:
         max_iterations = max(10_000, 200 * form.n)
+    checks.function("callback", callback)
     _check_solution(solution, problem)
     search = _Search(form, points, solution, checks.generator("rng", rng))
     status = search.run(max_seconds or math.inf, max_iterations, callback)

@@ -9,6 +9,7 @@ from solvers import (
     Elliptope,
     Gram,
     MaxCut,
+    branch_and_bound,
     brute_force,
     exact,
     low_rank,
@@ -16,14 +17,17 @@ from solvers import (
     read_problem,
     round_homogeneous,
     solve_many,
+    strengthen,
     tabu_search,
 )
 from solvers.certificates.dual_bound import dual_bound, dual_vector
 from solvers.certificates.rigorous import rigorous_bound
 from solvers.testing.planted import planted_dense
-from vispa import SignGaussian
+from solvers.torch_backend import solve_batch
+from vispa import SignGaussian, binary_layer
 
 PROBLEM = BinaryQuadratic(np.eye(3))
+SOLUTION = low_rank(PROBLEM, rng=0)
 NONSENSE = (
     None, "a", -1, 0, 2.5, float("nan"), float("inf"), [], [[1]], np.array(["x"]), 1j, object(), True, {},
     np.zeros((2, 2)), sp.eye_array(2), 10**400, b"x", np.array(3), [None], [[np.nan]], lambda x: x,
@@ -65,6 +69,19 @@ DOORS = {
     "solution": lambda v: round_homogeneous(v),
     "solution ": lambda v: tabu_search(PROBLEM, np.ones(3), max_iterations=1, solution=v),
     "linear": lambda v: planted_dense(5, 1, rng=0, linear=v),
+    "Q": lambda v: BinaryQuadratic.from_qubo(v),
+    "J": lambda v: BinaryQuadratic.from_ising(v),
+    "h": lambda v: BinaryQuadratic.from_ising(np.zeros((3, 3)), v),
+    "bqm": lambda v: BinaryQuadratic.from_bqm(v),
+    "graph ": lambda v: MaxCut.from_networkx(v),
+    "samples": lambda v: round_homogeneous(SOLUTION, samples=v),
+    "callback ": lambda v: tabu_search(PROBLEM, np.ones(3), max_iterations=1, callback=v),
+    "gap": lambda v: branch_and_bound(PROBLEM, gap=v),
+    "largest_clique": lambda v: strengthen(PROBLEM, largest_clique=v),
+    "kernel": lambda v: solve_batch(np.eye(3)[None], kernel=v),
+    "max_iterations ": lambda v: solve_batch(np.eye(3)[None], max_iterations=v),
+    "device": lambda v: low_rank(PROBLEM, device=v),
+    "group": lambda v: binary_layer(np.ones((2, 4)), inputs=np.eye(4), group=v),
     "path": lambda v: read_problem(v),
     "width": lambda v: SignGaussian([0.1]).to_factor(width=v),
 }
@@ -81,6 +98,12 @@ def test_nonsense_is_refused_by_name_or_means_something(door):
     words = (" must ", "rows must not", "empty matrix", "not both", "No such file")
     assert [text for text in said if not any(word in text for word in words)] == []
     assert len(said) >= 10
+
+
+@pytest.mark.parametrize("path", [3, b"x", object(), True])
+def test_a_checkpoint_is_a_path(path):
+    with pytest.raises(TypeError, match="checkpoint must be a string or a path; found"):
+        branch_and_bound(PROBLEM, checkpoint=path)
 
 
 @pytest.mark.parametrize("form", [np.array, sp.csr_array], ids=["dense", "sparse"])

@@ -117,7 +117,7 @@ def checked_device(name: str, device: Any) -> torch.device:
     try:
         found = torch.device(device)
         torch.empty(0, device=found)
-    except (RuntimeError, TypeError, AssertionError) as error:
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise ValueError(
             f"{name} must be one that torch can use here, such as 'cpu' or 'cuda'; found {device!r}"
         ) from error

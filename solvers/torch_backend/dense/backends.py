@@ -45,7 +45,7 @@ def choose_backend(kernel: str | None, device: torch.device) -> tuple[str, Backe
     if kernel is None:
         fastest, package = ("compiled", "numba") if device.type == "cpu" else ("triton", "triton")
         kernel = fastest if device.type in ("cpu", "cuda") and _installed(package) else "torch"
-    if kernel not in KERNELS:
+    if not isinstance(kernel, str) or kernel not in KERNELS:
         raise ValueError(f"kernel must be one of {', '.join(map(repr, KERNELS))} or None; found {kernel!r}")
     if kernel == "compiled":
         if device.type != "cpu":
