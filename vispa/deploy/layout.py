@@ -18,6 +18,7 @@ __all__ = [
     "blocks_of",
     "checked_kernel",
     "kernel_on",
+    "looks_up_bytes",
     "signs_of",
     "table_of",
     "why_unpacked",
@@ -40,6 +41,15 @@ def best_kernel() -> str:
     if features.get("avx512vpopcntdq") and features.get("avx512bw"):
         return "vector"
     return "table" if features.get("avx2") else "portable"
+
+
+@functools.cache
+def looks_up_bytes() -> bool:
+    """Whether this processor chooses and adds bytes in words of 512 (AVX-512 VBMI and VNNI)."""
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    return all(bool(features.get(name)) for name in ("avx512bw", "avx512vbmi", "avx512vnni"))
 
 
 def checked_kernel(kernel: str) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vispa.deploy import operators as _operators  # noqa: F401  defines torch.ops.vispa
-from vispa.deploy.layout import best_kernel, kernel_on, words_of
+from vispa.deploy.layout import kernel_on, looks_up_bytes, words_of
 from vispa.deploy.signs import split_rows
 from vispa.nn.weights.layout import Layout
 
@@ -18,9 +18,10 @@ __all__ = ["PackedRealLinear"]
 class PackedRealLinear(nn.Module):
     """A linear layer of float32 inputs and a binary weight: ``alpha * (inputs @ signs.T) + bias``.
 
-    With AVX-512 the sums of four activations with all their signs are looked up, eight a word of weights;
-    elsewhere sign bits are turned, one weight at a time. Both add floats in another order than torch: outputs
-    agree to the rounding of float32 sums.
+    With AVX-512 (VBMI, VNNI) activations are rounded to whole numbers, 29 bits below the largest of a row, whose
+    sums are exact: outputs are nearer the true ones than torch's, and do not depend on an order. Sums of four
+    activations with all their signs are looked up, eight a word of weights. Elsewhere, and for rows that are not
+    finite, sign bits are turned, one weight at a time, and floats added in another order than torch's.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ class PackedRealLinear(nn.Module):
         self.register_buffer("scale", rows.scale)
         bias = torch.zeros(self.channels) if layer.bias is None else layer.bias.detach().clone()
         self.register_buffer("bias", bias)
-        self.kernel = self._of_processor = "tables" if best_kernel() == "vector" else "signs"
+        self.kernel = self._of_processor = "tables" if looks_up_bytes() else "signs"
         self.eval()
 
     def _apply(self, *arguments: Any, **options: Any) -> Any:

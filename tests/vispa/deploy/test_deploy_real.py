@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import vispa
-from vispa.deploy.layout import best_kernel
+from vispa.deploy.layout import looks_up_bytes
 from vispa.deploy.real_layer import PackedRealLinear
 
-KERNELS = ["signs"] + (["tables"] if best_kernel() == "vector" else [])
+KERNELS = ["signs"] + (["tables"] if looks_up_bytes() else [])
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -52,6 +52,41 @@ def test_whole_numbers_are_exact_and_nan_is_seen():
     found = PackedRealLinear(layer)(values)
     assert found[0, 0].isnan().all()
     assert not found[0, 1:].isnan().any()
+
+
+@pytest.mark.skipif(not looks_up_bytes(), reason="tables of bytes need AVX-512 VBMI and VNNI")
+@settings(max_examples=40)
+@given(
+    rows=st.integers(1, 9),
+    inputs=st.integers(1, 200),
+    outputs=st.integers(1, 70),
+    spread=st.sampled_from([0.0, 1.0, 20.0]),
+    size=st.sampled_from([-140.0, 0.0, 110.0]),
+    strange=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_tables_are_sums_of_whole_numbers(rows, inputs, outputs, spread, size, strange, seed):
+    rng = np.random.default_rng(seed)
+    signs = rng.choice([-1.0, 1.0], (outputs, inputs))
+    values = rng.standard_normal((rows, inputs)) * 2.0 ** (
+        size + spread * rng.standard_normal((rows, inputs))
+    )
+    values = values.clip(-1e38 / inputs, 1e38 / inputs).astype(np.float32)
+    if strange:
+        values[rng.integers(rows), rng.integers(inputs)] = rng.choice([np.nan, np.inf, -np.inf])
+    layer = nn.Linear(inputs, outputs, bias=False)
+    layer.weight.data = torch.from_numpy(signs).float()
+    packed = PackedRealLinear(layer)
+    assert packed.kernel == "tables"
+    found = packed(torch.from_numpy(values)).numpy()
+    finite = np.isfinite(values).all(axis=1)
+    largest = np.abs(values[finite]).max(axis=1, keepdims=True, initial=0.0)
+    factor = 2.0 ** (29.0 - np.frexp(largest)[1])
+    whole = np.rint(values[finite].astype(float) * factor).astype(np.int64) @ signs.T.astype(np.int64)
+    assert (found[finite] == (whole / factor).astype(np.float32)).all()
+    with np.errstate(invalid="ignore"):
+        others = (values[~finite] @ signs.T.astype(np.float32)).astype(np.float32)
+    assert np.array_equal(found[~finite], others, equal_nan=True)
 
 
 class Gate(nn.Module):

@@ -70,6 +70,16 @@ def store(builder, value, pointer, offset):
     builder.store(value, _place(builder, pointer, offset, value.type), align=1)
 
 
+def prefetch(builder, pointer, offset):
+    """Ask for an entry of an array, or of what lies beyond it, before it is needed."""
+    byte = INT8.as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, INT32, INT32, INT32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    # to be read, into the nearest cache, data
+    flags = [constant(INT32, flag) for flag in (0, 3, 1)]
+    builder.call(function, [builder.bitcast(builder.gep(pointer, [offset]), byte), *flags])
+
+
 def sums(builder, vector, count):
     """Variables for ``count`` vectors, zero at first; LLVM keeps them in registers."""
     return [cgutils.alloca_once_value(builder, constant(vector, 0)) for _ in range(count)]
