@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format bench notebooks docs clean
+.PHONY: demo test quick lint format bench notebooks docs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +19,12 @@ test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: $(STAMP)
 	$(RUN) -m pytest -q --numprocesses 2 --dist worksteal
+
+# What a change is tried on while it is written: no processes of their own, no compilers, no trainings to the end.
+quick: export OMP_NUM_THREADS = 1
+quick: export OPENBLAS_NUM_THREADS = 1
+quick: $(STAMP)
+	$(RUN) -m pytest -q --numprocesses 2 --dist worksteal -m "not slow"
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .

@@ -10,6 +10,27 @@ settings.register_profile(
 )
 settings.load_profile("vispa")
 
+# Folders and files whose tests start processes, compile for torch or other processors, or train to the end.
+SLOW = (
+    "benchmarks",
+    "commands",
+    "demo",
+    "interop",
+    "theory_checks",
+    "training",
+    "test_branch_and_bound",
+    "test_campaign",
+    "test_deploy_layers",
+    "test_deploy_onnx",
+    "test_deploy_pack",
+    "test_docs",
+    "test_kernel_cache",
+    "test_nn_distributed",
+    "test_nn_torch_features",
+    "test_optional",
+    "test_proof_campaign",
+)
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -22,7 +43,11 @@ def shared_data() -> Path:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip GPU tests, saying so, on a machine without one."""
+    """Mark the slow tests; skip GPU tests, saying so, on a machine without one."""
+    for item in items:
+        place = item.path.relative_to(config.rootpath)
+        if place.parts[0] == "tests" and not {*place.parts, place.stem}.isdisjoint(SLOW):
+            item.add_marker("slow")
     if not any(item.get_closest_marker("gpu") for item in items):
         return
     import torch

@@ -73,3 +73,18 @@ def test_what_is_too_long_or_says_nothing_is_noticed():
         "Assignments of weights.",
     ):
         assert not WITHOUT_SUBJECT.match(line)
+
+
+def test_what_is_marked_slow_exists():
+    tree = ast.parse((ROOT / "tests" / "conftest.py").read_text())
+    assigned = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    there = {
+        place
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for place in (*path.relative_to(ROOT / "tests").parts[:-1], path.stem)
+    }
+    assert set(ast.literal_eval(assigned["SLOW"])) <= there
