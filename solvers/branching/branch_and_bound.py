@@ -25,6 +25,7 @@ from solvers.branching.result import ProvedSolution, TreeEnd
 from solvers.branching.tree import Tree
 from solvers.cuts.tighten import Tuning, start_factor
 from solvers.heuristics.tabu_search import tabu_search
+from solvers.linalg.blas_threads import limit_blas_threads, one_blas_thread
 from solvers.problems.binary_form import frobenius_norm
 from solvers.problems.integer_form import IntegerForm, integer_form
 from solvers.problems.problem import BinaryQuadratic, Problem, as_problem
@@ -97,8 +98,9 @@ def branch_and_bound(
 
     Notes
     -----
-    A round of a node of order N takes some dozens of products of N x N and N x N/4 matrices; a node takes 5 to 60
-    rounds.  Rendl, Rinaldi and Wiegele (2010) for the tree; Burer and Monteiro (2003) for the bounds.
+    A round of a node of order N takes some dozens of products of N x N and N x N/4 matrices; the root takes some
+    twenty rounds, most other nodes one to five.  BLAS is kept to one thread meanwhile, if threadpoolctl is there.
+    Rendl, Rinaldi and Wiegele (2010) for the tree; Burer and Monteiro (2003) for the bounds.
 
     Examples
     --------
@@ -175,7 +177,8 @@ class _Search:
         """Bound nodes until none is open, or something else comes first."""
         try:
             if workers == 1:
-                self._in_turn(callback)
+                with one_blas_thread():
+                    self._in_turn(callback)
             else:
                 with _executor(workers) as (executor, width):
                     self._spread(executor, width, callback)
@@ -194,7 +197,13 @@ class _Search:
 
     def _spread(self, executor: Executor, width: int, callback: Callable[[TreeMoment], None] | None) -> None:
         running: set[Future[Bounded]] = set()
+        ready = executor.submit(_ready)
         try:
+            # processes take seconds to start
+            with one_blas_thread():
+                while self.tree.open and not ready.done():
+                    self._check_time()
+                    self._take(bound_node(self.tree.next_task(self.deadline, Tuning())), callback)
             while self.tree.open or running:
                 self._check_time()
                 while self.tree.open and len(running) < width:
@@ -203,6 +212,7 @@ class _Search:
                 for future in done:
                     self._take(future.result(), callback)
         finally:
+            ready.cancel()
             for future in running:
                 future.cancel()
 
@@ -274,12 +284,17 @@ def _minimised(problem: Problem, signs: NDArray[np.int8]) -> float:
     return -value if problem.relaxation().maximised else value
 
 
+def _ready() -> None:
+    """What a worker does first: nothing, once it has imported this."""
+
+
 @contextmanager
 def _executor(workers: int | Executor) -> Iterator[tuple[Executor, int]]:
     """The executor, and how many nodes to hand out at a time."""
     if isinstance(workers, int):
         # forked processes would inherit the threads of numerical libraries
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        context = get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=limit_blas_threads) as pool:
             yield pool, AHEAD * workers
     else:
         yield workers, AHEAD * (os.cpu_count() or 1)
