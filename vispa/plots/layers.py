@@ -77,8 +77,8 @@ def latent_layers(model: nn.Module) -> list[LatentLayer]:
         weight = found.weight
         if not isinstance(weight, LowRankWeight):
             raise TypeError(
-                f"a layer without a factor has no latent correlations; found {found.name!r} of method "
-                f"{weight.method.name!r}: only method 'vispa' has a factor"
+                "model must have layers of method 'vispa', whose rows hold a mean and a factor; found "
+                f"{found.name or 'the model itself'} of method {weight.method.name!r}"
             )
         factor = weight.factor.detach().double().cpu()
         rows = factor.transpose(1, 2).reshape(-1, factor.shape[1]).numpy() / math.sqrt(weight.scale)

@@ -151,7 +151,7 @@ def test_a_weights_own_noise_makes_it_less_sure():
 
 def test_latent_layers_refuse_a_method_without_a_factor():
     model = vispa.binarize(torch.nn.Linear(4, 4), keep=(), method="ste")
-    with pytest.raises(TypeError, match="found '' of method 'ste': only method 'vispa' has a factor"):
+    with pytest.raises(TypeError, match="found the model itself of method 'ste'"):
         plots.latent_layers(model)
 
 
