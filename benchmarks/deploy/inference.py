@@ -16,7 +16,6 @@ import json
 import platform
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -24,7 +23,7 @@ from torch import nn
 from torch.nn import functional
 
 import vispa
-from benchmarks.deploy import rivals
+from benchmarks.deploy import rivals, threads
 from vispa.deploy import timing
 from vispa.deploy.bits import PackSigns
 from vispa.deploy.calls import Call
@@ -201,36 +200,6 @@ def time_networks(repeats: int) -> list[dict]:
     return rows
 
 
-@torch.inference_mode()
-def time_threads(repeats: int) -> list[dict]:
-    """One row a network: half of the images in each of two threads, by the wall clock: needs idle cores."""
-    rows = []
-    for name, shape, batch in NETWORKS[1:4]:
-        packed = drawn(name, shape)[1]
-        halves = torch.randn(2, max(batch, 4), *shape).contiguous()
-        with ThreadPoolExecutor(2) as threads:
-
-            def both():
-                return list(threads.map(inference(packed), halves))
-
-            one, two = timing.in_turns([lambda: [packed(half) for half in halves], both], repeats)
-        rows.append(
-            {"network": f"{name}, {shape[1]}x{shape[2]}, batch {len(halves) * halves.shape[1]}",
-             "one_thread_ms": one * 1e3, "two_threads_ms": two * 1e3, "speedup": one / two}
-        )  # fmt: skip
-    return rows
-
-
-def inference(model):
-    """The model in inference mode, which every thread enters by itself."""
-
-    def run(inputs):
-        with torch.inference_mode():
-            return model(inputs)
-
-    return run
-
-
 def drawn(name: str, shape: tuple) -> tuple[nn.Module, nn.Module]:
     """A hardened network of random signs with statistics of its own, and what is packed of it."""
     network = named_network(name)
@@ -263,7 +232,7 @@ def main() -> None:
         "real-inputs": time_real_inputs,
         "rivals": time_rivals,
         "networks": time_networks,
-        "threads": time_threads,
+        "threads": functools.partial(threads.time_threads, drawn, NETWORKS[1:4]),
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=21)

@@ -44,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train a named network on the data set for so many before it is packed (default: 0, signs at random)",
     )
     parser.add_argument(
+        "--train-size", type=int, metavar="N", help="number of training images; all by default"
+    )
+    parser.add_argument(
         "--benchmark", action="store_true", help="time it beside torch's float32 and int8, layer by layer"
     )
     parser.add_argument(
@@ -95,7 +98,11 @@ def _parts(arguments: argparse.Namespace) -> Split | None:
     epochs = checks.integer("--epochs", arguments.epochs, minimum=0)
     if epochs and (arguments.dataset is None or not _is_name(arguments.model)):
         raise ValueError("--epochs trains a named network on a --dataset; a packed file is trained already")
-    return None if arguments.dataset is None else split(load(arguments.dataset), seed=arguments.seed)
+    return (
+        None
+        if arguments.dataset is None
+        else split(load(arguments.dataset), seed=arguments.seed, train_size=arguments.train_size)
+    )
 
 
 def _model(arguments: argparse.Namespace, parts: Split | None) -> tuple[nn.Module, tuple[int, ...] | None]:
