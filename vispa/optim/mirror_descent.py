@@ -68,6 +68,8 @@ class MirrorDescent(Optimizer):
         checks.scalar("lr", lr, minimum=0.0)
         checks.scalar("beta", beta, positive=True)
         checks.scalar("eps", eps, positive=True)
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise TypeError(f"betas must be two numbers, those of Adam; found {betas!r}")
         for each in betas:
             if not 0.0 <= checks.scalar("betas", each) < 1.0:
                 raise ValueError(f"betas must lie within [0, 1); found {betas}")

@@ -223,3 +223,9 @@ def test_the_optimizer_of_bayesbinn(shared_data, name):
         mean = torch.tanh(before)
         assert_reproduced(optimizer.state[natural]["momentum"], case.momentum[step], tolerance=tolerance)
         assert_reproduced(natural.detach(), case.lamda[step], tolerance=tolerance)
+
+
+@pytest.mark.parametrize("betas", [None, 3, (0.9,), (0.9, 0.99, 0.999)])
+def test_mirror_descent_takes_two_betas(betas):
+    with pytest.raises(TypeError, match="betas must be two numbers"):
+        vispa.MirrorDescent([torch.nn.Parameter(torch.ones(3))], betas=betas)
