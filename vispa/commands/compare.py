@@ -103,7 +103,7 @@ def _report(comparison: Comparison, arguments: argparse.Namespace) -> None:
     from vispa.training.comparison_report import comparison_tables, save_curves
 
     tables = comparison_tables(comparison, arguments.reference)
-    title = f"# {', '.join(comparison.plan.methods)}: {arguments.dataset}, {arguments.model}\n\n"
+    title = f"# {', '.join(comparison.plan.methods)}: {Path(arguments.dataset).name}, {arguments.model}\n\n"
     arguments.output.with_suffix(".md").write_text(title + tables)
     text = json.dumps(comparison.found, allow_nan=False) + "\n" if arguments.json else tables
     sys.stdout.write(text)
