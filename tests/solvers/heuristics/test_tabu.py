@@ -321,7 +321,7 @@ def test_bad_arguments_are_named():
     other = exact(random_problem(4, 1))
     start = np.ones(4)
     with pytest.raises(
-        TypeError, match="problem must be a BinaryQuadratic, MaxCut or Elliptope; found ndarray"
+        TypeError, match="problem must be a BinaryQuadratic, MaxCut or Elliptope; found numpy ndarray"
     ):
         tabu_search(np.eye(4), start)
     with pytest.raises(ValueError, match="signs must hold only"):
