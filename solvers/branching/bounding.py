@@ -168,11 +168,10 @@ def _attempt(tightener: Tightener, target: float, estimate: float) -> Proof:
 
 def _hopeless(estimates: list[float], target: float, started_with_cuts: bool) -> bool:
     """Whether the bounds, if they go on as they do, end below the target."""
-    if not math.isfinite(estimates[max(-3, -len(estimates))]):
+    earlier = estimates[-3:][0]
+    if not math.isfinite(earlier):
         return False
-    rise = max(
-        estimates[-1] - estimates[-2], 0.5 * (estimates[-1] - estimates[max(-3, -len(estimates))]), 0.0
-    )
+    rise = max(estimates[-1] - estimates[-2], 0.5 * (estimates[-1] - earlier), 0.0)
     patience = PATIENCE if started_with_cuts else ROOT_PATIENCE
     if started_with_cuts and len(estimates) > 2 * SPAN + 1:
         last = estimates[-1] - estimates[-1 - SPAN]

@@ -79,7 +79,8 @@ def refuse_binary(name: str, start: bytes) -> None:
         if start.startswith(magic):
             raise ValueError(f"{name}: not a text file; it looks like {kind}: {door}")
     pairs = start[:64]
-    if len(pairs) > 3 and (not any(pairs[1::2]) or not any(pairs[::2])) and any(pairs):
+    zeros_alternate = len(pairs) > 3 and any(pairs) and not (any(pairs[1::2]) and any(pairs[::2]))
+    if zeros_alternate or start.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError(f"{name}: not a text file in ASCII; it looks like UTF-16, save it as UTF-8")
 
 

@@ -25,7 +25,6 @@ _HEAD_LINES = 1000
 # A token that an error message quotes whole.
 _SHOWN = 40
 _MAGIC = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz"}
-_BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _UTF8_MARK = b"\xef\xbb\xbf"
 
 
@@ -169,8 +168,6 @@ def _chunks(name: str, file: IO[bytes]) -> Iterator[bytes]:
     source = openers[packing](file) if packing else file
     try:
         first = source.read(_CHUNK)
-        if first[:2] in _BYTE_ORDER_MARKS:
-            raise ValueError(f"{name}: not a text file in ASCII; it looks like UTF-16, save it as UTF-8")
         refuse_binary(name, first)
         yield first.removeprefix(_UTF8_MARK)
         while chunk := source.read(_CHUNK):

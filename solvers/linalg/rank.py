@@ -33,7 +33,7 @@ def start_rank(order: int) -> int:
     >>> start_rank(5), start_rank(1_000_000)
     (8, 16)
     """
-    return min(START_RANK, _power_of_two(order), widest_rank(order))
+    return min(START_RANK, power_of_two(order), widest_rank(order))
 
 
 def widest_rank(order: int) -> int:
@@ -44,8 +44,15 @@ def widest_rank(order: int) -> int:
     >>> widest_rank(5), widest_rank(1_000_000)
     (8, 2048)
     """
-    return _power_of_two(math.isqrt(2 * order) + 2)
+    return power_of_two(math.isqrt(2 * order) + 2)
 
 
-def _power_of_two(number: int) -> int:
+def power_of_two(number: int) -> int:
+    """The least power of two that is at least a positive number.
+
+    Examples
+    --------
+    >>> power_of_two(1), power_of_two(5), power_of_two(8)
+    (1, 8, 8)
+    """
     return 1 << (number - 1).bit_length()

@@ -114,9 +114,13 @@ def time_packed(model: nn.Module, packed: nn.Module, inputs: Tensor, *, repeats:
     own = _layer_times(packed, names, inputs, repeats)
     bytewise = {} if quantised is None else _int8_times(quantised, list(real), inputs, repeats)
     layers = [
-        LayerTime(name, real[name], own.get(record.packed, math.nan), bytewise.get(name, math.nan))
+        LayerTime(
+            record.name,
+            real[record.name],
+            own.get(record.packed, math.nan),
+            bytewise.get(record.name, math.nan),
+        )
         for record in records
-        for name in (record.name,)
     ]
     return Timing(min(whole[:2]), whole[2], whole[3], why, layers)
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from solvers.linalg.rank import power_of_two
 from solvers.torch_backend.dense import over_relaxation
 
 # (costs, factors, betas) -> the decrease of the last sweep of each problem; factors change in place.
@@ -132,7 +133,7 @@ def _launch(block: Tensor, gradient: Tensor, rows: Tensor, betas: Tensor) -> Ten
 
 def _power_of_two(size: int) -> int:
     # the compiler likes no ranges of one
-    return max(2, 1 << (size - 1).bit_length())
+    return max(2, power_of_two(size))
 
 
 def triton_runs(device: torch.device) -> bool:

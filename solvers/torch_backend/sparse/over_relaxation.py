@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from solvers.linalg.rank import power_of_two
 from solvers.methods.over_relaxation import DELAY
 from solvers.torch_backend.dense.backends import triton_runs
 from solvers.torch_backend.sparse.colouring import ColourClass, HeavyRows, Layout
@@ -205,5 +206,5 @@ def gradient_fused(layout: Layout, factor: Tensor, first: int, last: int) -> Ten
 
 def _block_shape(factor: Tensor) -> tuple[int, int, int]:
     width = factor.shape[1]
-    padded = 1 << (width - 1).bit_length()
+    padded = power_of_two(width)
     return width, padded, max(BLOCK // padded, 1)

@@ -22,6 +22,22 @@ def batches():
     ]
 
 
+def quiet_trainer(folder, epochs):
+    lightning = pytest.importorskip("pytorch_lightning")
+    from vispa.interop.lightning import VispaCallback
+
+    return lightning.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        callbacks=[VispaCallback()],
+        default_root_dir=folder,
+    )
+
+
 def assert_projected(model):
     assert all(layer.weight.strays(layer.mean) is None for layer in binary_layers(model))
 
@@ -29,7 +45,6 @@ def assert_projected(model):
 @pytest.mark.filterwarnings("ignore")
 def test_lightning_trains_and_resumes_bit_for_bit(tmp_path):
     lightning = pytest.importorskip("pytorch_lightning")
-    from vispa.interop.lightning import VispaCallback
 
     class Module(lightning.LightningModule):
         def __init__(self):
@@ -47,16 +62,7 @@ def test_lightning_trains_and_resumes_bit_for_bit(tmp_path):
 
     def fit(epochs, resume=None):
         module = Module()
-        trainer = lightning.Trainer(
-            max_epochs=epochs,
-            accelerator="cpu",
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-            callbacks=[VispaCallback()],
-            default_root_dir=tmp_path,
-        )
+        trainer = quiet_trainer(tmp_path, epochs)
         trainer.fit(module, torch.utils.data.DataLoader(batches(), batch_size=None), ckpt_path=resume)
         return trainer, module
 
@@ -73,7 +79,6 @@ def test_lightning_trains_and_resumes_bit_for_bit(tmp_path):
 @pytest.mark.parametrize("epochs", [2, -1])
 def test_lightning_anneals_by_itself_where_training_has_an_end(tmp_path, epochs):
     lightning = pytest.importorskip("pytorch_lightning")
-    from vispa.interop.lightning import VispaCallback
     from vispa.nn.methods.irnet import ede_sharpness
 
     seen = []
@@ -92,16 +97,7 @@ def test_lightning_anneals_by_itself_where_training_has_an_end(tmp_path, epochs)
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), lr=0.1)
 
-    trainer = lightning.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        callbacks=[VispaCallback()],
-        default_root_dir=tmp_path,
-    )
+    trainer = quiet_trainer(tmp_path, epochs)
     trainer.fit(Module(), torch.utils.data.DataLoader(batches(), batch_size=None))
     expected = [ede_sharpness(step / 6 if epochs == 2 else 0.0, 0.1, 10.0) for step in range(6)]
     assert seen == pytest.approx(expected, rel=1e-6)

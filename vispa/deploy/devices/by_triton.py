@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from solvers.linalg.rank import power_of_two
 from vispa.deploy.geometry import Window
 
 __all__ = ["BITS", "BOTH", "FLOATS", "SUMS", "packed_layer", "real_linear", "sign_words"]
@@ -61,8 +62,8 @@ def packed_layer(
 
 def _word_tile(rows: int, words: int) -> tuple[int, int, int]:
     """Rows, words and channels: few rows leave room for more words at once, which hides the wait for memory."""
-    tall = min(MOST_ROWS, _power_of_two(rows))
-    return tall, min(UNDER_WAY // (32 * tall), _power_of_two(words)), 32
+    tall = min(MOST_ROWS, power_of_two(rows))
+    return tall, min(UNDER_WAY // (32 * tall), power_of_two(words)), 32
 
 
 def _fills_the_device(device: torch.device, rows: int, channels: int) -> bool:
@@ -80,7 +81,7 @@ def real_linear(inputs: Tensor, words: Tensor, scale: Tensor, bias: Tensor, outp
     rows, channels = outputs.shape
     if rows == 0:
         return
-    together = min(4, _power_of_two(words.shape[1]))
+    together = min(4, power_of_two(words.shape[1]))
     with torch.cuda.device_of(inputs):
         triton_kernels.real_row[rows, -(-channels // 32)](
             inputs, words, scale, bias, outputs, inputs.shape[1], channels,
@@ -109,7 +110,3 @@ def sign_words(values: Tensor, bits: Tensor, rows: bool) -> None:
         triton_kernels.sign_words[-(-count // PACKED_ROWS), words](
             values, bits, count, pixels, channels, words, *steps, ROWS=PACKED_ROWS
         )
-
-
-def _power_of_two(size: int) -> int:
-    return 1 << max(size - 1, 0).bit_length()
