@@ -14,7 +14,7 @@ from torch.nn.functional import batch_norm
 __all__ = ["Epilogue", "is_activation", "is_norm"]
 
 Normalisation = nn.BatchNorm1d | nn.BatchNorm2d
-# Flags and rows as `kernels.finish` has them; that module is not imported before a kernel runs.
+# Flags and rows as `kernels.steps` has them; that module is not imported before a kernel runs.
 BIAS, NORM, FUSED, RESIDUAL, CLAMP, PRELU, RECTIFY = 1, 2, 4, 8, 16, 32, 64
 LANES = 32
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from solvers.kernels.compile import kernel
 from vispa.deploy.kernels.counts import LANES, PANEL, count, prepare
-from vispa.deploy.kernels.finish import RESIDUAL, above, finish, negative_bits
+from vispa.deploy.kernels.finish import above
+from vispa.deploy.kernels.write import write
 
 
 @kernel()
@@ -68,9 +67,7 @@ def to_floats(
     """Fill outputs (images, pixels, channels) with floats, and signs (images, pixels, words), unless empty, too."""
     images, pixels, channels = outputs.shape
     blocks = weights.shape[0] // offsets.shape[0]
-    padded = numbers.shape[1]
-    flat, beside = outputs.reshape(-1), residual.reshape(-1)
-    adds, signed = steps & RESIDUAL != 0, signs.size > 0
+    flat, beside, flat_signs = outputs.reshape(-1), residual.reshape(-1), signs.reshape(-1)
     for image in range(images):
         for group in range(offsets.shape[0]):
             for first in range(0, pixels, PANEL):
@@ -78,22 +75,8 @@ def to_floats(
                 prepare(bits[image], starts, first, wide, offsets[group], weights, panel)
                 for block in range(group * blocks, (group + 1) * blocks):
                     count(bits[image], starts, first, wide, offsets[group], weights, block, panel, counts)
-                    channel = block * LANES
-                    left = channels - channel
-                    for pixel in range(wide):
-                        base = classes[first + pixel] * padded + channel
-                        at = (image * pixels + first + pixel) * channels + channel
-                        if left >= LANES:
-                            finish(counts, pixel, bases, base, numbers, channel, steps, beside, at, flat, at)
-                            if signed:
-                                signs[image, first + pixel, block] = negative_bits(flat, at)
-                            continue
-                        # the last channels, fewer than a word: through a row of their own
-                        for lane in range(left if adds else 0):
-                            row[LANES + lane] = beside[at + lane]
-                        finish(counts, pixel, bases, base, numbers, channel, steps, row, LANES, row, 0)
-                        for lane in range(left):
-                            flat[at + lane] = row[lane]
-                        if signed:
-                            mask = (np.uint32(1) << np.uint32(left)) - np.uint32(1)
-                            signs[image, first + pixel, block] = negative_bits(row, 0) & mask
+                    at = image * pixels + first
+                    write(
+                        counts, 0, wide, classes, first, bases, numbers, block, steps, beside, flat, at * channels,
+                        channels, flat_signs, at * signs.shape[2], row,
+                    )  # fmt: skip
