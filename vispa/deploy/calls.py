@@ -12,7 +12,7 @@ from torch import Tensor
 from vispa.deploy.geometry import Plan, Window, plan
 from vispa.deploy.layout import KERNELS
 
-__all__ = ["Call", "Work", "packer", "pool_bits", "unsigned", "words_for"]
+__all__ = ["Call", "Work", "floats_of", "packer", "pool_bits", "unsigned", "words_for"]
 
 # A compiled loop and its arrays; calling it again does the same on what they hold then.
 Work = tuple[Callable[..., None], tuple[Any, ...]]
@@ -42,20 +42,20 @@ def packer(bits: Tensor, rows: bool) -> Callable[[Tensor], None]:
     flat = unsigned(bits).reshape(bits.numel() // max(words, 1), words)
     pixels = len(flat)
     if rows:
-        return lambda values: pack_channels_last(_floats(values).reshape(pixels, values.shape[-1]), flat)
+        return lambda values: pack_channels_last(floats_of(values).reshape(pixels, values.shape[-1]), flat)
     images = flat.reshape(bits.shape[0], pixels // max(bits.shape[0], 1), words)
 
     def pack(values: Tensor) -> None:
         channels = values.shape[1]
         if values.is_contiguous(memory_format=torch.channels_last):
-            pack_channels_last(_floats(values.permute(0, 2, 3, 1)).reshape(pixels, channels), flat)
+            pack_channels_last(floats_of(values.permute(0, 2, 3, 1)).reshape(pixels, channels), flat)
         else:
-            pack_channels_first(_floats(values).reshape(len(images), channels, images.shape[1]), images)
+            pack_channels_first(floats_of(values).reshape(len(images), channels, images.shape[1]), images)
 
     return pack
 
 
-def _floats(values: Tensor) -> Any:
+def floats_of(values: Tensor) -> Any:
     """Floats as an array, in the same memory where they lie one after another."""
     if values.dtype != torch.float32:
         raise TypeError(f"inputs of packed layers must be float32; found {values.dtype}")

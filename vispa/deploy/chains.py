@@ -128,23 +128,23 @@ def is_signs(model: GraphModule, node: Any) -> bool:
 def chain_after(model: GraphModule, layer: Node, *, pools: bool, sums: bool) -> Chain:
     """What follows a layer while each value has one user: pool if asked, normalisation, sum, activation."""
     chain = Chain(layer, layer)
-    if pools and (user := _only_user(chain.last)):
+    if pools and (user := only_user(chain.last)):
         pool = module_of(model, user)
         if isinstance(pool, nn.MaxPool2d) and can_pool_bits(pool):
             chain.pool, chain.last = pool, user
-    user = _only_user(chain.last)
+    user = only_user(chain.last)
     if sums and user and chain.pool is None and _rectifies(model, user) and _norm_after(model, user):
         chain.rectified, chain.last = True, user
-    if (user := _only_user(chain.last)) and (module := module_of(model, user)) and is_norm(module):
+    if (user := only_user(chain.last)) and (module := module_of(model, user)) and is_norm(module):
         chain.norm, chain.last = module, user
     if (
-        (user := _only_user(chain.last))
+        (user := only_user(chain.last))
         and sums
         and chain.pool is None
         and (other := _added(user, chain.last))
     ):
         chain.residual, chain.last = other, user
-    if (user := _only_user(chain.last)) and (activation := _activation(model, user)):
+    if (user := only_user(chain.last)) and (activation := activation_of(model, user)):
         chain.activation, chain.last = activation, user
     return chain
 
@@ -154,16 +154,16 @@ def can_pool_bits(pool: nn.MaxPool2d) -> bool:
     return not pool.return_indices and pool.dilation in (1, (1, 1))
 
 
-def _only_user(node: Node) -> Node | None:
+def only_user(node: Node) -> Node | None:
     return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def _rectifies(model: GraphModule, node: Node) -> bool:
-    return isinstance(_activation(model, node), nn.ReLU)
+    return isinstance(activation_of(model, node), nn.ReLU)
 
 
 def _norm_after(model: GraphModule, node: Node) -> bool:
-    user = _only_user(node)
+    user = only_user(node)
     module = None if user is None else module_of(model, user)
     return module is not None and is_norm(module)
 
@@ -177,7 +177,7 @@ def _added(node: Node, value: Node) -> Node | None:
     return other if isinstance(other, Node) and other is not value else None
 
 
-def _activation(model: GraphModule, node: Node) -> nn.Module | None:
+def activation_of(model: GraphModule, node: Node) -> nn.Module | None:
     module = module_of(model, node)
     if module is not None:
         return module if is_activation(module) else None

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
+from vispa.deploy.between import Between, found_between
 from vispa.deploy.bits import PackSigns, PoolBits
 from vispa.deploy.calls import Call, Work, packer, pool_bits
 from vispa.deploy.layers import PackedConv2d, PackedLinear
@@ -89,6 +90,10 @@ class Program:
         self.results = {
             node for last in network.graph.find_nodes(op="output") for node in last.all_input_nodes
         }
+        # values whose signs a loop writes beside them
+        self.signs: dict[Node, Tensor] = {}
+        runs = found_between(network)
+        done: set[Node] = set()
         for node in network.graph.nodes:
             if node.op == "placeholder":
                 self.values[node] = (
@@ -97,7 +102,9 @@ class Program:
                 self.places.append(node)
             elif node.op == "output":
                 self.result = node.args[0]
-            else:
+            elif node in runs and self._add_run(runs[node]):
+                done.update(runs[node].nodes)
+            elif node not in done:
                 self._add(node)
 
     def run(self, inputs: tuple[Tensor, ...]) -> Any:
@@ -121,15 +128,36 @@ class Program:
         for tensor in value if isinstance(value, tuple | list) else (value,):
             self.memories.add(tensor.untyped_storage().data_ptr())
 
+    def _add_run(self, run: Between) -> bool:
+        """Compute operations between layers once, and keep a loop that does them all; not where it does not fit."""
+        for node in run.nodes:
+            _by_torch(node, self.network, self._module(node))(self.values)
+        source, last, outputs = run.source, run.last, self.values[run.last]
+        if not run.fits(self.values[source], outputs):
+            return False
+        if run.wants_signs(self.network):
+            self.signs[last] = run.signs_for(outputs)
+        fill = run.loop(outputs, self.signs.get(last))
+        self.steps.append(lambda values: fill(values[source]))
+        self._fix(last)
+        return True
+
+    def _module(self, node: Node) -> nn.Module | None:
+        return self.network.get_submodule(str(node.target)) if node.op == "call_module" else None
+
     def _add(self, node: Node) -> None:
         """Compute a node once, for its sizes and its place, and keep what computes it again."""
-        module = self.network.get_submodule(str(node.target)) if node.op == "call_module" else None
+        module = self._module(node)
         step = _by_torch(node, self.network, module)
         step(self.values)
         self.steps.append(step)
         source = node.args[0] if node.args else None
         fixed = isinstance(source, Node) and source in self.fixed
-        if isinstance(module, PackSigns):
+        if isinstance(module, PackSigns) and not module.rows and source in self.signs:
+            assert isinstance(source, Node)
+            self.values[node] = self.signs[source]
+            self.steps.pop()
+        elif isinstance(module, PackSigns):
             self.steps[-1] = _packing(node, self.values[node], module.rows)
         elif fixed and isinstance(module, PoolBits):
             assert isinstance(source, Node)

@@ -1,0 +1,197 @@
+"""Real operations between layers, found in a traced model and run as one loop that gives torch's floats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+from vispa.deploy.bits import PackSigns
+from vispa.deploy.calls import floats_of, unsigned, words_for
+from vispa.deploy.chains import activation_of, can_pool_bits, module_of, only_user
+from vispa.deploy.epilogue import Epilogue, is_norm
+from vispa.deploy.torch_layers import pair
+from vispa.networks.layers import PadChannels
+
+__all__ = ["Between", "found_between"]
+
+# Entries that a loop changes at a time, so that they stay in the first cache.
+PIECE = 1024
+_NO_SIGNS = np.zeros((0, 0, 0), dtype=np.uint32)
+
+
+@dataclass
+class Between:
+    """A run of operations on an image, of which only the last value is needed by others.
+
+    Attributes
+    ----------
+    source : Node
+        The value that it begins with.
+    nodes : list of Node
+        The operations in order.
+    rectified, norm, activation, pool, padding
+        Those that there are, in this order.
+    """
+
+    source: Node
+    nodes: list[Node]
+    rectified: bool = False
+    norm: nn.Module | None = None
+    activation: nn.Module | None = None
+    pool: nn.MaxPool2d | nn.AvgPool2d | None = None
+    padding: PadChannels | None = None
+
+    @property
+    def last(self) -> Node:
+        """The operation whose value others need."""
+        return self.nodes[-1]
+
+    def wants_signs(self, network: GraphModule) -> bool:
+        """Whether the signs of the last value are packed somewhere."""
+        modules = [module_of(network, user) for user in self.last.users]
+        return any(isinstance(module, PackSigns) and not module.rows for module in modules)
+
+    def fits(self, source: Any, last: Any) -> bool:
+        """Whether the loop takes what the run begins with, and may write where torch's last value lies."""
+        if not (_is_plain_image(source) and _is_plain_image(last)) or _share(source, last):
+            return False
+        return not isinstance(self.pool, nn.AvgPool2d) or _are_whole(_window(self.pool), source, last)
+
+    def loop(self, outputs: Tensor, signs: Tensor | None) -> Callable[[Tensor], None]:
+        """The function that fills outputs, which torch has filled before, and signs from an image."""
+        from vispa.deploy.kernels.between import MAXIMUM, MEAN, NOTHING, follow
+
+        channels = outputs.shape[1] - (0 if self.padding is None else self.padding.extra)
+        before = 0 if self.padding is None else self.padding.extra // 2
+        epilogue = Epilogue(
+            torch.ones(channels), norm=self.norm, activation=self.activation, rectified=self.rectified
+        )
+        numbers, steps = epilogue.numbers()
+        repeated = np.tile(numbers[:, :channels], max(1, PIECE // channels))
+        kind: int = NOTHING
+        window: tuple[int, ...] = (1, 1, 1, 1, 0, 0)
+        if self.pool is not None:
+            kind, window = MAXIMUM if isinstance(self.pool, nn.MaxPool2d) else MEAN, _window(self.pool)
+        image = outputs.permute(0, 2, 3, 1).numpy()
+        words = _NO_SIGNS if signs is None else unsigned(signs).reshape(len(signs), -1, signs.shape[3])
+
+        def fill(values: Tensor) -> None:
+            last = floats_of(values.permute(0, 2, 3, 1))
+            follow(last, repeated, steps, kind, window, before, image, words)
+
+        return fill
+
+    def signs_for(self, outputs: Tensor) -> Tensor:
+        """A tensor for the signs of the last value."""
+        images, channels, height, width = outputs.shape
+        return torch.empty((images, height, width, words_for(channels)), dtype=torch.int32)
+
+
+def found_between(network: GraphModule) -> dict[Node, Between]:
+    """Runs of real operations in a packed model, by their first ones."""
+    found: dict[Node, Between] = {}
+    taken: set[Node] = set()
+    for node in network.graph.nodes:
+        if node not in taken and node.op in ("call_module", "call_function"):
+            run = _run_from(network, node)
+            if run is not None:
+                found[node] = run
+                taken.update(run.nodes)
+    return found
+
+
+def _run_from(network: GraphModule, first: Node) -> Between | None:
+    """The run that begins with an operation, if it is one that a loop can do."""
+    if not first.args or not isinstance(first.args[0], Node):
+        return None
+    run = Between(first.args[0], [])
+    node: Node | None = first
+    while node is not None and _takes(run, network, node):
+        run.nodes.append(node)
+        node = only_user(node)
+    return run if run.nodes else None
+
+
+def _takes(run: Between, network: GraphModule, node: Node) -> bool:
+    """Add an operation to a run where its place in the order is free."""
+    module = module_of(network, node)
+    activation = activation_of(network, node)
+    if _changes_its_input(module):
+        return False
+    if isinstance(module, PadChannels) and run.padding is None:
+        run.padding = module
+    elif run.padding is not None:
+        return False
+    elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d) and run.pool is None and _can_pool(module):
+        run.pool = module
+    elif run.pool is not None:
+        return False
+    elif isinstance(activation, nn.ReLU) and run.activation is None and _norm_follows(run, network, node):
+        run.rectified = True
+    elif activation is not None and not isinstance(activation, nn.Identity) and run.activation is None:
+        run.activation = activation
+    elif isinstance(module, nn.BatchNorm2d) and is_norm(module) and _is_free_for_norm(run):
+        run.norm = module
+    else:
+        return False
+    return True
+
+
+def _is_free_for_norm(run: Between) -> bool:
+    return run.norm is None and run.activation is None
+
+
+def _norm_follows(run: Between, network: GraphModule, node: Node) -> bool:
+    user = only_user(node)
+    module = None if user is None else module_of(network, user)
+    return (
+        not run.nodes
+        and isinstance(module, nn.BatchNorm2d)
+        and is_norm(module)
+        and not _changes_its_input(module)
+    )
+
+
+def _changes_its_input(module: nn.Module | None) -> bool:
+    return bool(getattr(module, "inplace", False))
+
+
+def _can_pool(pool: nn.MaxPool2d | nn.AvgPool2d) -> bool:
+    """Whether the loop pools as torch does: maxima without indices, means of whole windows."""
+    if isinstance(pool, nn.MaxPool2d):
+        return can_pool_bits(pool)
+    return pair(pool.padding) == (0, 0) and pool.divisor_override is None
+
+
+def _window(pool: nn.MaxPool2d | nn.AvgPool2d) -> tuple[int, ...]:
+    stride = pool.kernel_size if pool.stride is None else pool.stride
+    return (*pair(pool.kernel_size), *pair(stride), *pair(pool.padding))
+
+
+def _are_whole(window: tuple[int, ...], source: Tensor, last: Tensor) -> bool:
+    """Whether no window goes beyond the image, as those of ceil_mode can."""
+    return all(
+        (last.shape[2 + axis] - 1) * window[2 + axis] + window[axis] <= source.shape[2 + axis]
+        for axis in (0, 1)
+    )
+
+
+def _is_plain_image(value: Any) -> bool:
+    """Whether a value is float32 images, one after another, with their channels last."""
+    return (
+        isinstance(value, Tensor)
+        and value.ndim == 4
+        and value.dtype == torch.float32
+        and min(value.shape[1:]) > 0
+        and value.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def _share(one: Tensor, other: Tensor) -> bool:
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
