@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +21,7 @@ from vispa.networks.layers import PadChannels
 
 __all__ = ["Between", "found_between"]
 
-# Entries that a loop changes at a time, so that they stay in the first cache.
-PIECE = 1024
-_NO_SIGNS = np.zeros((0, 0, 0), dtype=np.uint32)
+_NO_SIGNS = np.zeros(0, dtype=np.uint32)
 
 
 @dataclass
@@ -65,7 +64,7 @@ class Between:
 
     def loop(self, outputs: Tensor, signs: Tensor | None) -> Callable[[Tensor], None]:
         """The function that fills outputs, which torch has filled before, and signs from an image."""
-        from vispa.deploy.kernels.between import MAXIMUM, MEAN, NOTHING, follow
+        from vispa.deploy.kernels.between import MAXIMUM, MEAN, NOTHING, STRIDE, follow
 
         channels = outputs.shape[1] - (0 if self.padding is None else self.padding.extra)
         before = 0 if self.padding is None else self.padding.extra // 2
@@ -73,17 +72,21 @@ class Between:
             torch.ones(channels), norm=self.norm, activation=self.activation, rectified=self.rectified
         )
         numbers, steps = epilogue.numbers()
-        repeated = np.tile(numbers[:, :channels], max(1, PIECE // channels))
+        # whole vectors and whole pixels
+        repeated = np.tile(numbers[:, :channels], math.lcm(channels, STRIDE) // channels)
         kind: int = NOTHING
         window: tuple[int, ...] = (1, 1, 1, 1, 0, 0)
         if self.pool is not None:
             kind, window = MAXIMUM if isinstance(self.pool, nn.MaxPool2d) else MEAN, _window(self.pool)
+        elif self.padding is not None:
+            kind = MAXIMUM
         image = outputs.permute(0, 2, 3, 1).numpy()
-        words = _NO_SIGNS if signs is None else unsigned(signs).reshape(len(signs), -1, signs.shape[3])
+        flat, sizes = image.reshape(-1), image.shape[1:]
+        words = _NO_SIGNS if signs is None else unsigned(signs).reshape(-1)
 
         def fill(values: Tensor) -> None:
             last = floats_of(values.permute(0, 2, 3, 1))
-            follow(last, repeated, steps, kind, window, before, image, words)
+            follow(last.reshape(-1), last.shape, repeated, steps, kind, window, flat, sizes, before, words)
 
         return fill
 

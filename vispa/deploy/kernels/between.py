@@ -3,165 +3,168 @@
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from solvers.kernels.compile import kernel
 from vispa.deploy.kernels import instructions as vec
-from vispa.deploy.kernels.packing import pack_channels_last
-from vispa.deploy.kernels.steps import (
-    CLAMP,
-    FACTOR,
-    FUSED,
-    LOWER,
-    NORM,
-    OFFSET,
-    PRELU,
-    RECTIFY,
-    SLOPE,
-    UPPER,
-)
+from vispa.deploy.kernels.packing import pack_rows
+from vispa.deploy.kernels.steps import FLOATS, HALVES, Steps
 
 # How a window of pixels becomes one.
 NOTHING, MAXIMUM, MEAN = range(3)
+# Entries that are changed at a time.
+STRIDE = 32
 
 
 @intrinsic
-def _multiply_add(typing, value, factor, offset):
-    """A product and a sum, rounded once."""
+def _change(typing, values, at, count, numbers, steps, changed, to):
+    """Fill changed[to : to + count] with what the steps make of values[at : at + count], 32 at a time.
+
+    numbers (7, piece) begin anew at every piece, a multiple of 32.
+    """
 
     def generate(context, builder, signature, arguments):
-        return vec.call(builder, "llvm.fma.f32", ir.FloatType(), *arguments)
+        values, numbers, changed = vec.data_pointers(context, builder, signature, arguments, (0, 3, 5))
+        _, at, count, _, steps, _, to = arguments
+        piece = vec.length(context, builder, signature, arguments, 3, 1)
+        place = cgutils.alloca_once_value(builder, vec.integer(0))
 
-    return types.float32(types.float32, types.float32, types.float32), generate
+        def number(kind, half):
+            first = builder.add(builder.mul(vec.integer(kind), piece), builder.load(place))
+            return vec.load(builder, numbers, vec.further(builder, first, 16 * half), FLOATS)
+
+        # a residual is part of no run of operations
+        after = Steps(builder, steps, number, lambda half: vec.constant(FLOATS, 0.0))
+        with cgutils.for_range_slice(builder, vec.integer(0), count, vec.integer(STRIDE)) as (index, _):
+            entries = [vec.further(builder, index, 16 * half) for half in HALVES]
+            found = [vec.load(builder, values, builder.add(at, entry), FLOATS) for entry in entries]
+            for entry, value in zip(entries, after.take(found), strict=True):
+                vec.store(builder, value, changed, builder.add(to, entry))
+            following = vec.further(builder, builder.load(place), STRIDE)
+            done = builder.icmp_signed("==", following, piece)
+            builder.store(builder.select(done, vec.integer(0), following), place)
+        return context.get_dummy_value()
+
+    return types.void(values, at, count, numbers, steps, changed, to), generate
 
 
-@kernel()
-def _larger(value, other):
+@intrinsic
+def _take_maximum(typing, line, first, stop, channels, begins, outputs, to):
+    """Let pixels line[first : stop] take part in a maximum, which begins with them or in a row above."""
+    return types.void(line, first, stop, channels, begins, outputs, to), _taking_part(_larger)
+
+
+@intrinsic
+def _take_sum(typing, line, first, stop, channels, begins, outputs, to):
+    """Let pixels line[first : stop] take part in a sum, added one after another as torch does."""
+    return types.void(line, first, stop, channels, begins, outputs, to), _taking_part(
+        lambda builder, value, other: builder.fadd(value, other)
+    )
+
+
+def _taking_part(combine):
+    """Code that combines pixels, 16 channels at a time and the last ones each alone."""
+
+    def generate(context, builder, signature, arguments):
+        line, outputs = vec.data_pointers(context, builder, signature, arguments, (0, 5))
+        _, first, stop, channels, begins, _, to = arguments
+
+        def combined(channel, kind):
+            """Code for a vector or one channel."""
+
+            def pixel(index):
+                return vec.load(builder, line, builder.add(builder.mul(index, channels), channel), kind)
+
+            entry = builder.add(to, channel)
+            total = cgutils.alloca_once_value(builder, pixel(first))
+            start = builder.add(first, builder.zext(begins, vec.INT64))
+            with builder.if_then(builder.not_(begins)):
+                builder.store(vec.load(builder, outputs, entry, kind), total)
+            with cgutils.for_range_slice(builder, start, stop, vec.integer(1)) as (index, _):
+                builder.store(combine(builder, builder.load(total), pixel(index)), total)
+            vec.store(builder, builder.load(total), outputs, entry)
+
+        whole = builder.and_(channels, vec.integer(-16))
+        with cgutils.for_range_slice(builder, vec.integer(0), whole, vec.integer(16)) as (channel, _):
+            combined(channel, FLOATS)
+        with cgutils.for_range_slice(builder, whole, channels, vec.integer(1)) as (channel, _):
+            combined(channel, vec.FLOAT)
+        return context.get_dummy_value()
+
+    return generate
+
+
+def _larger(builder, value, other):
     """The larger of two, as torch pools: a NaN wins, the first of equal ones stays."""
-    return other if other > value or other != other else value
+    wins = builder.or_(builder.fcmp_ordered(">", other, value), builder.fcmp_unordered("uno", other, other))
+    return builder.select(wins, other, value)
 
 
 @kernel()
-def _change(values, numbers, steps, changed):
-    """Fill changed with values after a layer's steps; numbers repeats those of its channels, entry by entry."""
-    count = values.shape[0]
-    for at in range(count):
-        changed[at] = values[at]
-    if steps & RECTIFY:
-        for at in range(count):
-            changed[at] = np.float32(0.0) if changed[at] < np.float32(0.0) else changed[at]
-    if steps & FUSED:
-        for at in range(count):
-            changed[at] = _multiply_add(changed[at], numbers[FACTOR, at], numbers[OFFSET, at])
-    elif steps & NORM:
-        for at in range(count):
-            changed[at] = changed[at] * numbers[FACTOR, at] + numbers[OFFSET, at]
-    if steps & CLAMP:
-        for at in range(count):
-            value, lower, upper = changed[at], numbers[LOWER, at], numbers[UPPER, at]
-            value = lower if value < lower else value
-            changed[at] = upper if value > upper else value
-    if steps & PRELU:
-        for at in range(count):
-            value = changed[at]
-            changed[at] = value if value > np.float32(0.0) else value * numbers[SLOPE, at]
+def _change_row(values, at, count, numbers, steps, changed, to, some):
+    """Fill changed[to : to + count] with what the steps make of a row, its last entries by way of some others."""
+    whole = count // STRIDE * STRIDE
+    _change(values, at, whole, numbers, steps, changed, to)
+    if whole < count:
+        for entry in range(count - whole):
+            some[entry] = values[at + whole + entry]
+        # numbers begin anew after whole pieces
+        past = whole % numbers.shape[1]
+        _change(some, 0, STRIDE, numbers[:, past : past + STRIDE].copy(), steps, some, 0)
+        for entry in range(count - whole):
+            changed[to + whole + entry] = some[entry]
 
 
 @kernel()
-def _changed_row(row, numbers, steps, line):
-    """Fill line with what the steps make of a row, in pieces that stay in the first cache."""
-    piece = numbers.shape[1]
-    for first in range(0, row.shape[0], piece):
-        last = min(first + piece, row.shape[0])
-        _change(row[first:last], numbers, steps, line[first:last])
-
-
-@kernel()
-def _largest_across(line, channels, window, across):
-    """Fill across (pixels * channels) with maxima of neighbouring pixels of a line."""
-    width = line.shape[0] // channels
-    for x in range(across.shape[0] // channels):
+def _pool_row(line, width, channels, kind, window, begins, outputs, at, wide, apart):
+    """Let a row of width pixels take part in a row of outputs, whose pixels begin at an entry and so far apart."""
+    for x in range(wide):
         left = x * window[3] - window[5]
-        first, last = max(left, 0), min(left + window[1], width)
-        own = across[x * channels : (x + 1) * channels]
-        one = line[first * channels : (first + 1) * channels]
-        for channel in range(channels):
-            own[channel] = one[channel]
-        for other in range(first + 1, last):
-            one = line[other * channels : (other + 1) * channels]
-            for channel in range(channels):
-                own[channel] = _larger(own[channel], one[channel])
+        first, stop = max(left, 0), min(left + window[1], width)
+        if kind == MEAN:
+            _take_sum(line, first, stop, channels, begins, outputs, at + x * apart)
+        else:
+            _take_maximum(line, first, stop, channels, begins, outputs, at + x * apart)
 
 
 @kernel()
-def _add_across(line, channels, window, total):
-    """Add neighbouring pixels of a line to total (pixels * channels), one after another as torch does."""
-    for x in range(total.shape[0] // channels):
-        own = total[x * channels : (x + 1) * channels]
-        for other in range(x * window[3], x * window[3] + window[1]):
-            one = line[other * channels : (other + 1) * channels]
-            for channel in range(channels):
-                own[channel] += one[channel]
+def _divide(outputs, at, wide, apart, channels, size):
+    """Divide the channels of a row of outputs by the size of a window."""
+    for x in range(wide):
+        for entry in range(at + x * apart, at + x * apart + channels):
+            outputs[entry] /= size
 
 
 @kernel()
-def _write(line, channels, before, outputs, signs):
-    """Copy a line of pixels into outputs (width, channels and more), so many of which lie before; signs of all."""
-    flat, wide = outputs.reshape(-1), outputs.shape[1]
-    if wide == channels:
-        flat[:] = line
-    else:
-        for x in range(outputs.shape[0]):
-            for channel in range(channels):
-                flat[x * wide + before + channel] = line[x * channels + channel]
-    if signs.size > 0:
-        pack_channels_last(outputs, signs)
+def follow(values, shape, numbers, steps, kind, window, outputs, sizes, before, signs):
+    """Fill outputs from values, images of (count, height, width, channels) and of sizes (height, width, channels).
 
-
-@kernel()
-def _take_part(line, across, channels, window, kind, top, y, total):
-    """Let row y of an image, changed, take part in a row of outputs whose window begins at top."""
-    if kind == MEAN:
-        if y == top:
-            total[:] = np.float32(0.0)
-        _add_across(line, channels, window, total)
-        if y == top + window[0] - 1:
-            size = np.float32(window[0] * window[1])
-            for at in range(total.shape[0]):
-                total[at] /= size
-    elif y == max(top, 0):
-        total[:] = across
-    else:
-        for at in range(total.shape[0]):
-            total[at] = _larger(total[at], across[at])
-
-
-@kernel()
-def follow(values, numbers, steps, kind, window, before, outputs, signs):
-    """Fill outputs (images, height, width, channels) from values (same axes), and signs unless empty.
-
-    The steps are those of `finish` that need no sums, the numbers (7, piece) repeat those of the channels. A window
-    (size, stride, padding, in pairs) is pooled after them. Channels begin at `before`; others stay as they are.
+    All arrays are flat but numbers (7, piece), which repeat those of the channels; signs are filled unless empty.
+    The steps are those of `finish` that need no sums. A window (size, stride, padding, in pairs) is pooled after
+    them. Channels begin at `before` among those of the outputs; others stay as they are.
     """
-    images, height, width, channels = values.shape
-    tall, wide = outputs.shape[1:3]
-    line, across = np.empty(width * channels, np.float32), np.empty(wide * channels, np.float32)
-    # rows of outputs that are begun and not yet done
-    rows = np.empty(((window[0] - 1) // window[2] + 1, wide * channels), np.float32)
+    images, height, width, channels = shape
+    tall, wide, apart = sizes
+    row, words = width * channels, (apart + 31) // 32
+    line, some = np.empty(row, np.float32), np.empty(STRIDE, np.float32)
     for image in range(images):
         for y in range(height):
-            _changed_row(values[image, y].reshape(-1), numbers, steps, line)
+            at, target = (image * height + y) * row, (image * tall + y) * wide
             if kind == NOTHING:
-                _write(line, channels, before, outputs[image, y], signs[image, y * wide : (y + 1) * wide])
+                _change_row(values, at, row, numbers, steps, outputs, target * apart, some)
+                pack_rows(outputs, target * apart, wide if signs.size else 0, apart, signs, target * words)
                 continue
-            if kind == MAXIMUM:
-                _largest_across(line, channels, window, across)
+            _change_row(values, at, row, numbers, steps, line, 0, some)
             first = max(-((window[0] - 1 - y - window[4]) // window[2]), 0)
-            for target in range(first, min((y + window[4]) // window[2] + 1, tall)):
-                total, top = rows[target % rows.shape[0]], target * window[2] - window[4]
-                _take_part(line, across, channels, window, kind, top, y, total)
+            for out in range(first, min((y + window[4]) // window[2] + 1, tall)):
+                top, target = out * window[2] - window[4], (image * tall + out) * wide
+                to, begins = target * apart + before, y == max(top, 0)
+                _pool_row(line, width, channels, kind, window, begins, outputs, to, wide, apart)
                 if y == min(top + window[0], height) - 1:
-                    own = signs[image, target * wide : (target + 1) * wide]
-                    _write(total, channels, before, outputs[image, target], own)
+                    if kind == MEAN:
+                        _divide(outputs, to, wide, apart, channels, np.float32(window[0] * window[1]))
+                    pack_rows(
+                        outputs, target * apart, wide if signs.size else 0, apart, signs, target * words
+                    )

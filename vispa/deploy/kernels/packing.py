@@ -9,20 +9,25 @@ from vispa.deploy.kernels.finish import negative_bits
 
 
 @kernel()
-def pack_channels_last(values, bits):
-    """Fill bits (rows, words) from values (rows, channels): bit 1 for what is not >= 0, zeros after the last."""
-    rows, channels = values.shape
-    whole = channels // 32
-    flat = values.reshape(-1)
+def pack_rows(values, at, rows, channels, bits, to):
+    """Fill bits with the signs of rows of channels, which begin at some entries: 1 for what is not >= 0."""
+    whole, words = channels // 32, (channels + 31) // 32
     for row in range(rows):
+        own = at + row * channels
         for word in range(whole):
-            bits[row, word] = negative_bits(flat, row * channels + 32 * word)
-        if whole < bits.shape[1]:
+            bits[to + row * words + word] = negative_bits(values, own + 32 * word)
+        if whole < words:
             last = np.uint32(0)
             for channel in range(32 * whole, channels):
-                if not values[row, channel] >= 0.0:
+                if not values[own + channel] >= 0.0:
                     last |= np.uint32(1) << np.uint32(channel - 32 * whole)
-            bits[row, whole] = last
+            bits[to + row * words + whole] = last
+
+
+@kernel()
+def pack_channels_last(values, bits):
+    """Fill bits (rows, words) from values (rows, channels): bit 1 for what is not >= 0, zeros after the last."""
+    pack_rows(values.reshape(-1), 0, values.shape[0], values.shape[1], bits.reshape(-1), 0)
 
 
 @kernel()

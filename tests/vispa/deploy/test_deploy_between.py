@@ -1,0 +1,115 @@
+"""Operations between packed layers, done in one loop, give torch's floats and the signs of these."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import vispa
+from vispa.deploy.between import found_between
+from vispa.deploy.bits import PackSigns
+from vispa.deploy.chains import trace
+from vispa.networks.layers import PadChannels
+
+ACTIVATIONS = {
+    "ReLU": nn.ReLU, "ReLU6": nn.ReLU6, "Hardtanh": lambda: nn.Hardtanh(-0.5, 1.5), "PReLU": nn.PReLU,
+}  # fmt: skip
+POOLS = {
+    "largest": lambda size, stride, padding, ceil: nn.MaxPool2d(
+        size, stride, min(padding, size // 2), ceil_mode=ceil
+    ),
+    "mean": lambda size, stride, padding, ceil: nn.AvgPool2d(size, stride, ceil_mode=ceil),
+}
+
+
+def normalisation(channels, generator):
+    """Factors of both signs, some zero."""
+    norm = nn.BatchNorm2d(channels).eval()
+    for values in (norm.weight.data, norm.bias.data, norm.running_mean):
+        values.copy_(torch.randn(channels, generator=generator))
+    norm.running_var.copy_(torch.rand(channels, generator=generator) * 4)
+    norm.weight.data[torch.rand(channels, generator=generator) < 0.2] = 0.0
+    return norm
+
+
+def image(*shape, generator):
+    """Channels-last images among whose floats are zeros of both signs, NaN and infinities."""
+    found = torch.randn(shape, generator=generator)
+    for special in (0.0, -0.0, float("nan"), float("inf"), float("-inf")):
+        if found.numel():
+            places = torch.randint(found.numel(), (1 + found.numel() // 60,), generator=generator)
+            found.view(-1)[places] = special
+    return found.contiguous(memory_format=torch.channels_last)
+
+
+@settings(max_examples=150)
+@given(
+    rectified=st.booleans(),
+    normalised=st.booleans(),
+    active=st.sampled_from(["", *ACTIVATIONS]),
+    pooled=st.sampled_from(["", *POOLS]),
+    window=st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.booleans()),
+    extra=st.integers(0, 5),
+    shape=st.tuples(st.integers(0, 3), st.integers(1, 70), st.integers(4, 9), st.integers(4, 9)),
+    seed=st.integers(0, 2**31),
+)
+def test_a_run_gives_torchs_floats_and_their_signs(
+    rectified, normalised, active, pooled, window, extra, shape, seed
+):
+    generator = torch.Generator().manual_seed(seed)
+    parts = [nn.ReLU()] if rectified else []
+    parts += [normalisation(shape[1], generator)] if normalised else []
+    parts += [ACTIVATIONS[active]()] if active else []
+    parts += [POOLS[pooled](*window)] if pooled else []
+    parts += [PadChannels(extra)] if extra else []
+    model = nn.Sequential(*parts, PackSigns()).eval().requires_grad_(False)
+    values = image(*shape, generator=generator)
+    expected = nn.Sequential(*parts).eval()(values)
+    traced = trace(model)
+    source, outputs = values, torch.empty_like(expected)
+    for run in found_between(traced).values():
+        whole = nn.Sequential(*[traced.get_submodule(node.target) for node in run.nodes])(source)
+        if not run.fits(source, whole):
+            # images of one channel are contiguous and channels-last at once, and torch may return another order
+            assert isinstance(run.pool, nn.AvgPool2d) or min(whole.shape) == 0 or shape[1] == 1
+            return
+        outputs = whole.clone(memory_format=torch.preserve_format)
+        if run.padding is None:
+            outputs.fill_(7.0)
+        signs = run.signs_for(outputs) if run.wants_signs(traced) else None
+        run.loop(outputs, signs)(source)
+        assert torch.equal(outputs.nan_to_num(77.0), whole.nan_to_num(77.0))
+        source = outputs
+        if signs is not None:
+            assert torch.equal(signs, PackSigns()(whole))
+    if parts:
+        assert torch.equal(outputs.nan_to_num(77.0), expected.nan_to_num(77.0))
+
+
+class Branches(nn.Module):
+    """A value in the middle of a run with another user, an activation in place, and signs of both ends."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm, self.inner = nn.Conv2d(3, 40, 3), nn.BatchNorm2d(40), nn.ReLU(inplace=True)
+        self.pool, self.sign = nn.MaxPool2d(2), vispa.SignActivation()
+        self.first, self.second = (nn.Conv2d(40, 40, 1) for _ in range(2))
+
+    def forward(self, inputs):
+        values = self.norm(self.stem(inputs))
+        pooled = self.pool(self.inner(values * 0.5) - 0.25)
+        return self.first(self.sign(values)), self.second(self.sign(pooled)) + pooled, values
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_values_that_others_need_are_there(last):
+    torch.manual_seed(0)
+    model = vispa.harden(vispa.binarize(Branches(), keep=("stem",), rank=1)).eval()
+    packed = vispa.pack(model)
+    for size in (8, 11, 8):
+        inputs = torch.randn(2, 3, size, size)
+        inputs = inputs.contiguous(memory_format=torch.channels_last) if last else inputs
+        with torch.no_grad():
+            for found, expected in zip(packed(inputs), packed.network(inputs), strict=True):
+                assert torch.equal(found, expected)
