@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from vispa.training.comparison import Comparison
 
 EPILOGUE = """\
-Every method has the same number of random trials by SGD and by Adam, judged on validation images; the winner's
-settings are then trained under paired seeds, and the test images are looked at once a run. Everything found is kept
-in the file: call it again to go on, or with more methods, seeds, trials or budgets.
+Every method has the same number of trials, spread evenly over a range of rates, by SGD and by Adam, judged on
+validation images; the winner's settings are then trained under paired seeds, and the test images are looked at
+once a run. Everything found is kept in the file: call it again to go on, or with more methods, seeds, trials or
+budgets.
 """
 
 

@@ -43,7 +43,7 @@ def _table(comparison: Comparison, reference: str, epochs: int) -> str:
     size = "all" if plan.train_size is None else str(plan.train_size)
     lines = [
         f"## {epochs} epochs, {size} training images", "",
-        f"Test accuracy of the fixed network in %, mean ± deviation over seeds. Settings won {plan.trials} random "
+        f"Test accuracy of the fixed network in %, mean ± deviation over seeds. Settings won {plan.trials} spread "
         f"trials by SGD and {plan.trials} by Adam, judged by validation under {plan.tuning_seeds} seeds. "
         f"Difference: method minus {reference}, seed by seed, Student's interval at {100 * confidence:.2f} % "
         f"(Bonferroni's correction of {100 * CONFIDENCE:.0f} % for {comparisons} comparisons). Of "

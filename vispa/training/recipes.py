@@ -15,7 +15,7 @@ from vispa.nn.methods.registry import METHODS as BINARY_METHODS
 from vispa.nn.methods.registry import as_method
 
 # What `vispa.binarize` trains, and variants that differ in more than its layers.
-VARIANTS = {"bop2nd": "bop", "frozen": "ste"}
+VARIANTS = {"slow-vispa": "vispa", "bop2nd": "bop", "frozen": "ste"}
 REAL_METHODS = ("real-weights", "float")
 METHODS: tuple[str, ...] = (*BINARY_METHODS, *VARIANTS, *REAL_METHODS)
 LATENT_FREE_METHODS = ("bop", "bop2nd")
@@ -32,7 +32,8 @@ class Recipe:
     Attributes
     ----------
     method : str
-        A method of `vispa.binarize`; ``bop2nd``, ``bop`` by `vispa.Bop2ndOrder` (biased); ``frozen``, ``ste`` whose
+        A method of `vispa.binarize`; ``slow-vispa``, ``vispa`` whose noise an optimizer moves a tenth as far
+        (``scale=1e4``); ``bop2nd``, ``bop`` by `vispa.Bop2ndOrder` (biased); ``frozen``, ``ste`` whose
         signs stay as they were drawn, what a method must beat to have trained any; ``real-weights``: activations
         alone are binary; ``float``: nothing is.
     learning_rate : float
@@ -142,7 +143,7 @@ class Recipe:
     @property
     def method_options(self) -> dict[str, Any]:
         """The options of the layers' method."""
-        if self.method == "vispa":
+        if self.layer_method == "vispa":
             return {"rank": self.rank, "scale": self.scale, "projection": self.projection, **self.options}
         return dict(self.options)
 
@@ -165,6 +166,7 @@ UNIT_NOISE_METHODS = ("bernoulli", "bayesbinn")
 # chose in the same way before; float and frozen have a usual rate, untuned.  Length, batch and width are common.
 TUNED: dict[str, dict[str, Any]] = {
     "vispa": {"learning_rate": 0.003, "optimizer": "adam"},
+    "slow-vispa": {"learning_rate": 0.003, "optimizer": "adam", "scale": 1e4},
     "ste": {"learning_rate": 0.03, "optimizer": "adam"},
     "bernoulli": {"learning_rate": 0.01, "optimizer": "adam", "latent_rate": UNIT_NOISE},
     "bayesbinn": {"learning_rate": 0.01, "optimizer": "adam", "latent_rate": UNIT_NOISE},
