@@ -283,6 +283,7 @@ def _results(
     workers: int,
     execution: Execution | None,
 ) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    if workers > 1 and len(tasks) > 1:
+    # one task alone, too: in this process it would have as many threads as torch has here, and another result
+    if workers > 1 and tasks:
         return in_processes(do, tasks, workers)
     return ((index, do(task, execution=execution)) for index, task in enumerate(tasks))
