@@ -16,6 +16,7 @@ from vispa.deploy.bits import PackSigns
 from vispa.deploy.calls import floats_of, unsigned, words_for
 from vispa.deploy.chains import activation_of, can_pool_bits, module_of, only_user
 from vispa.deploy.epilogue import Epilogue, is_norm
+from vispa.deploy.real_convolutions import RealConvolution, real_convolution
 from vispa.deploy.torch_layers import pair
 from vispa.networks.layers import PadChannels
 
@@ -34,12 +35,13 @@ class Between:
         The value that it begins with.
     nodes : list of Node
         The operations in order.
-    rectified, norm, activation, pool, padding
+    convolution, rectified, norm, activation, pool, padding
         Those that there are, in this order.
     """
 
     source: Node
     nodes: list[Node]
+    convolution: RealConvolution | None = None
     rectified: bool = False
     norm: nn.Module | None = None
     activation: nn.Module | None = None
@@ -60,33 +62,51 @@ class Between:
         """Whether the loop takes what the run begins with, and may write where torch's last value lies."""
         if not (_is_plain_image(source) and _is_plain_image(last)) or _share(source, last):
             return False
-        return not isinstance(self.pool, nn.AvgPool2d) or _are_whole(_window(self.pool), source, last)
+        if self.convolution is not None and not self.convolution.pays(source, last):
+            return False
+        return not isinstance(self.pool, nn.AvgPool2d) or _are_whole(
+            _window(self.pool), self._size(source), last
+        )
 
-    def loop(self, outputs: Tensor, signs: Tensor | None) -> Callable[[Tensor], None]:
-        """The function that fills outputs, which torch has filled before, and signs from an image."""
-        from vispa.deploy.kernels.between import MAXIMUM, MEAN, NOTHING, STRIDE, follow
+    def _size(self, source: Tensor) -> tuple[int, int]:
+        """Height and width of what is pooled."""
+        height, width = source.shape[2:]
+        return (height, width) if self.convolution is None else self.convolution.outputs(height, width)
+
+    def loop(self, source: Tensor, outputs: Tensor, signs: Tensor | None) -> Callable[[Tensor], None]:
+        """The function that fills outputs, which torch has filled before, and signs from images like the source."""
+        from vispa.deploy.kernels import between as kernels
 
         channels = outputs.shape[1] - (0 if self.padding is None else self.padding.extra)
         before = 0 if self.padding is None else self.padding.extra // 2
+        layer = self.convolution
+        each = channels if layer is None else layer.filled_up
         epilogue = Epilogue(
-            torch.ones(channels), norm=self.norm, activation=self.activation, rectified=self.rectified
-        )
+            torch.ones(channels), None if layer is None else layer.bias, self.norm, False, self.activation,
+            self.rectified,
+        )  # fmt: skip
         numbers, steps = epilogue.numbers()
+        filled = np.zeros((len(numbers), each), dtype=np.float32)
+        filled[:, :channels] = numbers[:, :channels]
         # whole vectors and whole pixels
-        repeated = np.tile(numbers[:, :channels], math.lcm(channels, STRIDE) // channels)
-        kind: int = NOTHING
+        repeated = np.tile(filled, math.lcm(each, kernels.STRIDE) // each)
+        kind: int = kernels.NOTHING
         window: tuple[int, ...] = (1, 1, 1, 1, 0, 0)
         if self.pool is not None:
-            kind, window = MAXIMUM if isinstance(self.pool, nn.MaxPool2d) else MEAN, _window(self.pool)
-        elif self.padding is not None:
-            kind = MAXIMUM
+            kind = kernels.MAXIMUM if isinstance(self.pool, nn.MaxPool2d) else kernels.MEAN
+            window = _window(self.pool)
+        elif self.padding is not None or each != channels:
+            kind = kernels.MAXIMUM
         image = outputs.permute(0, 2, 3, 1).numpy()
-        flat, sizes = image.reshape(-1), image.shape[1:]
         words = _NO_SIGNS if signs is None else unsigned(signs).reshape(-1)
+        shape = (len(source), *self._size(source), channels)
+        rest = (shape, repeated, steps, kind, window, image.reshape(-1), image.shape[1:], before, words)
+        work, more = (
+            (kernels.follow, ()) if layer is None else (kernels.convolve_and_follow, layer.arguments(source))
+        )
 
         def fill(values: Tensor) -> None:
-            last = floats_of(values.permute(0, 2, 3, 1))
-            follow(last.reshape(-1), last.shape, repeated, steps, kind, window, flat, sizes, before, words)
+            work(floats_of(values.permute(0, 2, 3, 1)).reshape(-1), *more, *rest)
 
         return fill
 
@@ -97,7 +117,7 @@ class Between:
 
 
 def found_between(network: GraphModule) -> dict[Node, Between]:
-    """Runs of real operations in a packed model, by their first ones."""
+    """Runs of real operations in a packed model, by their first ones; after a convolution also one without it."""
     found: dict[Node, Between] = {}
     taken: set[Node] = set()
     for node in network.graph.nodes:
@@ -105,7 +125,8 @@ def found_between(network: GraphModule) -> dict[Node, Between]:
             run = _run_from(network, node)
             if run is not None:
                 found[node] = run
-                taken.update(run.nodes)
+                if run.convolution is None:
+                    taken.update(run.nodes)
     return found
 
 
@@ -127,7 +148,9 @@ def _takes(run: Between, network: GraphModule, node: Node) -> bool:
     activation = activation_of(network, node)
     if _changes_its_input(module):
         return False
-    if isinstance(module, PadChannels) and run.padding is None:
+    if not run.nodes and (convolution := real_convolution(network, node)) is not None:
+        run.convolution = convolution
+    elif isinstance(module, PadChannels) and run.padding is None:
         run.padding = module
     elif run.padding is not None:
         return False
@@ -177,12 +200,9 @@ def _window(pool: nn.MaxPool2d | nn.AvgPool2d) -> tuple[int, ...]:
     return (*pair(pool.kernel_size), *pair(stride), *pair(pool.padding))
 
 
-def _are_whole(window: tuple[int, ...], source: Tensor, last: Tensor) -> bool:
+def _are_whole(window: tuple[int, ...], size: tuple[int, int], last: Tensor) -> bool:
     """Whether no window goes beyond the image, as those of ceil_mode can."""
-    return all(
-        (last.shape[2 + axis] - 1) * window[2 + axis] + window[axis] <= source.shape[2 + axis]
-        for axis in (0, 1)
-    )
+    return all((last.shape[2 + axis] - 1) * window[2 + axis] + window[axis] <= size[axis] for axis in (0, 1))
 
 
 def _is_plain_image(value: Any) -> bool:

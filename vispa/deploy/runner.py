@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,11 +14,10 @@ from vispa.deploy.between import Between, found_between
 from vispa.deploy.bits import PackSigns, PoolBits
 from vispa.deploy.calls import Call, Work, packer, pool_bits
 from vispa.deploy.layers import PackedConv2d, PackedLinear
+from vispa.deploy.nodes import Step, Values, by_torch, is_item
 
 __all__ = ["PackedModel"]
 
-Values = dict[Node, Any]
-Step = Callable[[Values], None]
 # Sizes of inputs whose programs are kept, in every thread: a program holds all values between its layers.
 KEPT = 4
 
@@ -102,9 +100,11 @@ class Program:
                 self.places.append(node)
             elif node.op == "output":
                 self.result = node.args[0]
+            elif node in done:
+                continue
             elif node in runs and self._add_run(runs[node]):
                 done.update(runs[node].nodes)
-            elif node not in done:
+            else:
                 self._add(node)
 
     def run(self, inputs: tuple[Tensor, ...]) -> Any:
@@ -130,17 +130,33 @@ class Program:
 
     def _add_run(self, run: Between) -> bool:
         """Compute operations between layers once, and keep a loop that does them all; not where it does not fit."""
-        for node in run.nodes:
-            _by_torch(node, self.network, self._module(node))(self.values)
-        source, last, outputs = run.source, run.last, self.values[run.last]
-        if not run.fits(self.values[source], outputs):
+        source, last = run.source, run.last
+        self._compute(run, self.values)
+        given, outputs = self.values[source], self.values[last]
+        if not run.fits(given, outputs) or not self._agrees(run, given):
             return False
         if run.wants_signs(self.network):
             self.signs[last] = run.signs_for(outputs)
-        fill = run.loop(outputs, self.signs.get(last))
+        fill = run.loop(given, outputs, self.signs.get(last))
         self.steps.append(lambda values: fill(values[source]))
         self._fix(last)
         return True
+
+    def _compute(self, run: Between, values: Values) -> None:
+        for node in run.nodes:
+            by_torch(node, self.network, self._module(node))(values)
+
+    def _agrees(self, run: Between, given: Tensor) -> bool:
+        """Whether the loop of a convolution adds its products in torch's order: seen on numbers that differ."""
+        if run.convolution is None:
+            return True
+        tried = torch.empty_like(given).normal_(generator=torch.Generator().manual_seed(0))
+        values = {**self.values, run.source: tried}
+        self._compute(run, values)
+        expected = values[run.last]
+        found = expected.clone()
+        run.loop(tried, found, None)(tried)
+        return torch.equal(found, expected)
 
     def _module(self, node: Node) -> nn.Module | None:
         return self.network.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -148,8 +164,10 @@ class Program:
     def _add(self, node: Node) -> None:
         """Compute a node once, for its sizes and its place, and keep what computes it again."""
         module = self._module(node)
-        step = _by_torch(node, self.network, module)
+        step = by_torch(node, self.network, module)
         step(self.values)
+        if node.op == "get_attr":
+            return
         self.steps.append(step)
         source = node.args[0] if node.args else None
         fixed = isinstance(source, Node) and source in self.fixed
@@ -171,7 +189,7 @@ class Program:
         elif fixed and isinstance(module, PackedLinear) and self.values[source].ndim == 2:  # type: ignore[index]
             assert isinstance(source, Node)
             self.steps[-1] = self._rows(node, module, self.values[source])
-        elif fixed and (type(module) is nn.Identity or _is_item(node)):
+        elif fixed and (type(module) is nn.Identity or is_item(node)):
             self.steps.pop()
         else:
             return
@@ -255,38 +273,3 @@ def _packing(node: Node, bits: Tensor, rows: bool) -> Step:
 def _flat(image: Tensor, call: Call) -> Tensor:
     """Images with their channels last as (images, pixels, channels), in the same memory."""
     return image.view(call.images, call.pixels, image.shape[3])
-
-
-def _is_item(node: Node) -> bool:
-    return node.op == "call_function" and getattr(node.target, "__name__", "") == "getitem"
-
-
-def _by_torch(node: Node, network: GraphModule, module: nn.Module | None) -> Step:
-    """A node as torch.fx runs it."""
-    target: Any = node.target
-    if node.op == "get_attr":
-        home, _, name = str(target).rpartition(".")
-
-        def fetch(values: Values) -> None:
-            values[node] = getattr(network.get_submodule(home), name)
-
-        return fetch
-
-    def run(values: Values) -> None:
-        arguments = map_arg(node.args, values.__getitem__)
-        options = map_arg(node.kwargs, values.__getitem__)
-        if module is not None:
-            values[node] = module(*arguments, **options)
-        elif node.op == "call_method":
-            values[node] = getattr(arguments[0], target)(*arguments[1:], **options)
-        else:
-            values[node] = target(*arguments, **options)
-
-    if module is not None and len(node.args) == 1 and not node.kwargs and isinstance(node.args[0], Node):
-        source = node.args[0]
-
-        def run_module(values: Values) -> None:
-            values[node] = module(values[source])
-
-        return run_module
-    return run

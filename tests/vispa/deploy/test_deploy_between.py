@@ -78,13 +78,87 @@ def test_a_run_gives_torchs_floats_and_their_signs(
         if run.padding is None:
             outputs.fill_(7.0)
         signs = run.signs_for(outputs) if run.wants_signs(traced) else None
-        run.loop(outputs, signs)(source)
+        run.loop(source, outputs, signs)(source)
         assert torch.equal(outputs.nan_to_num(77.0), whole.nan_to_num(77.0))
         source = outputs
         if signs is not None:
             assert torch.equal(signs, PackSigns()(whole))
     if parts:
         assert torch.equal(outputs.nan_to_num(77.0), expected.nan_to_num(77.0))
+
+
+@settings(max_examples=60)
+@given(
+    size=st.tuples(st.integers(1, 4), st.integers(1, 3)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    dilation=st.tuples(st.integers(1, 2), st.integers(1, 3)),
+    padding=st.tuples(st.integers(0, 3), st.integers(0, 2)),
+    channels=st.sampled_from([(1, 5), (3, 16), (3, 64), (20, 33), (7, 96), (16, 16), (64, 64)]),
+    alone=st.booleans(),
+    bias=st.booleans(),
+    pooled=st.booleans(),
+    image_size=st.tuples(st.integers(0, 2), st.integers(9, 17), st.integers(9, 17)),
+    seed=st.integers(0, 2**31),
+)
+def test_a_convolution_and_what_follows_it_is_torchs(
+    size, stride, dilation, padding, channels, alone, bias, pooled, image_size, seed
+):
+    generator = torch.Generator().manual_seed(seed)
+    inputs, outputs = channels
+    groups = inputs if alone and inputs == outputs else 1
+    layer = nn.Conv2d(inputs, outputs, size, stride, padding, dilation, groups, bias)
+    layer.weight.data.normal_(generator=generator)
+    parts = [layer, normalisation(outputs, generator), nn.ReLU()]
+    parts += [nn.MaxPool2d(2, 1)] if pooled else []
+    model = nn.Sequential(*parts, PackSigns()).eval().requires_grad_(False)
+    model.to(memory_format=torch.channels_last)
+    images, height, width = image_size
+    source = torch.randn((images, inputs, height, width), generator=generator)
+    source = source.contiguous(memory_format=torch.channels_last)
+    before = nn.Sequential(*parts[:3])(source)
+    if pooled and min(before.shape[2:]) < 2:
+        return
+    expected = nn.Sequential(*parts)(source).contiguous(memory_format=torch.channels_last)
+    run = next(iter(found_between(trace(model)).values()))
+    assert run.convolution is not None
+    assert len(run.nodes) == len(parts)
+    found = torch.full_like(expected, 7.0)
+    run.loop(source, found, signs := run.signs_for(found))(source)
+    # the order of a sum is torch's on some processors, and seen to be before the loop is taken
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(signs, PackSigns()(found))
+
+
+class Real(nn.Module):
+    """Convolutions that stay real, of orders of sums that a loop has and has not."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 64, 5, 2, 2), nn.BatchNorm2d(64)
+        self.alone, self.wide = nn.Conv2d(64, 64, 3, groups=64), nn.Conv2d(64, 64, 3, padding=1)
+        self.sign, self.last = vispa.SignActivation(), nn.Conv2d(64, 40, 1)
+        self.register_buffer("filter", torch.randn(64, 1, 2, 2))
+
+    def forward(self, inputs):
+        values = self.wide(self.alone(self.norm(self.stem(inputs)).relu()))
+        blurred = nn.functional.conv2d(values, self.filter, stride=2, padding=1, groups=64)
+        return self.last(self.sign(blurred)), blurred
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_loop_replaces_convolutions_only_where_it_adds_in_torchs_order(threads):
+    torch.manual_seed(0)
+    model = vispa.harden(vispa.binarize(Real(), keep=("stem", "alone", "wide"), rank=1)).eval()
+    packed, allowed = vispa.pack(model), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for images in (0, 1, 3):
+            inputs = torch.randn(images, 3, 19, 16).contiguous(memory_format=torch.channels_last)
+            with torch.no_grad():
+                for found, expected in zip(packed(inputs), packed.network(inputs), strict=True):
+                    assert torch.equal(found, expected)
+    finally:
+        torch.set_num_threads(allowed)
 
 
 class Branches(nn.Module):

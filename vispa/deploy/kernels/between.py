@@ -10,6 +10,7 @@ from numba.extending import intrinsic
 from solvers.kernels.compile import kernel
 from vispa.deploy.kernels import instructions as vec
 from vispa.deploy.kernels.packing import pack_rows
+from vispa.deploy.kernels.real_convolution import convolve_pixels, padded_rows
 from vispa.deploy.kernels.steps import FLOATS, HALVES, Steps
 
 # How a window of pixels becomes one.
@@ -51,31 +52,35 @@ def _change(typing, values, at, count, numbers, steps, changed, to):
 
 
 @intrinsic
-def _take_maximum(typing, line, first, stop, channels, begins, outputs, to):
-    """Let pixels line[first : stop] take part in a maximum, which begins with them or in a row above."""
-    return types.void(line, first, stop, channels, begins, outputs, to), _taking_part(_larger)
+def _take_maximum(typing, line, at, first, stop, each, channels, begins, outputs, to):
+    """Let pixels first to stop of a line take part in a maximum, which begins with them or in a row above.
+
+    The line begins at an entry, and has `each` entries a pixel.
+    """
+    kinds = (line, at, first, stop, each, channels, begins, outputs, to)
+    return types.void(*kinds), _taking_part(_larger)
 
 
 @intrinsic
-def _take_sum(typing, line, first, stop, channels, begins, outputs, to):
-    """Let pixels line[first : stop] take part in a sum, added one after another as torch does."""
-    return types.void(line, first, stop, channels, begins, outputs, to), _taking_part(
-        lambda builder, value, other: builder.fadd(value, other)
-    )
+def _take_sum(typing, line, at, first, stop, each, channels, begins, outputs, to):
+    """Let pixels of a line take part in a sum, added one after another as torch does."""
+    kinds = (line, at, first, stop, each, channels, begins, outputs, to)
+    return types.void(*kinds), _taking_part(lambda builder, value, other: builder.fadd(value, other))
 
 
 def _taking_part(combine):
     """Code that combines pixels, 16 channels at a time and the last ones each alone."""
 
     def generate(context, builder, signature, arguments):
-        line, outputs = vec.data_pointers(context, builder, signature, arguments, (0, 5))
-        _, first, stop, channels, begins, _, to = arguments
+        line, outputs = vec.data_pointers(context, builder, signature, arguments, (0, 7))
+        _, at, first, stop, each, channels, begins, _, to = arguments
 
         def combined(channel, kind):
             """Code for a vector or one channel."""
 
             def pixel(index):
-                return vec.load(builder, line, builder.add(builder.mul(index, channels), channel), kind)
+                own = builder.add(builder.add(at, builder.mul(index, each)), channel)
+                return vec.load(builder, line, own, kind)
 
             entry = builder.add(to, channel)
             total = cgutils.alloca_once_value(builder, pixel(first))
@@ -118,15 +123,15 @@ def _change_row(values, at, count, numbers, steps, changed, to, some):
 
 
 @kernel()
-def _pool_row(line, width, channels, kind, window, begins, outputs, at, wide, apart):
+def _pool_row(line, width, each, channels, kind, window, begins, outputs, at, wide, apart):
     """Let a row of width pixels take part in a row of outputs, whose pixels begin at an entry and so far apart."""
     for x in range(wide):
         left = x * window[3] - window[5]
         first, stop = max(left, 0), min(left + window[1], width)
         if kind == MEAN:
-            _take_sum(line, first, stop, channels, begins, outputs, at + x * apart)
+            _take_sum(line, 0, first, stop, each, channels, begins, outputs, at + x * apart)
         else:
-            _take_maximum(line, first, stop, channels, begins, outputs, at + x * apart)
+            _take_maximum(line, 0, first, stop, each, channels, begins, outputs, at + x * apart)
 
 
 @kernel()
@@ -138,6 +143,31 @@ def _divide(outputs, at, wide, apart, channels, size):
 
 
 @kernel()
+def _follow_row(
+    values, at, image, y, shape, each, numbers, steps, kind, window, outputs, sizes, before, signs, line, some
+):
+    """Let row y of an image, which begins at an entry of values, take its part in the outputs and their signs."""
+    _, height, width, channels = shape
+    tall, wide, apart = sizes
+    words = (apart + 31) // 32
+    if kind == NOTHING:
+        target = (image * tall + y) * wide
+        _change_row(values, at, width * each, numbers, steps, outputs, target * apart, some)
+        pack_rows(outputs, target * apart, wide if signs.size else 0, apart, signs, target * words)
+        return
+    _change_row(values, at, width * each, numbers, steps, line, 0, some)
+    first = max(-((window[0] - 1 - y - window[4]) // window[2]), 0)
+    for out in range(first, min((y + window[4]) // window[2] + 1, tall)):
+        top, target = out * window[2] - window[4], (image * tall + out) * wide
+        to, begins = target * apart + before, y == max(top, 0)
+        _pool_row(line, width, each, channels, kind, window, begins, outputs, to, wide, apart)
+        if y == min(top + window[0], height) - 1:
+            if kind == MEAN:
+                _divide(outputs, to, wide, apart, channels, np.float32(window[0] * window[1]))
+            pack_rows(outputs, target * apart, wide if signs.size else 0, apart, signs, target * words)
+
+
+@kernel()
 def follow(values, shape, numbers, steps, kind, window, outputs, sizes, before, signs):
     """Fill outputs from values, images of (count, height, width, channels) and of sizes (height, width, channels).
 
@@ -146,25 +176,48 @@ def follow(values, shape, numbers, steps, kind, window, outputs, sizes, before, 
     them. Channels begin at `before` among those of the outputs; others stay as they are.
     """
     images, height, width, channels = shape
-    tall, wide, apart = sizes
-    row, words = width * channels, (apart + 31) // 32
+    row = width * channels
     line, some = np.empty(row, np.float32), np.empty(STRIDE, np.float32)
     for image in range(images):
         for y in range(height):
-            at, target = (image * height + y) * row, (image * tall + y) * wide
-            if kind == NOTHING:
-                _change_row(values, at, row, numbers, steps, outputs, target * apart, some)
-                pack_rows(outputs, target * apart, wide if signs.size else 0, apart, signs, target * words)
-                continue
-            _change_row(values, at, row, numbers, steps, line, 0, some)
-            first = max(-((window[0] - 1 - y - window[4]) // window[2]), 0)
-            for out in range(first, min((y + window[4]) // window[2] + 1, tall)):
-                top, target = out * window[2] - window[4], (image * tall + out) * wide
-                to, begins = target * apart + before, y == max(top, 0)
-                _pool_row(line, width, channels, kind, window, begins, outputs, to, wide, apart)
-                if y == min(top + window[0], height) - 1:
-                    if kind == MEAN:
-                        _divide(outputs, to, wide, apart, channels, np.float32(window[0] * window[1]))
-                    pack_rows(
-                        outputs, target * apart, wide if signs.size else 0, apart, signs, target * words
-                    )
+            at = (image * height + y) * row
+            _follow_row(
+                values, at, image, y, shape, channels, numbers, steps, kind, window, outputs, sizes, before, signs,
+                line, some,
+            )  # fmt: skip
+
+
+@kernel()
+def convolve_and_follow(
+    values, source, layer, starts, offsets, weights, shape, numbers, steps, kind, window, outputs, sizes, before,
+    signs,
+):  # fmt: skip
+    """Fill outputs as `follow` does, from convolutions of values: the shape and steps are of what they make.
+
+    source is (height, width, channels) of the images; layer is (stride, padding above, padding left, rows that a
+    window reaches over, rows at once, inputs of a product, vectors, channels filled up). Windows start at starts,
+    one a pixel of the rows at once, and offsets lead to their taps; weights are as `convolve_pixels` has them.
+    """
+    images, height, width, _ = shape
+    tall, across, inputs = source
+    stride, above, left, reach, together, depth, vectors, each = layer
+    pads = above > 0 or left > 0
+    line, some = np.empty(width * each, np.float32), np.empty(STRIDE, np.float32)
+    sums = np.empty(together * width * each, np.float32)
+    whole = ((together - 1) * stride + reach) * (across + 2 * left) * inputs
+    padded = np.empty(whole if pads else 0, np.float32)
+    for image in range(images):
+        for first in range(0, height, together):
+            rows = min(together, height - first)
+            if pads:
+                need = (rows - 1) * stride + reach
+                padded_rows(values, image, tall, across, inputs, first * stride, above, left, need, padded)
+            begin = 0 if pads else (image * tall + first * stride) * across * inputs
+            given = padded if pads else values
+            convolve_pixels(given, begin, starts, rows * width, offsets, depth, weights, vectors, sums, each)
+            for row in range(rows):
+                at, y = row * width * each, first + row
+                _follow_row(
+                    sums, at, image, y, shape, each, numbers, steps, kind, window, outputs, sizes, before, signs,
+                    line, some,
+                )  # fmt: skip
