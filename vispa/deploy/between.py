@@ -22,6 +22,7 @@ from vispa.networks.layers import PadChannels
 
 __all__ = ["Between", "found_between"]
 
+POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 _NO_SIGNS = np.zeros(0, dtype=np.uint32)
 
 
@@ -45,7 +46,7 @@ class Between:
     rectified: bool = False
     norm: nn.Module | None = None
     activation: nn.Module | None = None
-    pool: nn.MaxPool2d | nn.AvgPool2d | None = None
+    pool: nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d | None = None
     padding: PadChannels | None = None
 
     @property
@@ -60,7 +61,7 @@ class Between:
 
     def fits(self, source: Any, last: Any) -> bool:
         """Whether the loop takes what the run begins with, and may write where torch's last value lies."""
-        if not (_is_plain_image(source) and _is_plain_image(last)) or _share(source, last):
+        if not (_is_plain(last) and (_is_plain(source) or self._reads_any(source))) or _share(source, last):
             return False
         if self.convolution is not None and not self.convolution.pays(source, last):
             return False
@@ -68,9 +69,18 @@ class Between:
             _window(self.pool), self._size(source), last
         )
 
+    @property
+    def adds_up(self) -> bool:
+        """Whether the loop sums what torch sums too, so that the order matters."""
+        return self.convolution is not None or isinstance(self.pool, nn.AdaptiveAvgPool2d)
+
+    def _reads_any(self, source: Any) -> bool:
+        """Whether images in another order are worth a copy."""
+        return self.convolution is not None and isinstance(source, Tensor) and _is_image(source)
+
     def _size(self, source: Tensor) -> tuple[int, int]:
         """Height and width of what is pooled."""
-        height, width = source.shape[2:]
+        height, width = _image(source).shape[2:]
         return (height, width) if self.convolution is None else self.convolution.outputs(height, width)
 
     def loop(self, source: Tensor, outputs: Tensor, signs: Tensor | None) -> Callable[[Tensor], None]:
@@ -90,6 +100,11 @@ class Between:
         filled[:, :channels] = numbers[:, :channels]
         # whole vectors and whole pixels
         repeated = np.tile(filled, math.lcm(each, kernels.STRIDE) // each)
+        shape = (len(source), *self._size(source), channels)
+        image = _image(outputs).permute(0, 2, 3, 1).numpy()
+        flat, words = image.reshape(-1), _NO_SIGNS if signs is None else unsigned(signs).reshape(-1)
+        if isinstance(self.pool, nn.AdaptiveAvgPool2d):
+            return _filling(kernels.follow_and_average, shape, repeated, steps, flat)
         kind: int = kernels.NOTHING
         window: tuple[int, ...] = (1, 1, 1, 1, 0, 0)
         if self.pool is not None:
@@ -97,23 +112,23 @@ class Between:
             window = _window(self.pool)
         elif self.padding is not None or each != channels:
             kind = kernels.MAXIMUM
-        image = outputs.permute(0, 2, 3, 1).numpy()
-        words = _NO_SIGNS if signs is None else unsigned(signs).reshape(-1)
-        shape = (len(source), *self._size(source), channels)
-        rest = (shape, repeated, steps, kind, window, image.reshape(-1), image.shape[1:], before, words)
-        work, more = (
-            (kernels.follow, ()) if layer is None else (kernels.convolve_and_follow, layer.arguments(source))
-        )
-
-        def fill(values: Tensor) -> None:
-            work(floats_of(values.permute(0, 2, 3, 1)).reshape(-1), *more, *rest)
-
-        return fill
+        rest = (shape, repeated, steps, kind, window, flat, image.shape[1:], before, words)
+        if layer is None:
+            return _filling(kernels.follow, *rest)
+        return _filling(kernels.convolve_and_follow, *layer.arguments(source), *rest)
 
     def signs_for(self, outputs: Tensor) -> Tensor:
         """A tensor for the signs of the last value."""
         images, channels, height, width = outputs.shape
         return torch.empty((images, height, width, words_for(channels)), dtype=torch.int32)
+
+
+def _filling(work: Callable[..., None], *arguments: Any) -> Callable[[Tensor], None]:
+    def fill(values: Tensor) -> None:
+        last = values if values.ndim == 2 else values.permute(0, 2, 3, 1)
+        work(floats_of(last).reshape(-1), *arguments)
+
+    return fill
 
 
 def found_between(network: GraphModule) -> dict[Node, Between]:
@@ -150,11 +165,15 @@ def _takes(run: Between, network: GraphModule, node: Node) -> bool:
         return False
     if not run.nodes and (convolution := real_convolution(network, node)) is not None:
         run.convolution = convolution
-    elif isinstance(module, PadChannels) and run.padding is None:
+    elif (
+        isinstance(module, PadChannels)
+        and run.padding is None
+        and not isinstance(run.pool, nn.AdaptiveAvgPool2d)
+    ):
         run.padding = module
     elif run.padding is not None:
         return False
-    elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d) and run.pool is None and _can_pool(module):
+    elif isinstance(module, POOLS) and run.pool is None and _can_pool(run, module):
         run.pool = module
     elif run.pool is not None:
         return False
@@ -162,7 +181,7 @@ def _takes(run: Between, network: GraphModule, node: Node) -> bool:
         run.rectified = True
     elif activation is not None and not isinstance(activation, nn.Identity) and run.activation is None:
         run.activation = activation
-    elif isinstance(module, nn.BatchNorm2d) and is_norm(module) and _is_free_for_norm(run):
+    elif module is not None and is_norm(module) and _is_free_for_norm(run):
         run.norm = module
     else:
         return False
@@ -176,23 +195,22 @@ def _is_free_for_norm(run: Between) -> bool:
 def _norm_follows(run: Between, network: GraphModule, node: Node) -> bool:
     user = only_user(node)
     module = None if user is None else module_of(network, user)
-    return (
-        not run.nodes
-        and isinstance(module, nn.BatchNorm2d)
-        and is_norm(module)
-        and not _changes_its_input(module)
-    )
+    if run.norm is not None or run.rectified or module is None:
+        return False
+    return is_norm(module) and not _changes_its_input(module)
 
 
 def _changes_its_input(module: nn.Module | None) -> bool:
     return bool(getattr(module, "inplace", False))
 
 
-def _can_pool(pool: nn.MaxPool2d | nn.AvgPool2d) -> bool:
-    """Whether the loop pools as torch does: maxima without indices, means of whole windows."""
+def _can_pool(run: Between, pool: nn.Module) -> bool:
+    """Whether the loop pools as torch does: maxima without indices, means of whole windows or whole images."""
     if isinstance(pool, nn.MaxPool2d):
         return can_pool_bits(pool)
-    return pair(pool.padding) == (0, 0) and pool.divisor_override is None
+    if isinstance(pool, nn.AvgPool2d):
+        return pair(pool.padding) == (0, 0) and pool.divisor_override is None
+    return run.convolution is None and pool.output_size in (1, (1, 1))
 
 
 def _window(pool: nn.MaxPool2d | nn.AvgPool2d) -> tuple[int, ...]:
@@ -205,15 +223,22 @@ def _are_whole(window: tuple[int, ...], size: tuple[int, int], last: Tensor) -> 
     return all((last.shape[2 + axis] - 1) * window[2 + axis] + window[axis] <= size[axis] for axis in (0, 1))
 
 
-def _is_plain_image(value: Any) -> bool:
-    """Whether a value is float32 images, one after another, with their channels last."""
-    return (
-        isinstance(value, Tensor)
-        and value.ndim == 4
-        and value.dtype == torch.float32
-        and min(value.shape[1:]) > 0
-        and value.is_contiguous(memory_format=torch.channels_last)
-    )
+def _is_plain(value: Any) -> bool:
+    """Whether a value is float32 images with their channels last, or rows, one after another."""
+    if not isinstance(value, Tensor) or value.dtype != torch.float32 or min((1, *value.shape[1:])) == 0:
+        return False
+    if value.ndim == 2:
+        return value.is_contiguous()
+    return _is_image(value) and value.is_contiguous(memory_format=torch.channels_last)
+
+
+def _is_image(value: Tensor) -> bool:
+    return value.ndim == 4 and value.dtype == torch.float32 and min(value.shape[1:]) > 0
+
+
+def _image(value: Tensor) -> Tensor:
+    """Rows as images of one pixel."""
+    return value if value.ndim == 4 else value[:, :, None, None]
 
 
 def _share(one: Tensor, other: Tensor) -> bool:

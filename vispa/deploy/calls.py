@@ -93,7 +93,8 @@ class Call:
         if self.plan.padded != (height, width):
             from vispa.deploy.kernels.packing import surround
 
-            padded = np.empty((self.images, *self.plan.padded, words), dtype=np.uint32)
+            # zeros around the image, signs of +1, which nothing writes again
+            padded = np.zeros((self.images, *self.plan.padded, words), dtype=np.uint32)
             above, left = window.zeros[0] + window.ones[0], window.zeros[2] + window.ones[2]
             self.border = surround, (source, above, left, padded)
             source = padded
@@ -139,12 +140,18 @@ class Call:
         self, bases: Tensor, numbers: Tensor, steps: int, beside: Any, outputs: Tensor, signs: Tensor | None
     ) -> Work:
         """The work that fills outputs with floats, and signs with theirs."""
+        return self.into(bases, numbers, steps, signs)(beside, outputs)
+
+    def into(
+        self, bases: Tensor, numbers: Tensor, steps: int, signs: Tensor | None
+    ) -> Callable[[Any, Tensor], Work]:
+        """The function from a residual and outputs to the work that fills outputs, which can be new each time."""
         from vispa.deploy.kernels.convolve import to_floats
 
         bits = _NO_BITS if signs is None else unsigned(signs)
-        arrays = (self.plan.classes, bases.numpy().reshape(-1), numbers.numpy(), steps, beside)
-        row = np.zeros(64, dtype=np.float32)
-        return to_floats, (*self.layer, *arrays, outputs.numpy(), bits, *self.scratch, row)
+        before = (*self.layer, self.plan.classes, bases.numpy().reshape(-1), numbers.numpy(), steps)
+        after = (bits, *self.scratch, np.zeros(64, dtype=np.float32))
+        return lambda beside, outputs: (to_floats, (*before, beside, outputs.numpy(), *after))
 
     def beside(self, residual: Tensor | None, channels: int) -> Any:
         """A residual as an array (images, pixels, channels); not a copy where its channels are last."""

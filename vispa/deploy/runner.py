@@ -113,7 +113,7 @@ class Program:
         values.update(zip(self.places, inputs, strict=False))
         for step in self.steps:
             step(values)
-        return map_arg(self.result, self._own)
+        return self._own(self.result) if isinstance(self.result, Node) else map_arg(self.result, self._own)
 
     def _own(self, node: Node) -> Any:
         """A result; a copy where it lies, or is a view of what lies, in a fixed place: the next run changes it."""
@@ -147,8 +147,8 @@ class Program:
             by_torch(node, self.network, self._module(node))(values)
 
     def _agrees(self, run: Between, given: Tensor) -> bool:
-        """Whether the loop of a convolution adds its products in torch's order: seen on numbers that differ."""
-        if run.convolution is None:
+        """Whether a loop that adds up does it in torch's order: seen on numbers that differ."""
+        if not run.adds_up:
             return True
         tried = torch.empty_like(given).normal_(generator=torch.Generator().manual_seed(0))
         values = {**self.values, run.source: tried}
@@ -189,11 +189,15 @@ class Program:
         elif fixed and isinstance(module, PackedLinear) and self.values[source].ndim == 2:  # type: ignore[index]
             assert isinstance(source, Node)
             self.steps[-1] = self._rows(node, module, self.values[source])
-        elif fixed and (type(module) is nn.Identity or is_item(node)):
+        elif fixed and (type(module) is nn.Identity or is_item(node) or self._is_view(module, node)):
             self.steps.pop()
         else:
             return
         self._fix(node)
+
+    def _is_view(self, module: nn.Module | None, node: Node) -> bool:
+        """Whether a value is another view of memory that stays in its place."""
+        return type(module) is nn.Flatten and self.values[node].untyped_storage().data_ptr() in self.memories
 
     def _rows(self, node: Node, layer: PackedLinear, bits: Tensor) -> Step:
         """The loop of a packed linear layer on rows, its outputs where torch's operator left them."""
@@ -253,11 +257,13 @@ def _works(works: list[Work]) -> Step:
 
 def _fresh(node: Node, layer: PackedConv2d, call: Call, residual: Any) -> Step:
     """The loops of a packed layer into a new image."""
+    into = call.into(layer.bases, layer.numbers, layer.steps, None)
+    nothing = call.beside(None, layer.channels)
 
     def run(values: Values) -> None:
         outputs = call.empty(layer.channels, torch.float32)
-        beside = call.beside(None if residual is None else values[residual], layer.channels)
-        call.run(call.to_floats(layer.bases, layer.numbers, layer.steps, beside, outputs, None))
+        beside = nothing if residual is None else call.beside(values[residual], layer.channels)
+        call.run(into(beside, outputs))
         values[node] = call.first(outputs)
 
     return run

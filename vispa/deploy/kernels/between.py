@@ -17,6 +17,8 @@ from vispa.deploy.kernels.steps import FLOATS, HALVES, Steps
 NOTHING, MAXIMUM, MEAN = range(3)
 # Entries that are changed at a time.
 STRIDE = 32
+# Pixels whose sum torch keeps apart in a mean over an image.
+BLOCK = 16
 
 
 @intrinsic
@@ -123,23 +125,25 @@ def _change_row(values, at, count, numbers, steps, changed, to, some):
 
 
 @kernel()
-def _pool_row(line, width, each, channels, kind, window, begins, outputs, at, wide, apart):
+def _pool_row(line, begin, width, each, channels, kind, window, begins, outputs, at, wide, apart):
     """Let a row of width pixels take part in a row of outputs, whose pixels begin at an entry and so far apart."""
     for x in range(wide):
         left = x * window[3] - window[5]
         first, stop = max(left, 0), min(left + window[1], width)
         if kind == MEAN:
-            _take_sum(line, 0, first, stop, each, channels, begins, outputs, at + x * apart)
+            _take_sum(line, begin, first, stop, each, channels, begins, outputs, at + x * apart)
         else:
-            _take_maximum(line, 0, first, stop, each, channels, begins, outputs, at + x * apart)
+            _take_maximum(line, begin, first, stop, each, channels, begins, outputs, at + x * apart)
 
 
 @kernel()
 def _divide(outputs, at, wide, apart, channels, size):
     """Divide the channels of a row of outputs by the size of a window."""
     for x in range(wide):
-        for entry in range(at + x * apart, at + x * apart + channels):
-            outputs[entry] /= size
+        # numbers without a sign, which need no look at negative indices
+        first = np.uintp(at + x * apart)
+        for channel in range(np.uintp(channels)):
+            outputs[first + channel] /= size
 
 
 @kernel()
@@ -155,12 +159,15 @@ def _follow_row(
         _change_row(values, at, width * each, numbers, steps, outputs, target * apart, some)
         pack_rows(outputs, target * apart, wide if signs.size else 0, apart, signs, target * words)
         return
-    _change_row(values, at, width * each, numbers, steps, line, 0, some)
+    given, begin = values, at
+    if steps != 0:
+        _change_row(values, at, width * each, numbers, steps, line, 0, some)
+        given, begin = line, 0
     first = max(-((window[0] - 1 - y - window[4]) // window[2]), 0)
     for out in range(first, min((y + window[4]) // window[2] + 1, tall)):
         top, target = out * window[2] - window[4], (image * tall + out) * wide
         to, begins = target * apart + before, y == max(top, 0)
-        _pool_row(line, width, each, channels, kind, window, begins, outputs, to, wide, apart)
+        _pool_row(given, begin, width, each, channels, kind, window, begins, outputs, to, wide, apart)
         if y == min(top + window[0], height) - 1:
             if kind == MEAN:
                 _divide(outputs, to, wide, apart, channels, np.float32(window[0] * window[1]))
@@ -185,6 +192,33 @@ def follow(values, shape, numbers, steps, kind, window, outputs, sizes, before, 
                 values, at, image, y, shape, channels, numbers, steps, kind, window, outputs, sizes, before, signs,
                 line, some,
             )  # fmt: skip
+
+
+@kernel()
+def follow_and_average(values, shape, numbers, steps, outputs):
+    """Fill outputs (count, channels) with means over whole images of what `follow` makes of their values.
+
+    Sixteen pixels are added one after another, and then their sums, as torch adds them.
+    """
+    images, height, width, channels = shape
+    line, some = np.empty(width * channels, np.float32), np.empty(STRIDE, np.float32)
+    part, last = np.empty(channels, np.float32), height * width
+    for image in range(images):
+        to = image * channels
+        outputs[to : to + channels] = 0.0
+        for y in range(height):
+            at = (image * height + y) * width * channels
+            _change_row(values, at, width * channels, numbers, steps, line, 0, some)
+            x = 0
+            while x < width:
+                done = (y * width + x) % BLOCK
+                stop = min(width, x + BLOCK - done)
+                _take_sum(line, 0, x, stop, channels, channels, done == 0, part, 0)
+                x = stop
+                if (y * width + x) % BLOCK == 0 or y * width + x == last:
+                    for channel in range(channels):
+                        outputs[to + channel] += part[channel]
+        _divide(outputs, to, 1, channels, channels, np.float32(last))
 
 
 @kernel()

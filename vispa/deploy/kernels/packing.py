@@ -49,17 +49,17 @@ def pack_channels_first(values, bits):
 
 @kernel()
 def surround(bits, above, left, padded):
-    """Copy bits (images, height, width, words) into the middle of padded, whose border is 0: signs of +1."""
+    """Copy bits (images, height, width, words) into the middle of padded, whose border stays as it is."""
     images, height, width, words = bits.shape
+    row, line = width * words, padded.shape[2] * words
+    source, target = bits.reshape(-1), padded.reshape(-1)
     for image in range(images):
-        for y in range(padded.shape[1]):
-            row = padded[image, y].reshape(-1)
-            if y < above or y >= above + height:
-                row[:] = 0
-                continue
-            row[: left * words] = 0
-            row[left * words : (left + width) * words] = bits[image, y - above].reshape(-1)
-            row[(left + width) * words :] = 0
+        for y in range(height):
+            # numbers without a sign, which need no look at negative indices
+            at = np.uintp((image * height + y) * row)
+            to = np.uintp((image * padded.shape[1] + above + y) * line + left * words)
+            for word in range(np.uintp(row)):
+                target[to + word] = source[at + word]
 
 
 @kernel()
