@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType, TracebackType
+from typing import Any
 
 HANDLER = signal.default_int_handler
 
@@ -32,19 +33,22 @@ class HeldInterrupts:
 
     def __init__(self) -> None:
         self.asked = False
-        self._holds = False
+        self._before: Any = None
+        self._released = False
 
     def __enter__(self) -> HeldInterrupts:
-        in_main = threading.current_thread() is threading.main_thread()
-        self._holds = in_main and signal.getsignal(signal.SIGINT) is HANDLER
-        self._install()
+        if threading.current_thread() is threading.main_thread():
+            before = signal.getsignal(signal.SIGINT)
+            if before is HANDLER or _is_released(before):
+                self._before = before
+                signal.signal(signal.SIGINT, self._note)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._holds:
-            signal.signal(signal.SIGINT, HANDLER)
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
         if self.asked and isinstance(error, Exception):
             # nothing is returned, so the interrupt has not been heard
             raise KeyboardInterrupt from error
@@ -57,20 +61,22 @@ class HeldInterrupts:
         ------
         KeyboardInterrupt
         """
-        if self.asked:
-            raise KeyboardInterrupt
+        # the handler stays: to replace one takes as long as many a small solve's iterations
+        self._released = True
         try:
-            if self._holds:
-                signal.signal(signal.SIGINT, HANDLER)
+            if self.asked:
+                raise KeyboardInterrupt
             yield
         finally:
-            self._install()
-
-    def _install(self) -> None:
-        if self._holds:
-            signal.signal(signal.SIGINT, self._note)
+            self._released = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self._released or self.asked:
             HANDLER(number, frame)
         self.asked = True
+
+
+def _is_released(handler: Any) -> bool:
+    """Whether it is that of a solve that raises interrupts at once, within which another begins."""
+    owner = getattr(handler, "__self__", None)
+    return isinstance(owner, HeldInterrupts) and owner._released

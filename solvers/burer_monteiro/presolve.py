@@ -18,7 +18,16 @@ from scipy.sparse.linalg import LinearOperator
 
 from solvers.linalg.sphere import Factor
 from solvers.problems.binary_form import frobenius_norm
-from solvers.problems.components import among, split_components, split_diagonal
+from solvers.problems.components import (
+    Component,
+    Entries,
+    among,
+    connected,
+    split_components,
+    split_diagonal,
+    split_entries,
+    stored,
+)
 from solvers.problems.cost import Cost
 from solvers.problems.gram import Gram
 from solvers.problems.scaling import binary_exponent, scale_by_power
@@ -28,6 +37,9 @@ Vector = NDArray[np.float64]
 # The norm of an operator is measured by applying it to the identity; above this order the gap is relative to the
 # value alone, which can only make it larger.
 MEASURED_OPERATOR = 4096
+# Up to so many leaves to begin with, one for as many rows, fall before their kernel is compiled: in microseconds.
+FEW_LEAVES = 64
+ROWS_A_LEAF = 20
 
 
 class Presolve:
@@ -58,25 +70,37 @@ class Presolve:
         if isinstance(cost, Gram):
             cost = cost.economical()
         self.exponent = binary_exponent(cost)
-        self.frobenius = math.ldexp(_frobenius(cost), -self.exponent)
         self._weights: Vector = np.empty(0)
         self._diagonal: Vector
-        cost, self._diagonal = split_diagonal(scale_by_power(cost, -self.exponent))
-        self.components = split_components(self._without_leaves(cost) if sp.issparse(cost) else cost)
+        if sp.issparse(cost):
+            self._take_apart(cost)
+        else:
+            self.frobenius = math.ldexp(_frobenius(cost), -self.exponent)
+            cost, self._diagonal = split_diagonal(scale_by_power(cost, -self.exponent))
+            sparse = sp.issparse(cost)
+            self.components = self._split(stored(cost)) if sparse else split_components(cost)
         self.fixed_value = float(self._diagonal.sum()) - 2.0 * float(np.abs(self._weights).sum())
 
-    def _without_leaves(self, cost: sp.csr_array) -> sp.csr_array:
-        """The cost once the leaves have fallen, one after the other until there are none; they are kept."""
-        degree = np.diff(cost.indptr)
-        if not np.any(degree == 1):
-            return cost
-        from solvers.kernels.graph import peel
+    def _take_apart(self, cost: sp.csr_array) -> None:
+        """Scale the cost, set its diagonal and its leaves apart, and split the rest."""
+        values = np.ldexp(cost.data, -self.exponent)
+        # entries below one have squares that neither overflow nor, if they count, underflow
+        self.frobenius = float(np.linalg.norm(values))
+        entries, self._diagonal = split_entries(Entries(cost.indptr, cost.indices, values))
+        self.components = self._split(entries)
 
-        leaves, positions = np.empty((2, degree.size), dtype=np.int64)
-        count = peel(cost.indptr, cost.indices, degree, leaves, positions)
-        self._leaves, positions = leaves[:count], positions[:count]
-        self._neighbours, self._weights = cost.indices[positions], cost.data[positions]
-        return among(cost, degree > 0)
+    def _split(self, entries: Entries) -> list[Component]:
+        return connected(self._without_leaves(entries))
+
+    def _without_leaves(self, entries: Entries) -> Entries:
+        """The entries left once the leaves have fallen, one after the other until there are none; they are kept."""
+        degree = entries.lengths()
+        ends = np.flatnonzero(degree == 1)
+        if not ends.size:
+            return entries
+        self._leaves, positions = _fallen(entries, degree, ends)
+        self._neighbours, self._weights = entries.columns[positions], entries.values[positions]
+        return among(entries, degree > 0)
 
     def complete(self, factor: Factor, dual: Vector) -> None:
         """Add the diagonal to the multipliers, and the leaves to both, in place."""
@@ -93,6 +117,26 @@ class Presolve:
         fallen = zip(self._leaves.tolist(), self._neighbours.tolist(), self._weights.tolist(), strict=True)
         for leaf, neighbour, weight in reversed(list(fallen)):
             factor[leaf] = factor[neighbour] if weight < 0.0 else -factor[neighbour]
+
+
+def _fallen(
+    entries: Entries, degree: NDArray[np.integer], ends: NDArray[np.intp]
+) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """The rows that fall, in order, and where their entries are stored; degrees are lowered in place."""
+    from solvers.kernels.graph import peel
+
+    pattern = entries.pointers, entries.columns
+    if ends.size <= min(degree.size // ROWS_A_LEAF, FEW_LEAVES):
+        # what the interpreter does in the time of one sweep need not be compiled
+        leaves, positions = np.empty((2, 2 * FEW_LEAVES), dtype=np.int64)
+        lowered = degree.copy()
+        count = peel.py_func(*pattern, lowered, ends, leaves, positions)
+        if count < leaves.size:
+            degree[:] = lowered
+            return leaves[:count], positions[:count]
+    leaves, positions = np.empty((2, degree.size), dtype=np.int64)
+    count = peel(*pattern, degree, ends, leaves, positions)
+    return leaves[:count], positions[:count]
 
 
 def _frobenius(cost: Cost) -> float:

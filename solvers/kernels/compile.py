@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import hashlib
 import inspect
 import warnings
@@ -56,6 +57,7 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         compiled = numba.njit(error_model="numpy", nogil=True, **options)(function)
+        compiled.compile = _uncollected(compiled.compile)
         try:
             compiled._cache = _KernelCache(function)
         except RuntimeError:
@@ -65,6 +67,22 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         return compiled
 
     return decorate
+
+
+def _uncollected(compile_signature: Callable[..., Any]) -> Callable[..., Any]:
+    """A compilation with the garbage collector at rest, which would go through its many objects over and over."""
+
+    @functools.wraps(compile_signature)
+    def compile_at_rest(signature: Any) -> Any:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return compile_signature(signature)
+        finally:
+            if collects:
+                gc.enable()
+
+    return compile_at_rest
 
 
 @functools.cache

@@ -8,28 +8,25 @@ compiled = kernel()
 
 
 @compiled
-def peel(indptr, indices, degree, leaves, positions):
-    """Take leaves away until there are none, and lower the degrees, in place; return how many fell.
+def peel(indptr, indices, degree, ends, leaves, positions):
+    """Take leaves away until there are none, or no room for one more; lower the degrees; return how many fell.
 
-    The pattern is symmetric, without a diagonal.  ``leaves`` receives the rows that fall, in order, and
-    ``positions`` where the entry with their only neighbour at that time is stored.
+    The pattern is symmetric, without a diagonal, and its rows of degree 1 are ``ends``.  ``leaves`` receives the
+    rows that fall, in order, and ``positions`` where the entry with their only neighbour at that time is stored.
     """
     count = 0
-    for first in range(degree.shape[0]):
-        row = first
-        while degree[row] == 1:
+    for end in range(ends.shape[0]):
+        row = ends[end]
+        while degree[row] == 1 and count < leaves.shape[0]:
             position = indptr[row]
             while degree[indices[position]] == 0:
                 position += 1
-            neighbour = indices[position]
-            leaves[count], positions[count] = row, position
+            leaves[count] = row
+            positions[count] = position
             count += 1
             degree[row] = 0
-            degree[neighbour] -= 1
-            # a later row has its turn still
-            if neighbour > first:
-                break
-            row = neighbour
+            row = indices[position]
+            degree[row] -= 1
     return count
 
 

@@ -21,6 +21,7 @@ FIRST_POOL = 64
 POOL_GROWTH = 4
 
 Places = NDArray[np.int64]
+Numbers = NDArray[np.int32]
 
 
 class TooMuchFill(ValueError):
@@ -63,39 +64,35 @@ class SparseCholesky:
         from solvers.kernels import sparse_cholesky as kernels
 
         self._kernels = kernels
-        self._matrix = zero_diagonal
         order = zero_diagonal.shape[0]
-        sequence, pool, start, length = self._least_degrees()
+        sequence, pool, start, length = self._least_degrees(zero_diagonal)
         core = np.ones(order, dtype=np.bool_)
         core[sequence] = False
         self.core = np.flatnonzero(core)
         if self.core.size > MAX_CORE:
             raise TooMuchFill(f"its dense core must not have more than {MAX_CORE:,} rows")
         self._sequence = sequence
+        self._vertices = np.concatenate([sequence, self.core])
         self._place = np.empty(order, dtype=np.int32)
-        self._place[sequence] = np.arange(sequence.size)
-        self._place[self.core] = np.arange(sequence.size, order)
+        self._place[self._vertices] = np.arange(order)
         lengths = length[sequence]
-        self._pointers = np.concatenate([[0], np.cumsum(lengths)])
-        entries = np.arange(self._pointers[-1]) + np.repeat(start[sequence] - self._pointers[:-1], lengths)
-        self._columns = _ascending(self._pointers, self._place[pool[entries]], order)
-        filled = np.bincount(self._columns, minlength=order) + 1
-        filled[sequence.size :] += self.core.size
-        self.row_lengths: NDArray[np.int64] = filled[self._place]
+        ends = np.cumsum(lengths)
+        entries = np.arange(lengths.sum()) + np.repeat(start[sequence] - ends + lengths, lengths)
+        self._fill(zero_diagonal, np.repeat(np.arange(sequence.size), lengths), self._place[pool[entries]])
 
-    def _least_degrees(self) -> tuple[NDArray[np.int32], NDArray[np.int32], Places, Places]:
+    def _least_degrees(self, matrix: sp.csr_array) -> tuple[Numbers, Numbers, Places, Places]:
         """Vertices in the order of their elimination, and lists of the neighbours that each had by then."""
-        order, entries = self._matrix.shape[0], self._matrix.nnz
+        order, entries = matrix.shape[0], matrix.nnz
+        degrees = np.diff(matrix.indptr).astype(np.int64)
         size = min(FIRST_POOL * (entries + order), MAX_ENTRIES)
         while entries < size:
             pool = np.empty(size, dtype=np.int32)
-            pool[:entries] = self._matrix.indices
-            start = self._matrix.indptr[:-1].astype(np.int64)
-            length = np.diff(self._matrix.indptr).astype(np.int64)
-            lists = [np.full(order, -1, dtype=np.int32) for _ in range(3)]
-            stamp, sequence = np.full(order, -1, dtype=np.int64), np.empty(order, dtype=np.int32)
-            spans = (start, length, length.copy())
-            count = self._kernels.minimum_degree(pool, entries, *spans, *lists, stamp, sequence)
+            pool[:entries] = matrix.indices
+            start, length = matrix.indptr[:-1].astype(np.int64), degrees.copy()
+            stamp, sequence = np.zeros(order, dtype=np.int64), np.empty(order, dtype=np.int32)
+            count = self._kernels.minimum_degree(
+                pool, entries, start, length, degrees.copy(), *_rings(degrees), stamp, sequence
+            )
             if count >= 0:
                 return sequence[:count], pool, start, length
             if size == MAX_ENTRIES:
@@ -103,25 +100,49 @@ class SparseCholesky:
             size = min(POOL_GROWTH * size, MAX_ENTRIES)
         raise TooMuchFill(f"the lists of its elimination must not have more than {MAX_ENTRIES:,} entries")
 
+    def _fill(self, matrix: sp.csr_array, numbers: Places, rows: Numbers) -> None:
+        """Sort the places that columns outside the core fill, and find those of the matrix among them."""
+        order, count, size = self._place.size, self._sequence.size, self.core.size
+        right, below = np.repeat(self._place, np.diff(matrix.indptr)), self._place[matrix.indices]
+        lower, outside = right < below, right < count
+        outer, inner = lower & outside, lower & ~outside
+        values = np.concatenate([np.zeros(rows.size), matrix.data[outer]])
+        places = np.concatenate([numbers, right[outer]]), np.concatenate([rows, below[outer]])
+        # the matrix's own entries are summed with the zeros of their places
+        columns = sp.coo_array((values, places), shape=(count, order)).tocsr()
+        transposed = columns.tocsc()
+        self._columns, self._owners = columns.indices.astype(np.int32), transposed.indices.astype(np.int32)
+        self._pointers, self._rows = columns.indptr.astype(np.int64), transposed.indptr.astype(np.int64)
+        self._entries = np.flatnonzero(columns.data)
+        self._values = columns.data[self._entries]
+        # the core follows one zero for each vertex, by columns
+        self._core_entries = order + (right[inner] - count) * np.int64(size) + (below[inner] - count)
+        self._core_values = matrix.data[inner]
+        filled = np.diff(self._rows) + 1
+        filled[count:] += size
+        self.row_lengths: NDArray[np.int64] = filled[self._place]
+
     def factorises(self, diagonal: NDArray[np.float64]) -> bool:
         """Whether Cholesky of the matrix with this diagonal meets only positive pivots."""
-        core = np.asfortranarray(self._matrix[self.core][:, self.core].toarray())
-        core[np.diag_indices_from(core)] = diagonal[self.core]
-        matrix = (self._matrix.indptr, self._matrix.indices, self._matrix.data)
-        pattern = (self._sequence, self._place, self._pointers, self._columns)
-        count = self._sequence.size
-        numbers = np.empty(self._columns.size), np.zeros(self._place.size)
-        lists = np.full(count, -1, dtype=np.int64), *np.empty((2, count), dtype=np.int64)
-        done = bool(self._kernels.eliminate(*matrix, diagonal, *pattern, core, *numbers, *lists))
-        return done and dense_factorises(core)
+        order, size = self._place.size, self.core.size
+        factor, work = np.zeros(self._columns.size), np.zeros(order + size * size)
+        factor[self._entries], work[self._core_entries] = self._values, self._core_values
+        pattern = (self._pointers, self._columns, self._rows, self._owners, self._pointers[:-1].copy())
+        done = bool(self._kernels.eliminate(diagonal[self._vertices], *pattern, factor, work))
+        return done and dense_factorises(work[order:].reshape(size, size).T)
 
 
-def _ascending(pointers: NDArray[np.int64], places: NDArray[np.int32], order: int) -> NDArray[np.int32]:
-    """The places of each column in ascending order."""
-    shape = (pointers.size - 1, order)
-    columns = sp.csr_array((np.zeros(places.size, dtype=np.int8), places, pointers), shape=shape)
-    columns.sort_indices()
-    return np.asarray(columns.indices, dtype=np.int32)
+def _rings(degrees: Places) -> tuple[Numbers, Numbers]:
+    """What follows and what precedes each node: a ring leads from each degree d over its vertices v, as n + v."""
+    order = degrees.size
+    keys = np.concatenate([np.arange(order), degrees])
+    nodes = np.argsort(keys, kind="stable")
+    following = np.roll(nodes, -1)
+    last = following < order
+    following[last] = keys[nodes[last]]
+    after, before = np.empty((2, 2 * order), dtype=np.int32)
+    after[nodes], before[following] = following, nodes
+    return after, before
 
 
 def dense_factorises(matrix: NDArray[np.float64]) -> bool:

@@ -130,3 +130,24 @@ def test_released_interrupts_are_raised_at_once():
     with HeldInterrupts() as interrupts, pytest.raises(KeyboardInterrupt), interrupts.released():
         press()
     assert not interrupts.asked
+
+
+def test_a_solve_within_a_released_one_holds_interrupts_again():
+    with HeldInterrupts() as outer:
+        with outer.released():
+            with HeldInterrupts() as inner:
+                press()
+                assert inner.asked
+            with pytest.raises(KeyboardInterrupt):
+                press()
+        press()
+        assert outer.asked
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_solve_within_a_held_one_leaves_the_interrupt_to_it():
+    with HeldInterrupts() as outer:
+        with HeldInterrupts() as inner:
+            press()
+        assert outer.asked
+        assert not inner.asked

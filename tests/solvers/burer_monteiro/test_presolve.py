@@ -9,6 +9,7 @@ from scipy.sparse.csgraph import connected_components
 
 import solvers.problems.components
 from solvers import Elliptope, exact, low_rank
+from solvers.burer_monteiro import presolve
 from solvers.burer_monteiro.presolve import Presolve
 from solvers.certificates.dual_bound import dense_slack
 
@@ -74,6 +75,30 @@ def test_parts_hold_the_core_and_nothing_else(order, edges, seed, exponent, smal
             assert connected_components(part.cost, directed=False)[0] == 1 or part.order <= len(core)
     # no entry joins two parts
     assert not expected.any()
+
+
+@settings(max_examples=60)
+@given(
+    order=st.integers(20, 300),
+    density=st.floats(0.2, 3.0),
+    seed=st.integers(0, 2**32 - 1),
+    few=st.sampled_from([1, 2, 8, 64]),
+)
+def test_leaves_fall_alike_with_and_without_the_compiler(order, density, seed, few):
+    cost = sparse_cost(order, int(density * order), seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(presolve, "FEW_LEAVES", 0)
+        compiled = Presolve(cost)
+        # so few have room that some have to begin again with the compiler
+        patch.setattr(presolve, "FEW_LEAVES", few)
+        patch.setattr(presolve, "ROWS_A_LEAF", 1)
+        interpreted = Presolve(cost)
+    assert interpreted.fixed_value == compiled.fixed_value
+    for name in ("_leaves", "_neighbours", "_weights"):
+        np.testing.assert_array_equal(getattr(interpreted, name, 0), getattr(compiled, name, 0))
+    for here, there in zip(interpreted.components, compiled.components, strict=True):
+        np.testing.assert_array_equal(here.rows, there.rows)
+        np.testing.assert_array_equal(here.cost.toarray(), there.cost.toarray())
 
 
 @settings(max_examples=40)

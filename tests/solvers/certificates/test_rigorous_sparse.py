@@ -69,6 +69,52 @@ def test_the_factor_fills_only_where_it_says(n, seed):
     assert np.count_nonzero(factor[:, :outside]) <= found._columns.size + outside
 
 
+@settings(max_examples=40)
+@given(st.integers(70, 120), st.integers(0, 2**32 - 1))
+def test_each_vertex_is_of_least_degree_when_its_turn_comes(n, seed):
+    """By the definition: its neighbours meet one another from then on, and its column holds them."""
+    matrix = random_graph(n, float(np.random.default_rng(seed).uniform(1, 6)), seed)
+    found = SparseCholesky(matrix)
+    meets = [set(row.indices.tolist()) for row in (matrix[[vertex]] for vertex in range(n))]
+    left = set(range(n))
+    for number, vertex in enumerate(found._sequence.tolist()):
+        assert len(meets[vertex]) == min(len(meets[other]) for other in left)
+        column = found._columns[found._pointers[number] : found._pointers[number + 1]]
+        assert set(found._vertices[column].tolist()) == meets[vertex]
+        left.remove(vertex)
+        for other in meets[vertex]:
+            meets[other] |= meets[vertex] - {other}
+            meets[other].remove(vertex)
+    np.testing.assert_array_equal(found.core, sorted(left))
+
+
+@settings(max_examples=40)
+@given(st.integers(66, 130), st.integers(0, 2**32 - 1))
+def test_the_factor_is_that_of_a_dense_factorisation(n, seed):
+    matrix = random_graph(n, float(np.random.default_rng(seed).uniform(0, 6)), seed)
+    diagonal = np.abs(matrix).sum(axis=1) + np.random.default_rng(seed).uniform(0.1, 1.0, n)
+    found, seen = SparseCholesky(matrix), {}
+
+    class Watched:
+        @staticmethod
+        def eliminate(*arguments):
+            seen["arguments"] = arguments
+            return found_kernels.eliminate(*arguments)
+
+    found_kernels, found._kernels = found._kernels, Watched
+    assert found.factorises(diagonal)
+    _, pointers, columns, *_, factor, work = seen["arguments"]
+    order, count = found._vertices, found._sequence.size
+    dense = (matrix.toarray() + np.diag(diagonal))[np.ix_(order, order)]
+    expected = la.cholesky(dense, lower=True)
+    below = np.zeros((n, count))
+    below[columns, np.repeat(np.arange(count), np.diff(pointers))] = factor
+    np.testing.assert_allclose(below, np.tril(expected, -1)[:, :count], atol=1e-12 * np.abs(dense).max())
+    core = np.tril(work[n:].reshape(n - count, n - count).T)
+    whole = expected[count:, count:] @ expected[count:, count:].T
+    np.testing.assert_allclose(core, np.tril(whole), atol=1e-12 * np.abs(dense).max())
+
+
 def test_fill_stays_low_on_grids():
     """n log n entries, as nested dissection has; the band of a 60 x 60 torus would hold 430,000."""
     found = SparseCholesky(grid(60, 60))

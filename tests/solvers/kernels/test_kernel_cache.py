@@ -1,6 +1,7 @@
 """Compiled kernels: always those of the present sources, and never lost for want of a place to keep them."""
 
 import ast
+import gc
 import os
 import shutil
 import subprocess
@@ -10,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from numba import TypingError
 
 import solvers
 from solvers import Elliptope
 from solvers.burer_monteiro.presolve import Presolve
+from solvers.kernels.compile import kernel
 
 ROOT = Path(solvers.__file__).parents[1]
 SOLVE = """
@@ -96,6 +99,23 @@ def test_a_damaged_cache_is_compiled_anew(copied):
     for kept in cache.rglob("*.nbi"):
         kept.write_bytes(kept.read_bytes()[:40])
     assert run_python(SOLVE, copied, NUMBA_CACHE_DIR=str(cache)) == first
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_the_garbage_collector_is_left_as_it_was(collects):
+    def failing(x):
+        return x.no_such_thing
+
+    before = gc.isenabled()
+    (gc.enable if collects else gc.disable)()
+    try:
+        assert kernel()(lambda x: x + 1)(1) == 2
+        assert gc.isenabled() == collects
+        with pytest.raises(TypingError):
+            kernel()(failing)(1)
+        assert gc.isenabled() == collects
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 @pytest.mark.parametrize(
