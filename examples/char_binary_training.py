@@ -1,8 +1,8 @@
 """Train a small GPT whose blocks are binary from the start, by vispa, ste and bop, with the same tuning for each.
 
 ``python -m examples.char_binary_training TEXT --output FOLDER``; an interrupted run goes on from the folder.  Every
-method has as many trials of its one rate, short, under a seed that no report uses and judged by a part of the
-training text; the best is then trained at full length under each seed.
+method has as many trials, short, under a seed that no report uses and judged by a part of the training text; the
+best is then trained at full length under each seed.
 """
 
 from __future__ import annotations
@@ -22,20 +22,27 @@ from examples.text_data import Text, read_text, validation_loss
 from examples.text_training import train, warm_cosine
 from vispa.optim.groups import OptimizerGroup, Stepping
 
-# The one option tuned: Adam's learning rate, or the rate of bop's running mean beside Adam at the float network's.
-TRIALS: dict[str, tuple[float, ...]] = {
-    "vispa": (1e-3, 3e-3),
-    "ste": (1e-3, 3e-3),
-    "bop": (1e-3, 1e-2),
+# What is tried: Adam's learning rate, or the rate of bop's running mean beside Adam at the float network's.  The
+# third of vispa has rows on a sphere four times as large, which is as if steps were a quarter as long for binary
+# weights alone, and noise that moves slowly: 0.088 is Xavier's standard deviation for 128 inputs and outputs.
+TRIALS: dict[str, tuple[dict[str, float], ...]] = {
+    "vispa": ({"rate": 1e-3}, {"rate": 3e-3}, {"rate": 3e-3, "radius": 0.088, "scale": 1e4}),
+    "ste": ({"rate": 1e-3}, {"rate": 3e-3}, {"rate": 1e-2}),
+    "bop": ({"rate": 1e-3}, {"rate": 1e-2}, {"rate": 1e-1}),
 }
 RANK, REAL_RATE, TUNING_SEED = 4, 2e-3, 100
 DRAWN = 10
 
 
-def made(characters: int, method: str, rate: float, steps: int) -> tuple[nn.Module, Stepping, Stepping, int]:
+def made(
+    characters: int, method: str, settings: dict[str, float], steps: int
+) -> tuple[nn.Module, Stepping, Stepping, int]:
     """A network with binary blocks, its optimizer and schedule, and its context."""
     model = GPT(characters)
-    options = {"rank": RANK} if method == "vispa" else {}
+    options: dict[str, Any] = dict(settings)
+    rate = options.pop("rate")
+    if method == "vispa":
+        options["rank"] = RANK
     vispa.binarize(model, layers=["blocks"], method=method, start="fresh", **options)
     if method != "bop":
         optimizer = vispa.attach(torch.optim.Adam(model.parameters(), lr=rate), model)
@@ -55,7 +62,7 @@ def run(
     text: Text,
     folder: Path,
     method: str,
-    rate: float,
+    settings: dict[str, float],
     *,
     steps: int,
     batch: int,
@@ -64,7 +71,7 @@ def run(
 ) -> dict[str, Any]:
     """Validation losses of one network, sgn(mean), and of the mean logits of ten draws, after training."""
     torch.manual_seed(seed)
-    model, optimizer, schedule, context = made(len(text.characters), method, rate, steps)
+    model, optimizer, schedule, context = made(len(text.characters), method, settings, steps)
     seconds = train(
         model,
         text,
@@ -74,10 +81,10 @@ def run(
         context=context,
         batch=batch,
         seed=seed,
-        checkpoint=folder / f"{method}_{rate}_{steps}_{seed}.pt",
+        checkpoint=folder / f"{'_'.join(map(str, [method, *settings.values(), steps, seed]))}.pt",
     )
     loss = validation_loss(vispa.harden(model), text.validation, context, limit=windows)
-    found = {"method": method, "rate": rate, "steps": steps, "seed": seed, "seconds": seconds, "loss": loss}
+    found = {"method": method, **settings, "steps": steps, "seed": seed, "seconds": seconds, "loss": loss}
     if method == "vispa":
         found["ensemble"] = validation_loss(_Ensemble(model), text.validation, context, limit=windows)
     return found
@@ -100,10 +107,12 @@ def tuning_text(text: Text) -> Text:
     return Text(text.training[:border], text.training[border:], text.characters)
 
 
-def best_rate(found: dict[str, dict[str, Any]], method: str) -> float:
-    """The rate whose trial has the lowest validation loss; an infinite or undefined one is no trial."""
-    trials = [each for name, each in found.items() if name.startswith("trial") and each["method"] == method]
-    return float(min(trials, key=lambda each: _finite(each["loss"]))["rate"])
+def best_settings(found: dict[str, dict[str, Any]], method: str) -> dict[str, float]:
+    """The settings whose trial has the lowest validation loss; an infinite or undefined one is no trial."""
+    numbers = [number for number in range(len(TRIALS[method])) if f"trial {number}, {method}" in found]
+    return TRIALS[method][
+        min(numbers, key=lambda number: _finite(found[f"trial {number}, {method}"]["loss"]))
+    ]
 
 
 def _finite(loss: float) -> float:
@@ -139,7 +148,7 @@ def main() -> None:
             tuning_text(text) if trial else text,
             args.output,
             method,
-            TRIALS[method][number] if trial else best_rate(found, method),
+            TRIALS[method][number] if trial else best_settings(found, method),
             steps=args.trial_steps if trial else args.steps,
             batch=args.batch,
             seed=TUNING_SEED if trial else number,

@@ -36,7 +36,7 @@ def from_the_start(found: dict[str, dict[str, Any]]) -> list[str]:
     """Trials, and means over the seeds that every method shown has finished."""
     methods = list(dict.fromkeys(run["method"] for run in found.values()))
     lines = [
-        "| method | rate | seeds | one network | perplexity | ensemble of 10 |",
+        "| method | settings | seeds | one network | perplexity | ensemble of 10 |",
         "|---|---|---|---|---|---|",
     ]
     for method in methods:
@@ -48,12 +48,17 @@ def from_the_start(found: dict[str, dict[str, Any]]) -> list[str]:
         spread = f" ± {statistics.stdev(losses):.3f}" if len(losses) > 1 else ""
         many = f"{statistics.fmean(drawn):.3f}, {math.exp(statistics.fmean(drawn)):.2f}" if drawn else ""
         lines.append(
-            f"| {method} | {runs[0]['rate']:g} | {len(runs)} | {mean:.3f}{spread} | {math.exp(mean):.2f} | {many} |"
+            f"| {method} | {_settings(runs[0])} | {len(runs)} | {mean:.3f}{spread} | {math.exp(mean):.2f} | {many} |"
         )
     trials = [run for name, run in found.items() if name.startswith("trial")]
-    told = "; ".join(f"{run['method']} {run['rate']:g}: {run['loss']:.3f}" for run in trials)
+    told = "; ".join(f"{run['method']} {_settings(run)}: {run['loss']:.3f}" for run in trials)
     steps = trials[0]["steps"] if trials else 0
     return [*lines, "", f"Trials of {steps} steps, judged by a part of the training text: {told}."]
+
+
+def _settings(run: dict[str, Any]) -> str:
+    options = [f"{name} {run[name]:g}" for name in ("radius", "scale") if name in run]
+    return " and ".join([f"rate {run['rate']:g}", *options])
 
 
 def main() -> None:
