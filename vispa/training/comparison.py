@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import time
@@ -238,6 +239,8 @@ def perform(
 ) -> dict[str, Any] | None:
     """Do one trial or one run, and return its record; None where the deadline comes first."""
     (method, epochs, optimizer, number), settings = task
+    # what is left of the network before is in circles of references, and keeps memory from being given back
+    gc.collect()
     if time.monotonic() >= deadline:
         return None
     chosen = tuned_recipe(method, settings, epochs=epochs, samples=plan.samples)
