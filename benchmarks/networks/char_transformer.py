@@ -47,9 +47,8 @@ def from_the_start(found: dict[str, dict[str, Any]]) -> list[str]:
         mean, drawn = statistics.fmean(losses), [run["ensemble"] for run in runs if "ensemble" in run]
         spread = f" ± {statistics.stdev(losses):.3f}" if len(losses) > 1 else ""
         many = f"{statistics.fmean(drawn):.3f}, {math.exp(statistics.fmean(drawn)):.2f}" if drawn else ""
-        lines.append(
-            f"| {method} | {_settings(runs[0])} | {len(runs)} | {mean:.3f}{spread} | {math.exp(mean):.2f} | {many} |"
-        )
+        one = f"{mean:.3f}{spread} | {math.exp(mean):.2f}"
+        lines.append(f"| {method} | {_settings(runs[0])} | {len(runs)} | {one} | {many} |")
     trials = [run for name, run in found.items() if name.startswith("trial")]
     told = "; ".join(f"{run['method']} {_settings(run)}: {run['loss']:.3f}" for run in trials)
     steps = trials[0]["steps"] if trials else 0
