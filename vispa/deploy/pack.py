@@ -33,7 +33,8 @@ def pack(model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False) -
     Linear layers and convolutions (Conv1d, Conv2d) of binary weights whose inputs are signs become packed layers.
     What follows them is part of them: a bias, ReLU, batch normalisation, a shortcut, Hardtanh, ReLU or PReLU. Where
     signs follow, they hand on bits, by one threshold of the integer sum a channel. All else stays torch's, in
-    channels-last memory. Use :func:`vispa.packing` to see what became of each layer, and why.
+    channels-last memory, run on a processor by loops that give torch's floats where there are such. Use
+    :func:`vispa.packing` to see what became of each layer, and why.
 
     Parameters
     ----------
