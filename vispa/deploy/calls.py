@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from vispa.deploy.geometry import Plan, Window, plan
-from vispa.deploy.layout import KERNELS
+from vispa.deploy.layout import KERNELS, runs_here
+from vispa.deploy.stretches import extents_of
 
 __all__ = ["Call", "Work", "floats_of", "packer", "pool_bits", "unsigned", "words_for"]
 
@@ -70,6 +71,13 @@ def pool_bits(bits: Tensor, flips: Tensor, window: list[int], pooled: Tensor) ->
     return pool, (unsigned(bits), size, stride, padding, unsigned(flips), unsigned(pooled))
 
 
+def _lines(count: int) -> Any:
+    """Memory for so many int32 that begins with a line of the cache."""
+    line = 64
+    memory = np.empty(4 * count + line, dtype=np.uint8)
+    return memory[-memory.ctypes.data % line :][: 4 * count].view(np.int32)
+
+
 class Call:
     """A packed layer on bits of one size: the plan, the bits with their border, scratch memory.
 
@@ -99,9 +107,13 @@ class Call:
             self.border = surround, (source, above, left, padded)
             source = padded
         flat = source.reshape(self.images, self.plan.padded[0] * self.plan.padded[1] * words)
+        if kernel == "tile" and not runs_here(kernel):
+            # the layer was made elsewhere; its words are the same
+            kernel = "vector"
         self.layer = (flat, self.plan.starts, self.plan.offsets, weights.numpy().view(KERNELS[kernel]))
         panel = np.zeros((32, weights.shape[1] if kernel == "table" else 4), dtype=np.uint8)
-        self.scratch = (panel, np.empty((64, 32), dtype=np.int32))
+        extents = extents_of(kernel, self.plan, window, self.images, words, weights.shape[0])
+        self.scratch = (extents, panel, _lines(64 * 32).reshape(64, 32))
 
     def empty(self, channels: int, dtype: torch.dtype) -> Tensor:
         """A tensor for outputs (images, pixels, channels)."""

@@ -157,7 +157,7 @@ class PackedConv2d(_Packed):
         Whether :meth:`forward` adds a second tensor before the activation.
     outputs : {"floats", "bits", "both"}
         What comes out: floats (images, channels, height, width), their signs as bits, or the pair.
-    kernel : {"auto", "vector", "table", "portable"}
+    kernel : {"auto", "tile", "vector", "table", "portable"}
         Compiled loop: see :func:`vispa.pack`.
 
     Raises

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from solvers import checks
+from vispa.deploy.processor import has, may_use_tiles
 
 __all__ = [
     "KERNELS",
@@ -19,6 +20,7 @@ __all__ = [
     "checked_kernel",
     "kernel_on",
     "looks_up_bytes",
+    "runs_here",
     "signs_of",
     "table_of",
     "why_unpacked",
@@ -27,29 +29,38 @@ __all__ = [
 
 LANES = 32
 # Dtypes by which the compiled loops know their kernel; a table is made of words when a layer is.
-KERNELS = {"vector": np.uint32, "portable": np.int32, "table": np.uint8}
+KERNELS = {"tile": np.uint64, "vector": np.uint32, "portable": np.int32, "table": np.uint8}
 # Where the even and odd nibbles of a word stand in the panel of the table kernel.
 NIBBLES = (0, 8, 16, 24, 4, 12, 20, 28)
 
 
-@functools.cache
 def best_kernel() -> str:
-    """The fastest kernel of this processor: vector with AVX-512 VPOPCNTDQ, table with AVX2, otherwise portable."""
-    from llvmlite import binding
+    """The fastest kernel that this process may use.
 
-    features = binding.get_host_cpu_features()
-    if features.get("avx512vpopcntdq") and features.get("avx512bw"):
+    Tile with AMX, where the system gives leave; vector with AVX-512 VPOPCNTDQ; table with AVX2; otherwise portable.
+    """
+    if may_use_tiles():
+        return "tile"
+    if has("avx512vpopcntdq", "avx512bw"):
         return "vector"
-    return "table" if features.get("avx2") else "portable"
+    return "table" if has("avx2") else "portable"
 
 
-@functools.cache
 def looks_up_bytes() -> bool:
     """Whether this processor chooses and adds bytes in words of 512 (AVX-512 VBMI and VNNI)."""
-    from llvmlite import binding
+    return has("avx512bw", "avx512vbmi", "avx512vnni")
 
-    features = binding.get_host_cpu_features()
-    return all(bool(features.get(name)) for name in ("avx512bw", "avx512vbmi", "avx512vnni"))
+
+# What a kernel cannot do without, and how it is said.
+_NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
+    "tile": (may_use_tiles, "a processor with AMX and a system that lets this process use it"),
+    "table": (lambda: has("avx2"), "a processor with AVX2"),
+}
+
+
+def runs_here(kernel: str) -> bool:
+    """Whether this processor and its system run a kernel."""
+    return kernel not in _NEEDS or _NEEDS[kernel][0]()
 
 
 def checked_kernel(kernel: str) -> str:
@@ -58,12 +69,13 @@ def checked_kernel(kernel: str) -> str:
     Raises
     ------
     ValueError
-        If there is none of this name, or the processor lacks its instructions.
+        If there is none of this name, or it does not run here.
     """
     if checks.choice("kernel", kernel, ("auto", *KERNELS)) == "auto":
         return best_kernel()
-    if kernel == "table" and best_kernel() == "portable":
-        raise ValueError("kernel must be 'auto' or 'portable' on a processor without AVX2; found 'table'")
+    if not runs_here(kernel):
+        others = ", ".join(map(repr, filter(runs_here, KERNELS)))
+        raise ValueError(f"kernel must be 'auto' or one of {others}: {kernel!r} needs {_NEEDS[kernel][1]}")
     return kernel
 
 

@@ -41,10 +41,12 @@ def pack(model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False) -
     model : Module
         Binarized, which is hardened first, or plain, such as what :func:`vispa.harden` and
         :func:`vispa.load_packed` return. It is not changed.
-    kernel : {"auto", "vector", "table", "portable"}
-        ``"vector"`` counts bits in words of 512, which needs AVX-512 VPOPCNTDQ to be fast; ``"table"`` looks
-        up four signs of two pixels at a time, which needs AVX2, and two bits a weight; ``"portable"`` counts byte
-        by byte on any processor. ``"auto"`` takes the first of these that is fast here.
+    kernel : {"auto", "tile", "vector", "table", "portable"}
+        ``"tile"`` multiplies bytes in tiles, which needs AMX and a system that lets the process use it, or counts
+        as ``"vector"`` does where that was faster in calls before; ``"vector"`` counts bits in words of 512, which
+        needs AVX-512 VPOPCNTDQ to be fast; ``"table"`` looks up four signs of two pixels at a time, which needs
+        AVX2, and two bits a weight; ``"portable"`` counts byte by byte on any processor. ``"auto"`` takes the first
+        of these that is fast here. All give the same bits.
 
     real_inputs : bool, default False
         Whether linear layers of binary weights whose inputs are floats are packed too, as those of a language

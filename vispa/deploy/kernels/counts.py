@@ -1,9 +1,13 @@
-"""Numbers of differing signs between pixels and 32 output channels, by one of three kernels.
+"""Numbers of differing signs between pixels and 32 output channels, by one of four kernels.
 
 The dtype of the weights chooses. uint32 (blocks, words, 32): a word is 32 signs of a channel; processors with
-AVX-512 count its ones in one instruction. int32, the same words: counted byte by byte, on any processor. uint8
-(blocks, 8 words, 32): a byte is four signs, which look up their number of differences from four signs of two
-pixels at once in a table of sixteen bytes, one shuffle of AVX2.
+AVX-512 count its ones in one instruction. int32, the same words: counted byte by byte, on any processor. uint64
+(blocks, words, 16), the same memory: products of bytes by tiles of AMX. uint8 (blocks, 8 words, 32): a byte is four
+signs, which look up their number of differences from four signs of two pixels at once in a table of sixteen bytes,
+one shuffle of AVX2.
+
+Pixels are prepared a stretch at a time, and counted a panel at a time for every block of channels. A stretch is a
+panel of one image; the tile kernel's is longer where pixels lie in one line, or goes on in the next image.
 """
 
 from __future__ import annotations
@@ -13,14 +17,13 @@ from numba import types
 from numba.extending import overload
 
 from solvers.kernels.compile import kernel
+from vispa.deploy.kernels import by_tiles
 from vispa.deploy.kernels.tables import TABLES, table_tile
-from vispa.deploy.kernels.words import LANES, NARROW, WIDE, narrow_tile, single_tile, wide_tile
+from vispa.deploy.kernels.words import LANES, NARROW, WIDE, narrow_tile
 
-__all__ = ["LANES", "PANEL", "count", "prepare"]
+__all__ = ["LANES", "PANEL", "begin", "choose", "count", "end", "prepare"]
 
-# From so many pixels on a wide tile, some of it wasted, is faster than one pixel after another.
-FEW = 4
-# Pixels of one panel, a multiple of both tiles: their counts, 8 KB, stay in the first cache.
+# Pixels of one panel, a multiple of all tiles: their counts, 8 KB, stay in the first cache.
 PANEL = 64
 
 
@@ -38,48 +41,98 @@ def _index_panel(bits, starts, first, pixels, offsets, panel):
             halves[pair, 2 * word + 1] = ((a >> four) & low) | (b & high)
 
 
-def prepare(bits, starts, first, pixels, offsets, weights, panel):
+def choose(weights, extents):
+    """The extent that a call goes through."""
+
+
+@overload(choose)
+def _choose(weights, extents):
+    if weights.dtype == types.uint64:
+        return lambda weights, extents: by_tiles.choose(extents)
+    return lambda weights, extents: extents[0]
+
+
+def begin(weights, panel, extent):
+    """The memory in which pixels are laid out."""
+
+
+@overload(begin)
+def _begin(weights, panel, extent):
+    if weights.dtype == types.uint64:
+        return lambda weights, panel, extent: by_tiles.begin(weights, extent)
+    return lambda weights, panel, extent: panel
+
+
+def end(weights, extents, extent):
+    """Leave the processor as it was before `begin`."""
+
+
+@overload(end)
+def _end(weights, extents, extent):
+    if weights.dtype == types.uint64:
+        return lambda weights, extents, extent: by_tiles.finish(extents, extent)
+    return lambda weights, extents, extent: None
+
+
+def prepare(bits, starts, each, run, first, wide, offsets, weights, extent, memory):
     """Lay out what the kernel of the weights needs of some pixels, once for all output channels."""
 
 
 @overload(prepare)
-def _prepare(bits, starts, first, pixels, offsets, weights, panel):
+def _prepare(bits, starts, each, run, first, wide, offsets, weights, extent, memory):
     if weights.dtype == types.uint8:
 
-        def indices(bits, starts, first, pixels, offsets, weights, panel):
-            _index_panel(bits, starts, first, pixels, offsets, panel)
+        def indices(bits, starts, each, run, first, wide, offsets, weights, extent, memory):
+            _index_panel(bits[run], starts, first, wide, offsets, memory)
 
         return indices
-    return lambda bits, starts, first, pixels, offsets, weights, panel: None
+    if weights.dtype == types.uint64:
+
+        def spread(bits, starts, each, run, first, wide, offsets, weights, extent, memory):
+            by_tiles.spread(bits, starts, each, run, first, wide, offsets, extent, memory)
+
+        return spread
+    return lambda bits, starts, each, run, first, wide, offsets, weights, extent, memory: None
 
 
-def count(bits, starts, first, pixels, offsets, weights, block, panel, counts):
-    """Fill counts[: pixels] with numbers of differing signs from the 32 channels of a block."""
+def count(bits, starts, each, run, first, place, wide, offsets, weights, block, extent, memory, counts):
+    """Fill counts with numbers of signs that differ from a block's 32 channels: of a panel, from `place` on."""
 
 
-@overload(count)
-def _count(bits, starts, first, pixels, offsets, weights, block, panel, counts):
+@overload(count, inline="always")
+def _count(bits, starts, each, run, first, place, wide, offsets, weights, block, extent, memory, counts):
     if weights.dtype == types.uint8:
 
-        def by_tables(bits, starts, first, pixels, offsets, weights, block, panel, counts):
-            for pixel in range(0, pixels, WIDE):
-                table_tile(panel, pixel // 2, TABLES, weights, block, counts, pixel)
+        def look_up(
+            bits, starts, each, run, first, place, wide, offsets, weights, block, extent, memory, counts
+        ):
+            for pixel in range(0, wide, WIDE):
+                table_tile(memory, pixel // 2, TABLES, weights, block, counts, pixel)
 
-        return by_tables
+        return look_up
+    if weights.dtype == types.uint64:
+
+        def multiply(
+            bits, starts, each, run, first, place, wide, offsets, weights, block, extent, memory, counts
+        ):
+            by_tiles.count_panel(
+                bits, starts, each, run, first, place, wide, PANEL, offsets, weights, block, extent, memory, counts
+            )  # fmt: skip
+
+        return multiply
     if weights.dtype == types.uint32:
 
-        def by_words(bits, starts, first, pixels, offsets, weights, block, panel, counts):
-            pixel = 0
-            while pixels - pixel >= FEW:
-                wide_tile(bits, starts, first + pixel, offsets, weights, block, counts, pixel)
-                pixel += WIDE
-            for last in range(pixel, pixels):
-                single_tile(bits, starts, first + last, offsets, weights, block, counts, last)
+        def in_words(
+            bits, starts, each, run, first, place, wide, offsets, weights, block, extent, memory, counts
+        ):
+            by_tiles.count_words(bits[run], starts, first, wide, offsets, weights, block, counts)
 
-        return by_words
+        return in_words
 
-    def by_bytes(bits, starts, first, pixels, offsets, weights, block, panel, counts):
-        for pixel in range(0, pixels, NARROW):
-            narrow_tile(bits, starts, first + pixel, offsets, weights, block, counts, pixel)
+    def in_bytes(
+        bits, starts, each, run, first, place, wide, offsets, weights, block, extent, memory, counts
+    ):
+        for pixel in range(0, wide, NARROW):
+            narrow_tile(bits[run], starts, first + pixel, offsets, weights, block, counts, pixel)
 
-    return by_bytes
+    return in_bytes
