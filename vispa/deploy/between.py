@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from vispa.deploy.bits import PackSigns
-from vispa.deploy.calls import floats_of, unsigned, words_for
+from vispa.deploy.calls import unsigned, words_for
 from vispa.deploy.chains import activation_of, can_pool_bits, module_of, only_user
 from vispa.deploy.epilogue import Epilogue, is_norm
 from vispa.deploy.real_convolutions import RealConvolution, real_convolution
@@ -83,8 +83,8 @@ class Between:
         height, width = _image(source).shape[2:]
         return (height, width) if self.convolution is None else self.convolution.outputs(height, width)
 
-    def loop(self, source: Tensor, outputs: Tensor, signs: Tensor | None) -> Callable[[Tensor], None]:
-        """The function that fills outputs, which torch has filled before, and signs from images like the source."""
+    def loop(self, source: Tensor, outputs: Tensor, signs: Tensor | None) -> Callable[[Any], None]:
+        """The function from floats like those of the source (`flat_of`) that fills outputs, and signs."""
         from vispa.deploy.kernels import between as kernels
 
         channels = outputs.shape[1] - (0 if self.padding is None else self.padding.extra)
@@ -123,12 +123,8 @@ class Between:
         return torch.empty((images, height, width, words_for(channels)), dtype=torch.int32)
 
 
-def _filling(work: Callable[..., None], *arguments: Any) -> Callable[[Tensor], None]:
-    def fill(values: Tensor) -> None:
-        last = values if values.ndim == 2 else values.permute(0, 2, 3, 1)
-        work(floats_of(last).reshape(-1), *arguments)
-
-    return fill
+def _filling(work: Callable[..., None], *arguments: Any) -> Callable[[Any], None]:
+    return lambda values: work(values, *arguments)
 
 
 def found_between(network: GraphModule) -> dict[Node, Between]:

@@ -13,7 +13,7 @@ from vispa.deploy.geometry import Plan, Window, plan
 from vispa.deploy.layout import KERNELS, runs_here
 from vispa.deploy.stretches import extents_of
 
-__all__ = ["Call", "Work", "floats_of", "packer", "pool_bits", "unsigned", "words_for"]
+__all__ = ["Call", "Work", "flat_of", "floats_of", "packer", "pool_bits", "unsigned", "words_for"]
 
 # A compiled loop and its arrays; calling it again does the same on what they hold then.
 Work = tuple[Callable[..., None], tuple[Any, ...]]
@@ -47,20 +47,37 @@ def packer(bits: Tensor, rows: bool) -> Callable[[Tensor], None]:
     images = flat.reshape(bits.shape[0], pixels // max(bits.shape[0], 1), words)
 
     def pack(values: Tensor) -> None:
-        channels = values.shape[1]
-        if values.is_contiguous(memory_format=torch.channels_last):
-            pack_channels_last(floats_of(values.permute(0, 2, 3, 1)).reshape(pixels, channels), flat)
+        array = _array_of(values)
+        channels, last = array.shape[1], array.transpose(0, 2, 3, 1)
+        if last.flags.c_contiguous:
+            pack_channels_last(last.reshape(pixels, channels), flat)
         else:
             pack_channels_first(floats_of(values).reshape(len(images), channels, images.shape[1]), images)
 
     return pack
 
 
-def floats_of(values: Tensor) -> Any:
-    """Floats as an array, in the same memory where they lie one after another."""
+def _array_of(values: Tensor) -> Any:
+    """Floats as an array in the same memory, by one call of torch: each costs as much as a small image."""
     if values.dtype != torch.float32:
         raise TypeError(f"inputs of packed layers must be float32; found {values.dtype}")
-    return (values.detach() if values.requires_grad else values).contiguous().numpy()
+    return (values.detach() if values.requires_grad else values).numpy()
+
+
+def floats_of(values: Tensor) -> Any:
+    """Floats as an array, in the same memory where they lie one after another."""
+    array = _array_of(values)
+    return array if array.flags.c_contiguous else values.detach().contiguous().numpy()
+
+
+def flat_of(values: Tensor) -> Any:
+    """Floats of rows, or of images with their channels last, one after another; a copy if they lie otherwise."""
+    array = _array_of(values)
+    if array.ndim == 4:
+        array = array.transpose(0, 2, 3, 1)
+        if not array.flags.c_contiguous:
+            array = values.detach().permute(0, 2, 3, 1).contiguous().numpy()
+    return np.ascontiguousarray(array).reshape(-1)
 
 
 def pool_bits(bits: Tensor, flips: Tensor, window: list[int], pooled: Tensor) -> Work:
@@ -115,6 +132,10 @@ class Call:
         extents = extents_of(kernel, self.plan, window, self.images, words, weights.shape[0])
         self.scratch = (extents, panel, _lines(64 * 32).reshape(64, 32))
 
+    def empty_image(self, channels: int) -> Tensor:
+        """A tensor for floats (images, height, width, channels)."""
+        return torch.empty((self.images, *self.plan.outputs, channels), dtype=torch.float32)
+
     def empty(self, channels: int, dtype: torch.dtype) -> Tensor:
         """A tensor for outputs (images, pixels, channels)."""
         return torch.empty((self.images, self.pixels, channels), dtype=dtype)
@@ -152,18 +173,18 @@ class Call:
         self, bases: Tensor, numbers: Tensor, steps: int, beside: Any, outputs: Tensor, signs: Tensor | None
     ) -> Work:
         """The work that fills outputs with floats, and signs with theirs."""
-        return self.into(bases, numbers, steps, signs)(beside, outputs)
+        return self.into(bases, numbers, steps, signs)(beside, outputs.numpy())
 
     def into(
         self, bases: Tensor, numbers: Tensor, steps: int, signs: Tensor | None
-    ) -> Callable[[Any, Tensor], Work]:
-        """The function from a residual and outputs to the work that fills outputs, which can be new each time."""
+    ) -> Callable[[Any, Any], Work]:
+        """The function from arrays of a residual and of outputs, new each time, to the work that fills these."""
         from vispa.deploy.kernels.convolve import to_floats
 
         bits = _NO_BITS if signs is None else unsigned(signs)
         before = (*self.layer, self.plan.classes, bases.numpy().reshape(-1), numbers.numpy(), steps)
         after = (bits, *self.scratch, np.zeros(64, dtype=np.float32))
-        return lambda beside, outputs: (to_floats, (*before, beside, outputs.numpy(), *after))
+        return lambda beside, outputs: (to_floats, (*before, beside, outputs, *after))
 
     def beside(self, residual: Tensor | None, channels: int) -> Any:
         """A residual as an array (images, pixels, channels); not a copy where its channels are last."""

@@ -12,7 +12,7 @@ from torch.fx.node import map_arg
 
 from vispa.deploy.between import Between, found_between
 from vispa.deploy.bits import PackSigns, PoolBits
-from vispa.deploy.calls import Call, Work, packer, pool_bits
+from vispa.deploy.calls import Call, Work, flat_of, packer, pool_bits
 from vispa.deploy.layers import PackedConv2d, PackedLinear
 from vispa.deploy.nodes import Step, Values, by_torch, is_item
 
@@ -43,7 +43,9 @@ class PackedModel(nn.Module):
     def forward(self, inputs: Any, *others: Any, **options: Any) -> Any:
         """Return what the model returns."""
         given = (inputs, *others)
-        plain = all(type(value) is Tensor and value.device.type == "cpu" for value in given)
+        plain = type(inputs) is Tensor and inputs.is_cpu
+        if others:
+            plain = all(type(value) is Tensor and value.is_cpu for value in given)
         if not plain or options or torch.compiler.is_compiling():
             return self.network(*given, **options)
         if not torch.is_grad_enabled():  # entering a context again would cost as much as a small layer
@@ -83,6 +85,7 @@ class Program:
         # nodes whose values lie in the same memory in every run, and these memories
         self.fixed: set[Node] = set()
         self.memories: set[int] = set()
+        self.fresh: set[Node] = set()
         self.steps: list[Step] = []
         self.places: list[Node] = []
         self.results = {
@@ -118,6 +121,8 @@ class Program:
     def _own(self, node: Node) -> Any:
         """A result; a copy where it lies, or is a view of what lies, in a fixed place: the next run changes it."""
         value = self.values[node]
+        if node in self.fresh:
+            return value
         if isinstance(value, Tensor) and value.untyped_storage().data_ptr() in self.memories:
             return value.clone()
         return value
@@ -138,7 +143,11 @@ class Program:
         if run.wants_signs(self.network):
             self.signs[last] = run.signs_for(outputs)
         fill = run.loop(given, outputs, self.signs.get(last))
-        self.steps.append(lambda values: fill(values[source]))
+        flat = flat_of(given)
+        if source in self.fixed and flat.ctypes.data == given.data_ptr():
+            self.steps.append(lambda values: fill(flat))
+        else:
+            self.steps.append(lambda values: fill(flat_of(values[source])))
         self._fix(last)
         return True
 
@@ -155,7 +164,7 @@ class Program:
         self._compute(run, values)
         expected = values[run.last]
         found = expected.clone()
-        run.loop(tried, found, None)(tried)
+        run.loop(tried, found, None)(flat_of(tried))
         return torch.equal(found, expected)
 
     def _module(self, node: Node) -> nn.Module | None:
@@ -185,6 +194,7 @@ class Program:
             assert isinstance(source, Node)
             self.steps[-1] = self._layer(node, module, self.values[source])
             if self._is_fresh(node, module):
+                self.fresh.add(node)
                 return
         elif fixed and isinstance(module, PackedLinear) and self.values[source].ndim == 2:  # type: ignore[index]
             assert isinstance(source, Node)
@@ -261,10 +271,10 @@ def _fresh(node: Node, layer: PackedConv2d, call: Call, residual: Any) -> Step:
     nothing = call.beside(None, layer.channels)
 
     def run(values: Values) -> None:
-        outputs = call.empty(layer.channels, torch.float32)
+        outputs = call.empty_image(layer.channels)
         beside = nothing if residual is None else call.beside(values[residual], layer.channels)
-        call.run(into(beside, outputs))
-        values[node] = call.first(outputs)
+        call.run(into(beside, outputs.numpy().reshape(call.images, call.pixels, layer.channels)))
+        values[node] = outputs.permute(0, 3, 1, 2)
 
     return run
 

@@ -9,6 +9,7 @@ from torch import nn
 import vispa
 from vispa.deploy.between import found_between
 from vispa.deploy.bits import PackSigns
+from vispa.deploy.calls import flat_of
 from vispa.deploy.chains import trace
 from vispa.networks.layers import PadChannels
 
@@ -81,7 +82,7 @@ def test_a_run_gives_torchs_floats_and_their_signs(
         if run.padding is None:
             outputs.fill_(7.0)
         signs = run.signs_for(outputs) if run.wants_signs(traced) else None
-        run.loop(source, outputs, signs)(source)
+        run.loop(source, outputs, signs)(flat_of(source))
         if pooled == "whole mean":
             # the order of a sum is seen to be torch's before the loop is taken; here for whole vectors at least
             torch.testing.assert_close(outputs, whole, rtol=1e-4, atol=1e-4, equal_nan=True)
@@ -131,7 +132,7 @@ def test_a_convolution_and_what_follows_it_is_torchs(
     assert run.convolution is not None
     assert len(run.nodes) == len(parts)
     found = torch.full_like(expected, 7.0)
-    run.loop(source, found, signs := run.signs_for(found))(source)
+    run.loop(source, found, signs := run.signs_for(found))(flat_of(source))
     # the order of a sum is torch's on some processors, and seen to be before the loop is taken
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert torch.equal(signs, PackSigns()(found))
