@@ -100,7 +100,7 @@ class Presolve:
             return entries
         self._leaves, positions = _fallen(entries, degree, ends)
         self._neighbours, self._weights = entries.columns[positions], entries.values[positions]
-        return among(entries, degree > 0)
+        return among(entries, degree)
 
     def complete(self, factor: Factor, dual: Vector) -> None:
         """Add the diagonal to the multipliers, and the leaves to both, in place."""

@@ -18,8 +18,8 @@ import numpy as np
 
 from solvers.kernels.compile import kernel
 
-# called by kernels alone: what unpacks arguments for the interpreter takes half the time to compile
-inner = kernel(fastmath=True, no_cpython_wrapper=True)
+# called by kernels alone: a function of its own would take as long to compile as the loop around it
+inner = kernel(fastmath=True, inline="always")
 
 
 @inner

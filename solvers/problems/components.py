@@ -82,23 +82,25 @@ def split_entries(entries: Entries) -> tuple[Entries, NDArray[np.float64]]:
     on_diagonal = np.flatnonzero(rows == entries.columns)
     if not on_diagonal.size:
         return entries, np.zeros(order)
-    diagonal: NDArray[np.float64] = np.zeros(order)
-    np.add.at(diagonal, rows[on_diagonal], entries.values[on_diagonal])
-    return _without(entries, rows[on_diagonal], rows != entries.columns), diagonal
+    places = rows[on_diagonal]
+    diagonal = np.bincount(places, entries.values[on_diagonal], minlength=order).astype(
+        np.float64, copy=False
+    )
+    left = entries.lengths() - np.bincount(places, minlength=order)
+    return _only(entries, rows != entries.columns, left), diagonal
 
 
-def among(entries: Entries, rows: NDArray[np.bool_]) -> Entries:
-    """The entries among some rows; the others are empty."""
-    row_of = entries.rows()
-    keep = rows[row_of] & rows[entries.columns]
-    return _without(entries, row_of[~keep], keep)
+def among(entries: Entries, degrees: NDArray[np.integer]) -> Entries:
+    """The entries among the rows that have some of them left, so many each; other rows are empty."""
+    met = degrees > 0
+    return _only(entries, met[entries.rows()] & met[entries.columns], degrees)
 
 
-def _without(entries: Entries, lost: NDArray[np.integer], keep: NDArray[np.bool_]) -> Entries:
-    """Some of the entries; ``lost`` are the rows of the others."""
+def _only(entries: Entries, keep: NDArray[np.bool_], lengths: NDArray[np.integer]) -> Entries:
+    """Some of the entries, so many in each row."""
     # in the type of the others: kernels would be compiled twice
-    pointers = entries.pointers.copy()
-    pointers[1:] -= np.cumsum(np.bincount(lost, minlength=pointers.size - 1), dtype=pointers.dtype)
+    pointers = np.zeros_like(entries.pointers)
+    np.cumsum(lengths, out=pointers[1:])
     return Entries(pointers, entries.columns[keep], entries.values[keep])
 
 
@@ -183,7 +185,7 @@ def largest_component(cost: Cost) -> int:
 def _reordered(entries: Entries, rows: NDArray[np.intp]) -> Entries:
     """The entries of the matrix with its rows and columns in another order."""
     lengths = entries.lengths()[rows]
-    starts = np.zeros(rows.size + 1, dtype=entries.pointers.dtype)
+    starts = np.zeros_like(entries.pointers)
     np.cumsum(lengths, out=starts[1:])
     taken = np.arange(starts[-1]) + np.repeat(entries.pointers[rows] - starts[:-1], lengths)
     place = np.empty(rows.size, dtype=entries.columns.dtype)
