@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vispa.deploy.geometry import Plan, Window, plan
 from vispa.deploy.layout import KERNELS, runs_here
-from vispa.deploy.stretches import extents_of
+from vispa.deploy.stretches import extents_of, pays
 
 __all__ = ["Call", "Work", "flat_of", "floats_of", "packer", "pool_bits", "unsigned", "words_for"]
 
@@ -124,8 +124,8 @@ class Call:
             self.border = surround, (source, above, left, padded)
             source = padded
         flat = source.reshape(self.images, self.plan.padded[0] * self.plan.padded[1] * words)
-        if kernel == "tile" and not runs_here(kernel):
-            # the layer was made elsewhere; its words are the same
+        if kernel == "tile" and not (runs_here(kernel) and pays(self.plan, self.images)):
+            # the layer was made elsewhere, or has too little to do; its words are the same
             kernel = "vector"
         self.layer = (flat, self.plan.starts, self.plan.offsets, weights.numpy().view(KERNELS[kernel]))
         panel = np.zeros((32, weights.shape[1] if kernel == "table" else 4), dtype=np.uint8)

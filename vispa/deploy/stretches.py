@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from vispa.deploy.geometry import Plan, Window
 
-__all__ = ["extents_of"]
+__all__ = ["extents_of", "pays"]
 
 # Pixels of a panel and of a tile.
 PANEL, ROWS = 64, 16
@@ -15,8 +15,13 @@ PANEL, ROWS = 64, 16
 LINE = 16384
 # What it takes to copy a step of a tile of pixels, in products of tiles.
 COPY = 3
-# Words of a window from which on a layer's first call is by tiles; which way is faster then shows.
-LONG = 16
+# Pixels, and words of a window, from which on tiles can be faster than words.
+MANY, LONG = 7, 16
+
+
+def pays(plan: Plan, images: int) -> bool:
+    """Whether a layer has so many pixels, and so long windows, that tiles can be faster than words."""
+    return images * plan.outputs[0] * plan.outputs[1] >= MANY and plan.offsets.shape[1] >= LONG
 
 
 def extents_of(
@@ -31,8 +36,8 @@ def extents_of(
     apart = [images, pixels, PANEL, max(pixels, 1), max(pixels, 1), -1, 0]
     if kernel != "tile":
         return np.array([apart])
-    long = plan.offsets.shape[1] >= LONG
-    times = [int(not long), int(long), 0, 0, 0, 0, 0]
+    # tiles are the first to be tried
+    times = [0, 1, 0, 0, 0, 0, 0]
     return np.array([_in_tiles(plan, window, images, words, blocks), apart, times])
 
 

@@ -27,9 +27,10 @@ KERNELS_HERE = [
 
 @pytest.fixture(autouse=True, scope="module")
 def tiles_first():
-    """The first call of a layer is by tiles where its kernel is, however short its windows are."""
+    """Layers of the tile kernel are counted by tiles in their first call, however small they are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stretches, "LONG", 0)
+        patch.setattr(stretches, "MANY", 0)
         yield
 
 

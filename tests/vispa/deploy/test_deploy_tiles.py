@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import vispa
-from vispa.deploy import layout, processor
+from vispa.deploy import layout, processor, stretches
 from vispa.deploy.bits import PackSigns
 from vispa.deploy.calls import Call
 from vispa.deploy.kernels.extent import BY_TILES, BY_WORDS, CALLS, STEP, TIMES
@@ -26,6 +26,15 @@ with_tiles = pytest.mark.skipif(
     not processor.may_use_tiles(), reason="no AMX here, or the system does not let this process use it"
 )
 NEVER = 2**60
+
+
+@pytest.fixture(autouse=True, scope="module")
+def however_small():
+    """Tiles are used for layers of all sizes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stretches, "LONG", 0)
+        patch.setattr(stretches, "MANY", 0)
+        yield
 
 
 def binary(inputs, outputs, size, seed=0, **options):
@@ -120,6 +129,20 @@ def test_calls_go_on_by_the_way_that_was_faster_and_try_the_other_now_and_then()
     times[CALLS] = 0
     call.run(work)
     assert times[BY_TILES] == 10
+
+
+@with_tiles
+def test_little_work_is_left_to_words(monkeypatch):
+    monkeypatch.setattr(stretches, "LONG", 16)
+    monkeypatch.setattr(stretches, "MANY", 7)
+    for layer, size, dtype in (
+        (binary(64, 32, 3), 9, np.uint64), (binary(64, 32, 1), 9, np.uint32), (binary(512, 32, 1), 2, np.uint32)
+    ):  # fmt: skip
+        packed = PackedConv2d(layer, kernel="tile")
+        inputs = torch.randn(1, layer.in_channels, size, size, generator=torch.Generator().manual_seed(2))
+        call = Call(PackSigns()(inputs), packed.words, packed.window.flat(), "tile")
+        assert call.layer[3].dtype == dtype
+        assert torch.equal(packed(inputs), packed.reference(inputs))
 
 
 @with_tiles
