@@ -45,7 +45,7 @@ def image(*shape, generator):
     return found.contiguous(memory_format=torch.channels_last)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(
     rectified=st.booleans(),
     normalised=st.booleans(),
@@ -96,7 +96,7 @@ def test_a_run_gives_torchs_floats_and_their_signs(
         assert torch.equal(outputs.nan_to_num(77.0), expected.nan_to_num(77.0))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     size=st.tuples(st.integers(1, 4), st.integers(1, 3)),
     stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),

@@ -22,17 +22,17 @@ BLOCK = 16
 
 
 @intrinsic
-def _change(typing, values, at, count, numbers, steps, changed, to):
+def _change(typing, values, at, count, numbers, begin, steps, changed, to):
     """Fill changed[to : to + count] with what the steps make of values[at : at + count], 32 at a time.
 
-    numbers (7, piece) begin anew at every piece, a multiple of 32.
+    numbers (7, piece) begin at one of them, and anew at every piece, a multiple of 32.
     """
 
     def generate(context, builder, signature, arguments):
-        values, numbers, changed = vec.data_pointers(context, builder, signature, arguments, (0, 3, 5))
-        _, at, count, _, steps, _, to = arguments
+        values, numbers, changed = vec.data_pointers(context, builder, signature, arguments, (0, 3, 6))
+        _, at, count, _, begin, steps, _, to = arguments
         piece = vec.length(context, builder, signature, arguments, 3, 1)
-        place = cgutils.alloca_once_value(builder, vec.integer(0))
+        place = cgutils.alloca_once_value(builder, begin)
 
         def number(kind, half):
             first = builder.add(builder.mul(vec.integer(kind), piece), builder.load(place))
@@ -50,7 +50,7 @@ def _change(typing, values, at, count, numbers, steps, changed, to):
             builder.store(builder.select(done, vec.integer(0), following), place)
         return context.get_dummy_value()
 
-    return types.void(values, at, count, numbers, steps, changed, to), generate
+    return types.void(values, at, count, numbers, begin, steps, changed, to), generate
 
 
 @intrinsic
@@ -113,13 +113,11 @@ def _larger(builder, value, other):
 def _change_row(values, at, count, numbers, steps, changed, to, some):
     """Fill changed[to : to + count] with what the steps make of a row, its last entries by way of some others."""
     whole = count // STRIDE * STRIDE
-    _change(values, at, whole, numbers, steps, changed, to)
+    _change(values, at, whole, numbers, 0, steps, changed, to)
     if whole < count:
         for entry in range(count - whole):
             some[entry] = values[at + whole + entry]
-        # numbers begin anew after whole pieces
-        past = whole % numbers.shape[1]
-        _change(some, 0, STRIDE, numbers[:, past : past + STRIDE].copy(), steps, some, 0)
+        _change(some, 0, STRIDE, numbers, whole % numbers.shape[1], steps, some, 0)
         for entry in range(count - whole):
             changed[to + whole + entry] = some[entry]
 

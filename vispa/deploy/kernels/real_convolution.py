@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -122,14 +123,15 @@ def convolve_pixels(source, origin, starts, pixels, offsets, inputs, weights, ve
 @kernel()
 def padded_rows(values, image, height, width, channels, first, above, left, rows, padded):
     """Fill padded, flat rows of width + 2 left pixels, with those from first - above on; zeros around the image."""
-    line = (width + 2 * left) * channels
-    for row in range(rows):
-        y, at = first - above + row, row * line
-        if y < 0 or y >= height:
-            padded[at : at + line] = 0.0
-            continue
-        inner, end = at + left * channels, at + (left + width) * channels
-        padded[at:inner] = 0.0
-        own = (image * height + y) * width * channels
-        padded[inner:end] = values[own : own + width * channels]
-        padded[end : at + line] = 0.0
+    line, row = (width + 2 * left) * channels, np.uintp(width * channels)
+    for number in range(rows):
+        y = first - above + number
+        # numbers without a sign, which need no look at negative indices
+        at = np.uintp(number * line)
+        for entry in range(np.uintp(line)):
+            padded[at + entry] = np.float32(0.0)
+        if 0 <= y < height:
+            at += np.uintp(left * channels)
+            own = np.uintp((image * height + y) * width * channels)
+            for entry in range(row):
+                padded[at + entry] = values[own + entry]
