@@ -22,7 +22,7 @@ from solvers.problems.cost import Cost
 # Up to this order LAPACK's eigenvalues cost no more than asking for one.
 MEASURED_ORDER = 64
 MAX_DENSE_ORDER = 4000
-# Up to this order a dense factorisation takes milliseconds, and spares the first user four seconds of compilation.
+# Up to this order a dense factorisation takes milliseconds, and spares the first user a second of compilation.
 SMALL_ORDER = 500
 # Seconds that dense Cholesky takes for N^3, and Lanczos for an entry of the matrix and for one of the vector.
 CHOLESKY_SECONDS = 2.5e-11

@@ -56,7 +56,8 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        compiled = numba.njit(error_model="numpy", nogil=True, **options)(function)
+        # no kernel is handed to C as a function: what would call it there takes a tenth of the time to compile
+        compiled = numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True, **options)(function)
         compiled.compile = _uncollected(compiled.compile)
         try:
             compiled._cache = _KernelCache(function)
