@@ -116,7 +116,11 @@ class Program:
         values.update(zip(self.places, inputs, strict=False))
         for step in self.steps:
             step(values)
-        return self._own(self.result) if isinstance(self.result, Node) else map_arg(self.result, self._own)
+        result = self._own(self.result) if isinstance(self.result, Node) else map_arg(self.result, self._own)
+        for node in self.fresh:
+            # where nobody keeps a result, the next one lies in its memory, which is in the cache
+            values[node] = None
+        return result
 
     def _own(self, node: Node) -> Any:
         """A result; a copy where it lies, or is a view of what lies, in a fixed place: the next run changes it."""
