@@ -48,7 +48,7 @@ def _in_tiles(pixels):
 
 @kernel()
 def choose(extents):
-    """The extent of the way that was faster of late: a core's other thread makes tiles three times slower."""
+    """The extent of the way that was faster of late: what else a machine does can make tiles three times slower."""
     times = extents[TIMES]
     times[CALLS] += 1
     slower = times[CALLS] % AGAIN == 0

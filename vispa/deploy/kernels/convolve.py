@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from solvers.kernels.compile import kernel
-from vispa.deploy.kernels.counts import LANES, PANEL, begin, choose, count, end, prepare
+from vispa.deploy.kernels.bare import bare
+from vispa.deploy.kernels.counts import LANES, PANEL, bare_all, begin, choose, count, end, prepare
 from vispa.deploy.kernels.extent import ACROSS, LENGTH, RUNS, SIZE, USEFUL
 from vispa.deploy.kernels.finish import above
 from vispa.deploy.kernels.write import write
@@ -39,9 +40,17 @@ def to_sums(bits, starts, offsets, weights, sums, extents, panel, counts):
     """
     pixels, channels = sums.shape[1:]
     groups = offsets.shape[0]
-    blocks, flat = weights.shape[0] // groups, sums.reshape(-1)
-    extent = choose(weights, extents)
-    memory = begin(weights, panel, extent)
+    blocks, flat = weights.shape[0] // groups, bare(sums.reshape(-1))
+    bits, starts, offsets, weights, counts = (
+        bare(bits),
+        bare(starts),
+        bare(offsets),
+        bare(weights),
+        bare(counts),
+    )
+    extent = bare(choose(weights, extents))
+    owner = begin(weights, panel, extent)
+    memory = bare_all(owner)
     for number in range(_stretches(extent, groups)):
         run, group, first, wide = _stretch(number, groups, extent)
         own = offsets[group]
@@ -60,7 +69,7 @@ def to_sums(bits, starts, offsets, weights, sums, extents, panel, counts):
                             flat[at * channels + block * LANES + lane] = counts[row, lane]
                         at += 1
                     position, column = position + extent[ACROSS] - column, 0
-    end(weights, extents, extent)
+    end(weights, extents, extent, owner)
 
 
 @kernel()
@@ -68,9 +77,18 @@ def to_bits(bits, starts, offsets, weights, classes, limits, flips, outputs, ext
     """Fill outputs (images, pixels, words) with the signs of what follows, one limit a class and channel."""
     pixels, words = outputs.shape[1:]
     groups = offsets.shape[0]
-    blocks, flat = weights.shape[0] // groups, outputs.reshape(-1)
-    extent = choose(weights, extents)
-    memory = begin(weights, panel, extent)
+    blocks, flat = weights.shape[0] // groups, bare(outputs.reshape(-1))
+    classes, limits, flips = bare(classes), bare(limits), bare(flips)
+    bits, starts, offsets, weights, counts = (
+        bare(bits),
+        bare(starts),
+        bare(offsets),
+        bare(weights),
+        bare(counts),
+    )
+    extent = bare(choose(weights, extents))
+    owner = begin(weights, panel, extent)
+    memory = bare_all(owner)
     for number in range(_stretches(extent, groups)):
         run, group, first, wide = _stretch(number, groups, extent)
         own = offsets[group]
@@ -90,34 +108,30 @@ def to_bits(bits, starts, offsets, weights, classes, limits, flips, outputs, ext
                         at, pixel = at + 1, pixel + 1
                     position, column = position + extent[ACROSS] - column, 0
                     pixel = pixel if pixel < pixels else 0
-    end(weights, extents, extent)
+    end(weights, extents, extent, owner)
 
 
 @kernel()
 def to_floats(
-    bits,
-    starts,
-    offsets,
-    weights,
-    classes,
-    bases,
-    numbers,
-    steps,
-    residual,
-    outputs,
-    signs,
-    extents,
-    panel,
-    counts,
-    row,
-):
+    bits, starts, offsets, weights, classes, bases, numbers, steps, residual, outputs, signs, extents, panel,
+    counts, row,
+):  # fmt: skip
     """Fill outputs (images, pixels, channels) with floats, and signs (images, pixels, words), unless empty, too."""
     pixels, channels = outputs.shape[1:]
     groups = offsets.shape[0]
     blocks, words = weights.shape[0] // groups, signs.shape[2]
-    flat, beside, flat_signs = outputs.reshape(-1), residual.reshape(-1), signs.reshape(-1)
-    extent = choose(weights, extents)
-    memory = begin(weights, panel, extent)
+    flat, beside, flat_signs = bare(outputs.reshape(-1)), bare(residual.reshape(-1)), bare(signs.reshape(-1))
+    classes, bases, numbers, row = bare(classes), bare(bases), bare(numbers), bare(row)
+    bits, starts, offsets, weights, counts = (
+        bare(bits),
+        bare(starts),
+        bare(offsets),
+        bare(weights),
+        bare(counts),
+    )
+    extent = bare(choose(weights, extents))
+    owner = begin(weights, panel, extent)
+    memory = bare_all(owner)
     for number in range(_stretches(extent, groups)):
         run, group, first, wide = _stretch(number, groups, extent)
         own = offsets[group]
@@ -140,4 +154,4 @@ def to_floats(
                     at, pixel = at + stop - position, pixel + stop - position
                     position, column = position + extent[ACROSS] - column, 0
                     pixel = pixel if pixel < pixels else 0
-    end(weights, extents, extent)
+    end(weights, extents, extent, owner)

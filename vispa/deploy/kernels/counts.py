@@ -18,10 +18,11 @@ from numba.extending import overload
 
 from solvers.kernels.compile import kernel
 from vispa.deploy.kernels import by_tiles
+from vispa.deploy.kernels.bare import bare
 from vispa.deploy.kernels.tables import TABLES, table_tile
 from vispa.deploy.kernels.words import LANES, NARROW, WIDE, narrow_tile
 
-__all__ = ["LANES", "PANEL", "begin", "choose", "count", "end", "prepare"]
+__all__ = ["LANES", "PANEL", "bare_all", "begin", "choose", "count", "end", "prepare"]
 
 # Pixels of one panel, a multiple of all tiles: their counts, 8 KB, stay in the first cache.
 PANEL = 64
@@ -63,15 +64,26 @@ def _begin(weights, panel, extent):
     return lambda weights, panel, extent: panel
 
 
-def end(weights, extents, extent):
-    """Leave the processor as it was before `begin`."""
+def bare_all(memory):
+    """The memory without counts of references: it lives until `end`."""
+
+
+@overload(bare_all)
+def _bare_all(memory):
+    if isinstance(memory, types.Array):
+        return lambda memory: bare(memory)
+    return lambda memory: (bare(memory[0]), bare(memory[1]), bare(memory[2]), bare(memory[3]))
+
+
+def end(weights, extents, extent, memory):
+    """Leave the processor as it was before `begin`, and give the memory back."""
 
 
 @overload(end)
-def _end(weights, extents, extent):
+def _end(weights, extents, extent, memory):
     if weights.dtype == types.uint64:
-        return lambda weights, extents, extent: by_tiles.finish(extents, extent)
-    return lambda weights, extents, extent: None
+        return lambda weights, extents, extent, memory: by_tiles.finish(extents, extent)
+    return lambda weights, extents, extent, memory: None
 
 
 def prepare(bits, starts, each, run, first, wide, offsets, weights, extent, memory):
