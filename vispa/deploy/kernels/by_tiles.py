@@ -137,7 +137,7 @@ def _spread_tiles(bits, starts, each, first, pixels, offsets, tiles, steps):
             spread_words(flat, begins, offsets[2 * whole], -1, tiles, tile + whole)
 
 
-@kernel(inline="always")
+@kernel()
 def count_panel(
     bits, starts, each, run, first, place, pixels, panel, offsets, weights, block, extent, memory, counts
 ):
@@ -163,7 +163,7 @@ def count_panel(
         single_tile(bits[pixel // each], starts, pixel % each, offsets, words, block, counts, row)
 
 
-@kernel(inline="always")
+@kernel()
 def count_words(bits, starts, first, pixels, offsets, weights, block, counts):
     """Fill counts of some pixels of one image, signs counted in words of 32."""
     pixel = 0
