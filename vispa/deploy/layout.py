@@ -35,12 +35,11 @@ NIBBLES = (0, 8, 16, 24, 4, 12, 20, 28)
 
 
 def best_kernel() -> str:
-    """The fastest kernel that this process may use.
+    """The kernel that is fastest, or close to it, on this processor at any time.
 
-    Tile with AMX, where the system gives leave; vector with AVX-512 VPOPCNTDQ; table with AVX2; otherwise portable.
+    Vector with AVX-512 VPOPCNTDQ; table with AVX2; otherwise portable. Tiles are faster in some moments alone, take
+    longer to compile, and have to be asked for.
     """
-    if may_use_tiles():
-        return "tile"
     if has("avx512vpopcntdq", "avx512bw"):
         return "vector"
     return "table" if has("avx2") else "portable"

@@ -46,7 +46,7 @@ def pack(model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False) -
         as ``"vector"`` does where that was faster in calls before; ``"vector"`` counts bits in words of 512, which
         needs AVX-512 VPOPCNTDQ to be fast; ``"table"`` looks up four signs of two pixels at a time, which needs
         AVX2, and two bits a weight; ``"portable"`` counts byte by byte on any processor. ``"auto"`` takes the first
-        of these that is fast here. All give the same bits.
+        of the last three that is fast here. All give the same bits.
 
     real_inputs : bool, default False
         Whether linear layers of binary weights whose inputs are floats are packed too, as those of a language
