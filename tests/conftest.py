@@ -1,5 +1,6 @@
 """Fixtures and settings that all tests share."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,12 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the folder of real data, ../shared/data beside the checkout, is not here")
     return SHARED_DATA
+
+
+def pytest_configure() -> None:
+    """Hear interrupts, which a shell lets its background jobs ignore: tests press Ctrl-C themselves."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
