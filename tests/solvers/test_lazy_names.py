@@ -45,6 +45,6 @@ def test_lazy_names_are_listed_and_lead_home():
 def test_packages_are_names_and_others_are_refused():
     assert isinstance(solvers.io, ModuleType)
     with pytest.raises(AttributeError, match="no attribute 'lowrank'"):
-        solvers.lowrank  # noqa: B018
+        solvers.lowrank  # noqa: B018  to ask for it is the test
     with pytest.raises(AttributeError, match="'_hidden'"):
-        solvers._hidden  # noqa: B018
+        solvers._hidden  # noqa: B018  to ask for it is the test

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch.fx import GraphModule, Node
 from torch.nn import functional
 
 from vispa.deploy.chains import module_of
+from vispa.deploy.processor import has
 from vispa.deploy.torch_layers import detached, pair, zero_padding
 
 __all__ = ["RealConvolution", "real_convolution"]
@@ -146,13 +146,6 @@ def _constant(network: GraphModule, node: Any) -> Tensor | None:
 
 def _vectors(channels: int) -> int:
     """Vectors of 16 channels whose sums stay in registers together."""
-    if not _has_wide_registers():
+    if not has("avx512f"):
         return 1
     return next(count for count in (4, 2, 1) if channels % (16 * count) == 0)
-
-
-@functools.cache
-def _has_wide_registers() -> bool:
-    from llvmlite import binding
-
-    return bool(binding.get_host_cpu_features().get("avx512f"))

@@ -10,28 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from vispa.deploy import stretches
+from tests.vispa.deploy.kernels_here import KERNELS_HERE, tiles_first  # noqa: F401  a fixture
 from vispa.deploy.bits import PackSigns, PoolBits
 from vispa.deploy.epilogue import Epilogue
 from vispa.deploy.layers import PackedConv1d, PackedConv2d, PackedLinear
-from vispa.deploy.layout import KERNELS, runs_here, signs_of, table_of, words_of
+from vispa.deploy.layout import signs_of, table_of, words_of
 from vispa.deploy.thresholds import limits_of, turning_sums
-
-KERNELS_HERE = [
-    pytest.param(
-        kernel, marks=pytest.mark.skipif(not runs_here(kernel), reason=f"{kernel} does not run here")
-    )
-    for kernel in KERNELS
-]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def tiles_first():
-    """Layers of the tile kernel are counted by tiles in their first call, however small they are."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stretches, "LONG", 0)
-        patch.setattr(stretches, "MANY", 0)
-        yield
 
 
 def binary(layer, generator):

@@ -8,18 +8,11 @@ from torch import nn
 from torch.nn import functional
 
 import vispa
+from tests.vispa.deploy.kernels_here import KERNELS_HERE
 from vispa.deploy.fusion import LayerRecord
-from vispa.deploy.layout import KERNELS, runs_here
 from vispa.deploy.signs import split_rows
 from vispa.networks import named_network, quicknet
 from vispa.nn.weights.layout import Layout
-
-KERNELS_HERE = [
-    pytest.param(
-        kernel, marks=pytest.mark.skipif(not runs_here(kernel), reason=f"{kernel} does not run here")
-    )
-    for kernel in KERNELS
-]
 
 
 class Twin(nn.Module):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import vispa
+from tests.vispa.deploy.kernels_here import tiles_first  # noqa: F401  a fixture
 from vispa.deploy import layout, processor, stretches
 from vispa.deploy.bits import PackSigns
 from vispa.deploy.calls import Call
@@ -26,15 +27,6 @@ with_tiles = pytest.mark.skipif(
     not processor.may_use_tiles(), reason="no AMX here, or the system does not let this process use it"
 )
 NEVER = 2**60
-
-
-@pytest.fixture(autouse=True, scope="module")
-def however_small():
-    """Tiles are used for layers of all sizes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stretches, "LONG", 0)
-        patch.setattr(stretches, "MANY", 0)
-        yield
 
 
 def binary(inputs, outputs, size, seed=0, **options):
