@@ -55,7 +55,9 @@ class Between:
         return self.nodes[-1]
 
     def wants_signs(self, network: GraphModule) -> bool:
-        """Whether the signs of the last value are packed somewhere."""
+        """Whether the loop can write the signs of the last value, and they are packed somewhere."""
+        if isinstance(self.pool, nn.AdaptiveAvgPool2d):
+            return False
         modules = [module_of(network, user) for user in self.last.users]
         return any(isinstance(module, PackSigns) and not module.rows for module in modules)
 

@@ -8,24 +8,34 @@ from torch import Tensor, nn
 from vispa.deploy import operators as _operators  # noqa: F401  defines torch.ops.vispa
 from vispa.deploy.torch_layers import pair
 
-__all__ = ["PackSigns", "PoolBits"]
+__all__ = ["PackSigns", "PoolBits", "check_channels"]
 
 
 class PackSigns(nn.Module):
     """The signs of a float tensor as bits: int32 (images, height, width, words); 1 is negative.
 
     With ``rows`` the last axis is packed instead of the second. Zero and -0.0 are +1. A NaN, for which a bit has no
-    room, is -1.
+    room, is -1. With ``channels`` there must be so many of them: layers of a few more have as many words.
     """
 
-    def __init__(self, *, rows: bool = False) -> None:
+    def __init__(self, *, rows: bool = False, channels: int | None = None) -> None:
         super().__init__()
-        self.rows = rows
+        self.rows, self.channels = rows, channels
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the bits."""
+        if self.channels is not None:
+            check_channels(inputs, self.channels, rows=self.rows)
         bits: Tensor = torch.ops.vispa.pack_signs(inputs, self.rows)
         return bits
+
+
+def check_channels(inputs: Tensor, channels: int, *, rows: bool) -> None:
+    """Raise ValueError unless floats have the channels of a layer, along the last axis of rows or of an image."""
+    least, axis = (1, -1) if rows else (4, 1)
+    if inputs.ndim < least or inputs.shape[axis] != channels:
+        expected = f"(..., {channels})" if rows else f"(images, {channels}, height, width)"
+        raise ValueError(f"inputs must be {expected}; found shape {tuple(inputs.shape)}")
 
 
 class PoolBits(nn.Module):

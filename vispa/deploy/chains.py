@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch.fx import Graph, GraphModule, Node, Tracer
 from torch.nn import functional
 
 from vispa.deploy.epilogue import is_activation, is_norm
+from vispa.deploy.in_place import InPlaceProxy, read_results
 from vispa.deploy.signs import sign_padding
 from vispa.networks.layers import PadChannels
 
@@ -20,6 +22,7 @@ __all__ = [
     "Chain",
     "can_pool_bits",
     "chain_after",
+    "has_hooks",
     "is_signs",
     "layer_nodes",
     "module_of",
@@ -51,6 +54,10 @@ ACTIVATIONS: dict[Any, type[nn.Module]] = {
 class _Tracer(Tracer):
     """Goes into all modules but torch's own, signs, and those that have no meaning inside."""
 
+    def proxy(self, node: Node) -> InPlaceProxy:
+        """Return a symbol that shows what is changed in place."""
+        return InPlaceProxy(node, self)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return (
             sign_padding(m) is not None
@@ -60,13 +67,29 @@ class _Tracer(Tracer):
 
 
 def trace(model: nn.Module) -> GraphModule | None:
-    """The graph of a model in evaluation mode; None where its code depends on values."""
+    """The graph of a model in evaluation mode; None where its code depends on values, or on what shares memory."""
     tracer = _Tracer()
     try:
         graph: Graph = tracer.trace(model)
     except Exception:  # whatever a user's code says to a symbol instead of a tensor
         return None
-    return GraphModule(tracer.root, graph)
+    traced = GraphModule(tracer.root, graph)
+    _by_position(traced)
+    if not read_results(traced):
+        return None
+    traced.graph.eliminate_dead_code()
+    return traced
+
+
+def _by_position(model: GraphModule) -> None:
+    """Give modules of one argument this by its place where it came by its name."""
+    for node in model.graph.find_nodes(op="call_module"):
+        if node.args or len(node.kwargs) != 1:
+            continue
+        ((name, value),) = node.kwargs.items()
+        forward = inspect.signature(model.get_submodule(str(node.target)).forward)
+        if next(iter(forward.parameters), None) == name:
+            node.args, node.kwargs = (value,), {}
 
 
 @dataclass
@@ -95,16 +118,26 @@ class Chain:
 
 
 def module_of(model: GraphModule, node: Any) -> nn.Module | None:
-    """The module that a node calls, if it does."""
+    """The module that a node calls, if it does; None where hooks can change what goes in or comes out."""
+    module = _called(model, node)
+    return None if module is None or has_hooks(module) else module
+
+
+def _called(model: GraphModule, node: Any) -> nn.Module | None:
     if not isinstance(node, Node) or node.op != "call_module" or len(node.args) != 1 or node.kwargs:
         return None
     return model.get_submodule(str(node.target))
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether something was registered to run before or after a module."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
 def layer_nodes(model: GraphModule) -> Iterator[tuple[Node, Layer]]:
     """The calls of linear layers and convolutions, in order."""
     for node in model.graph.nodes:
-        module = module_of(model, node)
+        module = _called(model, node)
         if isinstance(module, LAYERS) and type(module) in LAYERS:
             yield node, module
 

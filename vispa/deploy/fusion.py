@@ -11,8 +11,18 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from vispa.deploy.bits import PackSigns, PoolBits
-from vispa.deploy.chains import Chain, can_pool_bits, chain_after, is_signs, layer_nodes, module_of, sign_of
-from vispa.deploy.layers import PackedConv1d, PackedConv2d, PackedLinear
+from vispa.deploy.chains import (
+    Chain,
+    can_pool_bits,
+    chain_after,
+    has_hooks,
+    is_signs,
+    layer_nodes,
+    module_of,
+    sign_of,
+)
+from vispa.deploy.layers import PackedConv1d, PackedConv2d
+from vispa.deploy.linear_layer import PackedLinear
 
 __all__ = ["LayerRecord", "fuse"]
 
@@ -74,6 +84,8 @@ class _Rewriter:
                 self.reasons[node] = why
 
     def _why_not(self, node: Node, module: nn.Module) -> str:
+        if has_hooks(module):
+            return "it has hooks, which see what it computes"
         if not is_signs(self.model, node.args[0]):
             return "its inputs are not signs"
         try:
@@ -136,7 +148,9 @@ class _Rewriter:
         module, padding = module_of(self.model, user), sign_of(self.model, sign)
         if image and isinstance(module, nn.MaxPool2d) and can_pool_bits(module) and not padding:
             return bool(user.users) and all(self._is_packed(later, nn.Conv2d) for later in user.users)
-        return self._is_packed(user, nn.Conv2d) if image else self._is_packed(user, nn.Linear) and not padding
+        if image:
+            return self._is_packed(user, nn.Conv2d) and not any((padding or ())[:-2])
+        return self._is_packed(user, nn.Linear) and not padding
 
     def _is_packed(self, node: Node, kind: type[nn.Module]) -> bool:
         return node in self.plain and isinstance(module_of(self.model, node), kind)
@@ -152,16 +166,22 @@ class _Rewriter:
         value = sign.args[0]
         assert isinstance(value, Node)
         if (value, image) not in self.bits:
-            found = self._call(f"{value.name}_signs", PackSigns(rows=not image), value, value, after=True)
+            packing = PackSigns(rows=not image, channels=self._channels(node))
+            found = self._call(f"{value.name}_signs", packing, value, value, after=True)
             self.bits[value, image] = found
         bits = self.bits[value, image]
         if not isinstance(pool, nn.MaxPool2d):
             return bits, sign_of(self.model, sign) or ()
         if (given, image) not in self.bits:
-            words = -(-self.plain[node].inputs * self.plain[node].window.groups // 32)
+            words = -(-self._channels(node) // 32)
             pooling = PoolBits(pool, torch.zeros(words, dtype=torch.int32))
             self.bits[given, image] = self._call(f"{given.name}_bits", pooling, given, bits)
         return self.bits[given, image], ()
+
+    def _channels(self, node: Node) -> int:
+        """The number of channels that a packed layer reads."""
+        layer = self.plain[node]
+        return int(layer.inputs * layer.window.groups)
 
     def _insert(self, chain: Chain, packed: Any, source: Node) -> str:
         """Put a packed layer in place of a chain's last value; the name of its module."""

@@ -76,7 +76,7 @@ class Window:
             If the window is larger than the padded image.
         """
         outputs = self.outputs(height, width)
-        if min(outputs) < 1 and min(self.padded(height, width)) > 0:
+        if min(outputs) < 0 or (min(outputs) < 1 and min(self.padded(height, width)) > 0):
             raise ValueError(
                 f"inputs must be at least as large as the window {self.kernel}; found {height} x {width}"
             )

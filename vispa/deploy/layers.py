@@ -1,4 +1,4 @@
-"""Packed layers: plain torch modules for evaluation, whose weights take one bit each."""
+"""Packed convolutions: plain torch modules for evaluation, whose weights take one bit each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vispa.deploy import operators as _operators  # noqa: F401  defines torch.ops.vispa
-from vispa.deploy.epilogue import Epilogue
+from vispa.deploy.bits import check_channels
+from vispa.deploy.epilogue import BIAS, FUSED, NORM, RECTIFY, Epilogue
 from vispa.deploy.geometry import Window
 from vispa.deploy.layout import checked_kernel, kernel_on, signs_of, table_of, words_of
 from vispa.deploy.thresholds import limits_of, turning_sums
@@ -26,12 +27,14 @@ from vispa.deploy.torch_layers import (
     zero_padding,
 )
 
-__all__ = ["PackedConv1d", "PackedConv2d", "PackedLinear"]
+__all__ = ["PackedConv1d", "PackedConv2d", "PackedLayer"]
 
 OUTPUTS = ("floats", "bits", "both")
+# Steps of an epilogue that come before its sum.
+BEFORE_SUM = BIAS | NORM | FUSED | RECTIFY
 
 
-class _Packed(nn.Module):
+class PackedLayer(nn.Module):
     """Signs, window and epilogue of a layer; the public classes say what their inputs look like."""
 
     words: Tensor
@@ -107,21 +110,37 @@ class _Packed(nn.Module):
         )
         return counted
 
-    def _run(self, bits: Tensor, residual: Tensor | None) -> Any:
+    def _bits_of(self, inputs: Tensor, *, rows: bool) -> Tensor:
+        """Bits of floats, whose number of channels must be the layer's, or bits that it can read."""
+        if inputs.dtype != torch.int32:
+            check_channels(inputs, self.inputs * self.window.groups, rows=rows)
+            bits: Tensor = torch.ops.vispa.pack_signs(inputs, rows)
+            return bits
+        words = -(-self.inputs // 32) * self.window.groups
+        if inputs.shape[-1] != words:
+            raise ValueError(f"bits must be in {words} words a pixel; found shape {tuple(inputs.shape)}")
+        return inputs
+
+    def _activated(self, values: Tensor) -> Any:
+        """What torch makes of values after the sum, and their signs where bits go out beside them."""
+        values = values if self._epilogue.activation is None else self._epilogue.activation(values)
+        return (values, torch.ops.vispa.pack_signs(values, False)) if self.outputs == "both" else values
+
+    def _run(self, bits: Tensor, residual: Tensor | None, steps: int | None = None) -> Any:
+        """The outputs; floats by some of the steps alone where these are given."""
         window = self.window.flat()
         if self.outputs == "bits":
             return torch.ops.vispa.packed_to_bits(
                 bits, self.words, self.limits, self.flips, window, self.kernel
             )
-        operator = (
-            torch.ops.vispa.packed_to_both if self.outputs == "both" else torch.ops.vispa.packed_to_floats
-        )
+        both = self.outputs == "both" and steps is None
+        operator = torch.ops.vispa.packed_to_both if both else torch.ops.vispa.packed_to_floats
         return operator(
             bits,
             self.words,
             self.bases,
             self.numbers,
-            self.steps,
+            self.steps if steps is None else steps,
             residual,
             self.channels,
             window,
@@ -137,7 +156,7 @@ class _Packed(nn.Module):
         )
 
 
-class PackedConv2d(_Packed):
+class PackedConv2d(PackedLayer):
     """A convolution of signs by signs, and what follows it, in packed bits.
 
     Equal to ``activation(norm(alpha * conv(sgn x, sgn w) + bias) + residual)`` as torch computes it in float32, bit
@@ -195,10 +214,20 @@ class PackedConv2d(_Packed):
         epilogue = Epilogue(scale, detached(layer.bias), norm, residual, activation, rectified)
         super().__init__(negative, window, epilogue, outputs=outputs, kernel=kernel)
 
-    def forward(self, inputs: Tensor, residual: Tensor | None = None) -> Any:
+    def forward(self, inputs: Tensor, residual: Any = None) -> Any:
         """Return the outputs of floats, whose signs are taken, or of bits."""
-        bits = torch.ops.vispa.pack_signs(inputs, False) if inputs.is_floating_point() else inputs
-        return self._run(bits, residual)
+        bits = self._bits_of(inputs, rows=False)
+        if residual is None or self.adds(bits, residual):
+            return self._run(bits, residual)
+        return self._activated(self._run(bits, None, self.steps & BEFORE_SUM) + residual)
+
+    def adds(self, bits: Tensor, residual: Any) -> bool:
+        """Return whether the loop can add something: float32, and of no more entries than the outputs."""
+        if not isinstance(residual, Tensor) or residual.dtype != torch.float32 or residual.ndim > 4:
+            return False
+        sizes = (bits.shape[0], self.channels, *self.window.outputs(bits.shape[1], bits.shape[2]))
+        pairs = zip(reversed(residual.shape), reversed(sizes), strict=False)
+        return all(own == other or own == 1 for own, other in pairs)
 
     def reference(self, inputs: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return what torch makes of floats in the same layer: the twin that tests compare with."""
@@ -212,7 +241,7 @@ class PackedConv2d(_Packed):
         return self._epilogue(sums, residual)
 
 
-class PackedConv1d(_Packed):
+class PackedConv1d(PackedLayer):
     """A convolution over one axis, as :class:`PackedConv2d` over two."""
 
     def __init__(self, layer: nn.Conv1d, *, one_padding: tuple[int, ...] = (), **options: Any) -> None:
@@ -227,7 +256,10 @@ class PackedConv1d(_Packed):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return floats (images, channels, length) of floats, whose signs are taken."""
-        outputs: Tensor = self._run(torch.ops.vispa.pack_signs(inputs.unsqueeze(2), False), None)
+        if inputs.ndim != 3 or inputs.shape[1] != self.inputs * self.window.groups:
+            expected = f"(images, {self.inputs * self.window.groups}, length)"
+            raise ValueError(f"inputs must be {expected}; found shape {tuple(inputs.shape)}")
+        outputs: Tensor = self._run(self._bits_of(inputs.unsqueeze(2), rows=False), None)
         return outputs.squeeze(2)
 
     def reference(self, inputs: Tensor) -> Tensor:
@@ -239,60 +271,3 @@ class PackedConv1d(_Packed):
             signs, self.signs(), None, window.stride[1], 0, window.dilation[1], window.groups
         )
         return self._epilogue(sums)
-
-
-class PackedLinear(_Packed):
-    """A linear layer of signs by signs, and what follows it: rows of floats or bits to rows of floats or bits."""
-
-    def __init__(
-        self,
-        layer: nn.Linear,
-        *,
-        norm: nn.Module | None = None,
-        activation: nn.Module | None = None,
-        outputs: str = "floats",
-        kernel: str = "auto",
-    ) -> None:
-        negative, scale = signs_and_scale(layer)
-        epilogue = Epilogue(scale, detached(layer.bias), norm, False, activation)
-        # tables are shared by eight rows, of which there is often one
-        words = "portable" if checked_kernel(kernel) == "table" else kernel
-        super().__init__(negative, Window(), epilogue, outputs=outputs, kernel=words)
-
-    def forward(self, inputs: Tensor) -> Any:
-        """Return floats (..., channels) of floats (..., inputs), whose signs are taken, or of their bits."""
-        bits = torch.ops.vispa.pack_signs(inputs, True) if inputs.is_floating_point() else inputs
-        shape, rows = bits.shape[:-1], bits.reshape(1, 1, -1, bits.shape[-1])
-        if len(shape) > 1 and self.follows:
-            # torch's modules count their channels along the second axis, which is not the layer's now
-            return self._by_torch(self.sums(rows).permute(0, 2, 3, 1).reshape(*shape, self.channels))
-        found = self._run(rows, None)
-        if self.outputs == "bits":
-            return found.reshape(*shape, found.shape[-1])
-        if self.outputs == "both":
-            return self._rows(found[0], shape), found[1].reshape(*shape, found[1].shape[-1])
-        return self._rows(found, shape)
-
-    @property
-    def follows(self) -> bool:
-        """Whether a normalisation or an activation is part of the layer."""
-        return self._epilogue.norm is not None or self._epilogue.activation is not None
-
-    def _by_torch(self, counts: Tensor) -> Any:
-        values = (self.inputs - 2 * counts).float() * self._epilogue.scale
-        if self._epilogue.bias is not None:
-            values = values + self._epilogue.bias
-        for module in (self._epilogue.norm, self._epilogue.activation):
-            values = values if module is None else module(values)
-        if self.outputs == "floats":
-            return values
-        bits = torch.ops.vispa.pack_signs(values, True)
-        return bits if self.outputs == "bits" else (values, bits)
-
-    def _rows(self, image: Tensor, shape: torch.Size) -> Tensor:
-        return image.permute(0, 2, 3, 1).reshape(*shape, self.channels)
-
-    def reference(self, inputs: Tensor) -> Tensor:
-        """Return what torch makes of floats in the same layer."""
-        sums = functional.linear(sign(inputs), self.signs()[:, :, 0])
-        return self._epilogue(sums.reshape(-1, self.channels)).reshape(sums.shape)

@@ -10,12 +10,13 @@ from torch import nn
 from torch.fx import GraphModule
 
 from solvers import checks
-from vispa.deploy.chains import LAYERS, trace
+from vispa.deploy.chains import LAYERS, has_hooks, trace
 from vispa.deploy.fusion import LayerRecord, fuse
-from vispa.deploy.layers import PackedConv1d, PackedConv2d, PackedLinear
+from vispa.deploy.layers import PackedConv1d, PackedConv2d
 from vispa.deploy.layout import checked_kernel, why_unpacked
+from vispa.deploy.linear_layer import PackedLinear
+from vispa.deploy.packed_model import PackedModel
 from vispa.deploy.real_layer import PackedRealLinear
-from vispa.deploy.runner import PackedModel
 from vispa.deploy.signs import split_rows
 from vispa.nn.conversion.harden import harden
 from vispa.nn.conversion.refusals import refuse_sharded, refuse_wrapped
@@ -100,7 +101,7 @@ def pack(model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False) -
     if checks.boolean("real_inputs", real_inputs):
         packed, records = _with_real_inputs(packed, records)
     if all(record.kernel == "torch" for record in records):
-        reasons = "; ".join(f"{record.name}: {record.why}" for record in records[:4])
+        reasons = "; ".join(f"{record.name}: {record.why}" for record in records[:4]) or "it calls no layer"
         raise ValueError(
             "model must have a binary layer whose inputs are signs (vispa.SignActivation); found none "
             f"({reasons}). Pass real_inputs=True to pack linear layers of float inputs"
@@ -150,7 +151,7 @@ def _packed(model: nn.Module, kernel: str, prefix: str) -> tuple[nn.Module, list
     traced = trace(model)
     if isinstance(traced, GraphModule):
         records = [record.under(prefix, "network.") for record in fuse(traced, kernel)]
-        return PackedModel(traced), records
+        return PackedModel(traced, model), records
     records = []
     for name, child in list(model.named_children()):
         replaced, found = _packed(child, kernel, f"{prefix}{name}.")
@@ -163,7 +164,9 @@ def _with_real_inputs(packed: nn.Module, records: list[LayerRecord]) -> tuple[nn
     """The model with its remaining binary linear layers packed for float inputs, wherever they are."""
     places: dict[str, str] = {}
     for path, module in list(packed.named_modules()):
-        if type(module) is nn.Linear and module.weight.dtype == torch.float32 and _is_binary(module):
+        if type(module) is not nn.Linear or module.weight.dtype != torch.float32 or has_hooks(module):
+            continue
+        if _is_binary(module):
             layer = PackedRealLinear(module)
             if not path:
                 return layer, [

@@ -1,8 +1,7 @@
-"""A traced packed model run without torch's cost of a call a layer: buffers and arguments made once a size."""
+"""A traced packed model as a list of compiled loops: buffers and arguments made once a size."""
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import torch
@@ -13,67 +12,15 @@ from torch.fx.node import map_arg
 from vispa.deploy.between import Between, found_between
 from vispa.deploy.bits import PackSigns, PoolBits
 from vispa.deploy.calls import Call, Work, flat_of, packer, pool_bits
-from vispa.deploy.layers import PackedConv2d, PackedLinear
+from vispa.deploy.layers import PackedConv2d
+from vispa.deploy.linear_layer import PackedLinear
 from vispa.deploy.nodes import Step, Values, by_torch, is_item
 
-__all__ = ["PackedModel"]
-
-# Sizes of inputs whose programs are kept, in every thread: a program holds all values between its layers.
-KEPT = 4
+__all__ = ["Changed", "Program"]
 
 
-class PackedModel(nn.Module):
-    """A traced model of packed layers.
-
-    On CPU tensors it runs as a list of compiled loops, prepared for each size of its inputs; what torch.export,
-    torch.compile and other transforms see is the graph of its operators.
-    """
-
-    def __init__(self, network: GraphModule) -> None:
-        super().__init__()
-        self.network = network
-        self._programs = _Programs()
-        self.eval()
-
-    def _apply(self, *arguments: Any, **options: Any) -> PackedModel:
-        self._programs = _Programs()
-        super()._apply(*arguments, **options)
-        return self
-
-    def forward(self, inputs: Any, *others: Any, **options: Any) -> Any:
-        """Return what the model returns."""
-        given = (inputs, *others)
-        plain = type(inputs) is Tensor and inputs.is_cpu
-        if others:
-            plain = all(type(value) is Tensor and value.is_cpu for value in given)
-        if not plain or options or torch.compiler.is_compiling():
-            return self.network(*given, **options)
-        if not torch.is_grad_enabled():  # entering a context again would cost as much as a small layer
-            return self._programs.of(self.network, given).run(given)
-        with torch.no_grad():
-            return self._programs.of(self.network, given).run(given)
-
-
-class _Programs(threading.local):
-    """Programs by sizes of inputs. Threads have their own, since a program has its values in fixed places."""
-
-    def __init__(self) -> None:
-        self.kept: dict[Any, Program] = {}
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Programs:
-        return _Programs()
-
-    def __reduce__(self) -> Any:
-        return _Programs, ()
-
-    def of(self, network: GraphModule, inputs: tuple[Tensor, ...]) -> Program:
-        """The program of these sizes and dtypes; the oldest is forgotten where there are too many."""
-        key = tuple((value.shape, value.dtype, value.stride()) for value in inputs)
-        found = self.kept.pop(key, None) or Program(network, inputs)
-        self.kept[key] = found
-        while len(self.kept) > KEPT:
-            del self.kept[next(iter(self.kept))]
-        return found
+class Changed(Exception):
+    """A value has another size than in the first run, as it depends on what the inputs hold."""
 
 
 class Program:
@@ -88,6 +35,7 @@ class Program:
         self.fresh: set[Node] = set()
         self.steps: list[Step] = []
         self.places: list[Node] = []
+        self.given: list[Node] = []
         self.results = {
             node for last in network.graph.find_nodes(op="output") for node in last.all_input_nodes
         }
@@ -97,9 +45,11 @@ class Program:
         done: set[Node] = set()
         for node in network.graph.nodes:
             if node.op == "placeholder":
-                self.values[node] = (
-                    inputs[len(self.places)] if len(self.places) < len(inputs) else node.args[0]
-                )
+                if len(self.places) < len(inputs):
+                    self.values[node] = inputs[len(self.places)]
+                    self.given.append(node)
+                else:
+                    self.values[node] = node.args[0]
                 self.places.append(node)
             elif node.op == "output":
                 self.result = node.args[0]
@@ -116,9 +66,21 @@ class Program:
         values.update(zip(self.places, inputs, strict=False))
         for step in self.steps:
             step(values)
-        result = self._own(self.result) if isinstance(self.result, Node) else map_arg(self.result, self._own)
+        return self.outputs()
+
+    def outputs(self) -> Any:
+        """The outputs of the values that are there."""
+        values = self.values
+        result = (
+            self._own(self.result)
+            if isinstance(self.result, Node)
+            else _plain(map_arg(self.result, self._own))
+        )
         for node in self.fresh:
             # where nobody keeps a result, the next one lies in its memory, which is in the cache
+            values[node] = None
+        for node in self.given:
+            # the caller's, who may want their memory
             values[node] = None
         return result
 
@@ -147,11 +109,11 @@ class Program:
         if run.wants_signs(self.network):
             self.signs[last] = run.signs_for(outputs)
         fill = run.loop(given, outputs, self.signs.get(last))
-        flat = flat_of(given)
+        flat, size = flat_of(given), given.shape
         if source in self.fixed and flat.ctypes.data == given.data_ptr():
             self.steps.append(lambda values: fill(flat))
         else:
-            self.steps.append(lambda values: fill(flat_of(values[source])))
+            self.steps.append(lambda values: fill(flat_of(_same(values[source], size))))
         self._fix(last)
         return True
 
@@ -186,15 +148,16 @@ class Program:
         fixed = isinstance(source, Node) and source in self.fixed
         if isinstance(module, PackSigns) and not module.rows and source in self.signs:
             assert isinstance(source, Node)
-            self.values[node] = self.signs[source]
+            self.values[node] = self.signs[source].copy_(self.values[node])
             self.steps.pop()
         elif isinstance(module, PackSigns):
-            self.steps[-1] = _packing(node, self.values[node], module.rows)
+            assert isinstance(source, Node)
+            self.steps[-1] = _packing(source, self.values[node], module.rows, self.values[source].shape)
         elif fixed and isinstance(module, PoolBits):
             assert isinstance(source, Node)
             pooled = pool_bits(self.values[source], module.flips, module.window, self.values[node])
             self.steps[-1] = _works([pooled])
-        elif fixed and isinstance(module, PackedConv2d):
+        elif fixed and isinstance(module, PackedConv2d) and self._adds(node, module):
             assert isinstance(source, Node)
             self.steps[-1] = self._layer(node, module, self.values[source])
             if self._is_fresh(node, module):
@@ -203,15 +166,25 @@ class Program:
         elif fixed and isinstance(module, PackedLinear) and self.values[source].ndim == 2:  # type: ignore[index]
             assert isinstance(source, Node)
             self.steps[-1] = self._rows(node, module, self.values[source])
-        elif fixed and (type(module) is nn.Identity or is_item(node) or self._is_view(module, node)):
+        elif fixed and (type(module) in (nn.Identity, nn.Flatten) or is_item(node)) and self._stays(node):
             self.steps.pop()
         else:
             return
         self._fix(node)
 
-    def _is_view(self, module: nn.Module | None, node: Node) -> bool:
-        """Whether a value is another view of memory that stays in its place."""
-        return type(module) is nn.Flatten and self.values[node].untyped_storage().data_ptr() in self.memories
+    def _stays(self, node: Node) -> bool:
+        """Whether a value is a view of memory that stays in its place, and of the same part of it in every run."""
+        value = self.values[node]
+        if len(node.all_input_nodes) > 1 or not isinstance(value, Tensor):
+            return False
+        return value.untyped_storage().data_ptr() in self.memories
+
+    def _adds(self, node: Node, layer: PackedConv2d) -> bool:
+        """Whether the loop of a layer takes what it adds, if it adds something."""
+        if len(node.args) == 1:
+            return True
+        bits, residual = (self.values[each] for each in node.args)  # type: ignore[index]
+        return layer.adds(bits, residual)
 
     def _rows(self, node: Node, layer: PackedLinear, bits: Tensor) -> Step:
         """The loop of a packed linear layer on rows, its outputs where torch's operator left them."""
@@ -244,18 +217,18 @@ class Program:
             return call.to_floats(layer.bases, layer.numbers, layer.steps, beside, outputs, bits_out)
 
         if self._is_fresh(node, layer):
-            return _fresh(node, layer, call, residual)
+            return _fresh(node, layer, call, residual, self.values)
         if residual is None:
             return _works([*before, work(call.beside(None, layer.channels))])
         assert isinstance(residual, Node)
         beside = call.beside(self.values[residual], layer.channels)
         if residual in self.fixed and beside.ctypes.data == self.values[residual].data_ptr():
             return _works([*before, work(beside)])
-        first = _works(before)
+        first, size = _works(before), self.values[residual].shape
 
         def with_residual(values: Values) -> None:
             first(values)
-            function, arguments = work(call.beside(values[residual], layer.channels))
+            function, arguments = work(call.beside(_same(values[residual], size), layer.channels))
             function(*arguments)
 
         return with_residual
@@ -269,25 +242,40 @@ def _works(works: list[Work]) -> Step:
     return run
 
 
-def _fresh(node: Node, layer: PackedConv2d, call: Call, residual: Any) -> Step:
+def _fresh(node: Node, layer: PackedConv2d, call: Call, residual: Any, built: Values) -> Step:
     """The loops of a packed layer into a new image."""
     into = call.into(layer.bases, layer.numbers, layer.steps, None)
     nothing = call.beside(None, layer.channels)
+    size = None if residual is None else built[residual].shape
 
     def run(values: Values) -> None:
         outputs = call.empty_image(layer.channels)
-        beside = nothing if residual is None else call.beside(values[residual], layer.channels)
+        beside = nothing if residual is None else call.beside(_same(values[residual], size), layer.channels)
         call.run(into(beside, outputs.numpy().reshape(call.images, call.pixels, layer.channels)))
         values[node] = outputs.permute(0, 3, 1, 2)
 
     return run
 
 
-def _packing(node: Node, bits: Tensor, rows: bool) -> Step:
-    source = node.args[0]
-    assert isinstance(source, Node)
+def _packing(source: Node, bits: Tensor, rows: bool, size: Any) -> Step:
     pack = packer(bits, rows)
-    return lambda values: pack(values[source])
+    return lambda values: pack(_same(values[source], size))
+
+
+def _same(value: Tensor, size: Any) -> Tensor:
+    """A value of the size that a step was made for."""
+    if value.shape != size:
+        raise Changed
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """Results in Python's own lists and dictionaries, where torch.fx has others."""
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return tuple(map(_plain, value)) if type(value) is tuple else value
 
 
 def _flat(image: Tensor, call: Call) -> Tensor:

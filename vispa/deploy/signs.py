@@ -87,7 +87,11 @@ def sign_padding(module: nn.Module) -> tuple[int, ...] | None:
     padding: tuple[int, ...] = ()
     for node in module.graph.nodes:
         if node.op == "call_function" and getattr(node.target, "__name__", "") == "pad":
-            widths = node.args[1]
+            widths = node.args[1] if len(node.args) == 2 else None
+            if not isinstance(widths, list | tuple) or not all(
+                type(width) is int and width >= 0 for width in widths
+            ):
+                return None  # another's graph
             padding = tuple(reversed(widths[::2]))
     same = plain_sign(SignActivation(one_padding=padding or 0))
     return padding if same.code == module.code else None

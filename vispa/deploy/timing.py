@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from solvers import checks
 from vispa.deploy.int8 import in_int8, is_int8
 from vispa.deploy.pack import packing
-from vispa.deploy.runner import PackedModel
+from vispa.deploy.packed_model import PackedModel
 
 __all__ = ["LayerTime", "Timing", "in_turns", "time_packed"]
 

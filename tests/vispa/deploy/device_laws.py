@@ -8,7 +8,8 @@ from torch import nn
 from vispa.deploy.bits import PackSigns
 from vispa.deploy.devices import by_triton, operators
 from vispa.deploy.epilogue import FUSED
-from vispa.deploy.layers import PackedConv2d, PackedLinear
+from vispa.deploy.layers import PackedConv2d
+from vispa.deploy.linear_layer import PackedLinear
 from vispa.deploy.real_layer import PackedRealLinear
 
 LAYERS = {

@@ -13,8 +13,9 @@ from torch import nn
 from tests.vispa.deploy.kernels_here import KERNELS_HERE, tiles_first  # noqa: F401  a fixture
 from vispa.deploy.bits import PackSigns, PoolBits
 from vispa.deploy.epilogue import Epilogue
-from vispa.deploy.layers import PackedConv1d, PackedConv2d, PackedLinear
+from vispa.deploy.layers import PackedConv1d, PackedConv2d
 from vispa.deploy.layout import signs_of, table_of, words_of
+from vispa.deploy.linear_layer import PackedLinear
 from vispa.deploy.thresholds import limits_of, turning_sums
 
 

@@ -28,7 +28,7 @@ _WRAPPERS = {
 
 
 def refuse_wrapped(model: nn.Module, verb: str) -> None:
-    """Raise for anything but a plain module tree, naming the wrapper and the right order."""
+    """Raise for anything but a plain module tree, naming the wrapper and the right order; for packed models too."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; found {type(model).__name__}")
     for name, module in model.named_modules():
@@ -36,6 +36,11 @@ def refuse_wrapped(model: nn.Module, verb: str) -> None:
         if getattr(module, "_compiled_call_impl", None) is not None:
             raise TypeError(
                 f"model cannot be {verb}: {where} is compiled; it must be {verb} first, then compiled"
+            )
+        if type(module).__module__.startswith("vispa.deploy."):
+            raise TypeError(
+                f"model cannot be {verb}: {where} is packed ({type(module).__name__}); the model that vispa.pack "
+                f"was given can be {verb}"
             )
         # Not by its parameters: after a forward they may be whole.
         if _is_a(module, "torch.distributed.fsdp.FSDPModule"):

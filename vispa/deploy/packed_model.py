@@ -1,0 +1,124 @@
+"""What `pack` returns: a traced model that runs without torch's cost of a call a layer."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from vispa.deploy.runner import Changed, Program
+
+__all__ = ["PackedModel"]
+
+# Sizes of inputs whose programs are kept, in every thread: a program holds all values between its layers.
+KEPT = 4
+_MISSING = object()
+# Where a module keeps its hooks, and what they are called with.
+HOOKS = (
+    "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+)  # fmt: skip
+
+
+class PackedModel(nn.Module):
+    """A traced model of packed layers.
+
+    On CPU tensors it runs as a list of compiled loops, prepared for each size of its inputs; what torch.export,
+    torch.compile and other transforms see is the graph of its operators. Hooks of the model that was traced go on
+    being called.
+    """
+
+    def __init__(self, network: GraphModule, model: nn.Module) -> None:
+        super().__init__()
+        for name in HOOKS:
+            setattr(self, name, getattr(model, name))
+        self.network = network
+        self._programs = _Programs()
+        self._takes = _numbers_of_inputs(network)
+        self.eval()
+
+    def train(self, mode: bool = True) -> PackedModel:
+        """Stay in evaluation mode, which is all that there is."""
+        return super().train(False)
+
+    def _apply(self, *arguments: Any, **options: Any) -> PackedModel:
+        self._programs = _Programs()
+        super()._apply(*arguments, **options)
+        return self
+
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        # programs have copies of some values
+        self._programs = _Programs()
+        super()._load_from_state_dict(*arguments, **options)
+
+    def forward(self, inputs: Any = _MISSING, *others: Any, **options: Any) -> Any:
+        """Return what the model returns."""
+        given = () if inputs is _MISSING else (inputs, *others)
+        plain = type(inputs) is Tensor and inputs.is_cpu
+        if others:
+            plain = all(type(value) is Tensor and value.is_cpu for value in given)
+        if not plain or options or _is_watched() or len(given) not in self._takes:
+            return self.network(*given, **options)
+        if torch.is_autocast_enabled("cpu"):  # packed layers are float32, and what lies between them
+            with torch.autocast("cpu", enabled=False):
+                return self.forward(*given)
+        if not torch.is_grad_enabled():  # entering a context again would cost as much as a small layer
+            return self._programs.run(self.network, given)
+        with torch.no_grad():
+            return self._programs.run(self.network, given)
+
+
+def _is_watched() -> bool:
+    """Whether somebody follows torch's operations, and must not miss any: a compiler, a tracer, a transform."""
+    return bool(
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
+
+
+def _numbers_of_inputs(network: GraphModule) -> range:
+    """How many inputs a graph may be called with; none where it takes any number."""
+    places = network.graph.find_nodes(op="placeholder")
+    if any(str(node.target).startswith("*") for node in places):
+        return range(0)
+    return range(sum(not node.args for node in places), len(places) + 1)
+
+
+class _Programs(threading.local):
+    """Programs by sizes of inputs. Threads have their own, since a program has its values in fixed places."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Any, Program] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Programs:
+        return _Programs()
+
+    def __reduce__(self) -> Any:
+        return _Programs, ()
+
+    def run(self, network: GraphModule, inputs: tuple[Tensor, ...]) -> Any:
+        """The outputs by the program of these sizes and dtypes; the oldest of too many is forgotten."""
+        # tensors of inference mode cannot be changed outside of it
+        key = (
+            torch.is_inference_mode_enabled(),
+            *((value.shape, value.dtype, value.stride()) for value in inputs),
+        )
+        program = self.kept.pop(key, None)
+        try:
+            if program is None:
+                # building computes everything once, and nothing may happen twice
+                program = Program(network, inputs)
+                result = program.outputs()
+            else:
+                result = program.run(inputs)
+        except Changed:
+            return network(*inputs)
+        self.kept[key] = program
+        while len(self.kept) > KEPT:
+            del self.kept[next(iter(self.kept))]
+        return result
