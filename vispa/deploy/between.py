@@ -93,10 +93,8 @@ class Between:
         before = 0 if self.padding is None else self.padding.extra // 2
         layer = self.convolution
         each = channels if layer is None else layer.filled_up
-        epilogue = Epilogue(
-            torch.ones(channels), None if layer is None else layer.bias, self.norm, False, self.activation,
-            self.rectified,
-        )  # fmt: skip
+        ones, bias = source.new_ones(channels), None if layer is None else layer.bias
+        epilogue = Epilogue(ones, bias, self.norm, False, self.activation, self.rectified)
         numbers, steps = epilogue.numbers()
         filled = np.zeros((len(numbers), each), dtype=np.float32)
         filled[:, :channels] = numbers[:, :channels]
@@ -122,7 +120,7 @@ class Between:
     def signs_for(self, outputs: Tensor) -> Tensor:
         """A tensor for the signs of the last value."""
         images, channels, height, width = outputs.shape
-        return torch.empty((images, height, width, words_for(channels)), dtype=torch.int32)
+        return torch.empty((images, height, width, words_for(channels)), dtype=torch.int32, device="cpu")
 
 
 def _filling(work: Callable[..., None], *arguments: Any) -> Callable[[Any], None]:

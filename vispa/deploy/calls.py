@@ -132,13 +132,9 @@ class Call:
         extents = extents_of(kernel, self.plan, window, self.images, words, weights.shape[0])
         self.scratch = (extents, panel, _lines(64 * 32).reshape(64, 32))
 
-    def empty_image(self, channels: int) -> Tensor:
-        """A tensor for floats (images, height, width, channels)."""
-        return torch.empty((self.images, *self.plan.outputs, channels), dtype=torch.float32)
-
     def empty(self, channels: int, dtype: torch.dtype) -> Tensor:
         """A tensor for outputs (images, pixels, channels)."""
-        return torch.empty((self.images, self.pixels, channels), dtype=dtype)
+        return torch.empty((self.images, self.pixels, channels), dtype=dtype, device="cpu")
 
     def last(self, outputs: Tensor) -> Tensor:
         """Outputs as images with their channels last, in the same memory."""

@@ -174,7 +174,7 @@ class _Rewriter:
             return bits, sign_of(self.model, sign) or ()
         if (given, image) not in self.bits:
             words = -(-self._channels(node) // 32)
-            pooling = PoolBits(pool, torch.zeros(words, dtype=torch.int32))
+            pooling = PoolBits(pool, torch.zeros(words, dtype=torch.int32, device="cpu"))
             self.bits[given, image] = self._call(f"{given.name}_bits", pooling, given, bits)
         return self.bits[given, image], ()
 

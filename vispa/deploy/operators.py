@@ -91,7 +91,7 @@ def _real_linear(inputs: Tensor, words: Tensor, scale: Tensor, bias: Tensor, ker
             f"inputs must be float32 rows for {words.shape[1]} words of signs; found {inputs.dtype} "
             f"{tuple(inputs.shape)}"
         )
-    outputs = torch.empty((len(inputs), len(scale)), dtype=torch.float32)
+    outputs = torch.empty((len(inputs), len(scale)), dtype=torch.float32, device="cpu")
     multiply = real_by_tables if kernel == "tables" else real_by_signs
     rows = inputs.detach().contiguous().numpy()
     multiply(rows, unsigned(words), scale.numpy(), bias.numpy(), outputs.numpy())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from vispa.deploy.eager import eager
+from vispa.deploy.per_thread import PerThread
 from vispa.deploy.runner import Changed, Program
 
 __all__ = ["PackedModel"]
@@ -57,10 +58,7 @@ class PackedModel(nn.Module):
     def forward(self, inputs: Any = _MISSING, *others: Any, **options: Any) -> Any:
         """Return what the model returns."""
         given = () if inputs is _MISSING else (inputs, *others)
-        plain = type(inputs) is Tensor and inputs.is_cpu
-        if others:
-            plain = all(type(value) is Tensor and value.is_cpu for value in given)
-        if not plain or options or _is_watched() or len(given) not in self._takes:
+        if options or not given or not eager(given) or len(given) not in self._takes:
             return self.network(*given, **options)
         if torch.is_autocast_enabled("cpu"):  # packed layers are float32, and what lies between them
             with torch.autocast("cpu", enabled=False):
@@ -71,16 +69,6 @@ class PackedModel(nn.Module):
             return self._programs.run(self.network, given)
 
 
-def _is_watched() -> bool:
-    """Whether somebody follows torch's operations, and must not miss any: a compiler, a tracer, a transform."""
-    return bool(
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._functorch.peek_interpreter_stack() is not None
-    )
-
-
 def _numbers_of_inputs(network: GraphModule) -> range:
     """How many inputs a graph may be called with; none where it takes any number."""
     places = network.graph.find_nodes(op="placeholder")
@@ -89,28 +77,26 @@ def _numbers_of_inputs(network: GraphModule) -> range:
     return range(sum(not node.args for node in places), len(places) + 1)
 
 
-class _Programs(threading.local):
+class _Programs(PerThread):
     """Programs by sizes of inputs. Threads have their own, since a program has its values in fixed places."""
 
     def __init__(self) -> None:
         self.kept: dict[Any, Program] = {}
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Programs:
-        return _Programs()
-
-    def __reduce__(self) -> Any:
-        return _Programs, ()
+        self.latest: tuple[list[Any] | None, Program | None] = (None, None)
 
     def run(self, network: GraphModule, inputs: tuple[Tensor, ...]) -> Any:
         """The outputs by the program of these sizes and dtypes; the oldest of too many is forgotten."""
         # tensors of inference mode cannot be changed outside of it
-        key = (
-            torch.is_inference_mode_enabled(),
-            *((value.shape, value.dtype, value.stride()) for value in inputs),
-        )
-        program = self.kept.pop(key, None)
+        key: list[Any] = [torch.is_inference_mode_enabled()]
+        key += [(value.shape, value.dtype, value.stride()) for value in inputs]
+        latest, program = self.latest
+        # whoever calls the model while it runs gets a program of his own
+        self.latest = None, None
+        if key != latest:
+            self._put_away(latest, program)
+            program = self.kept.pop(tuple(key), None)
         try:
-            if program is None:
+            if program is None or not program.has_its_tensors():
                 # building computes everything once, and nothing may happen twice
                 program = Program(network, inputs)
                 result = program.outputs()
@@ -118,7 +104,12 @@ class _Programs(threading.local):
                 result = program.run(inputs)
         except Changed:
             return network(*inputs)
-        self.kept[key] = program
-        while len(self.kept) > KEPT:
-            del self.kept[next(iter(self.kept))]
+        self.latest = key, program
         return result
+
+    def _put_away(self, key: list[Any] | None, program: Program | None) -> None:
+        if key is None or program is None:
+            return
+        self.kept[tuple(key)] = program
+        while len(self.kept) >= KEPT:
+            del self.kept[next(iter(self.kept))]

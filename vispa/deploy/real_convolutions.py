@@ -81,7 +81,7 @@ class RealConvolution:
         offsets = (
             np.arange(kernel[0])[:, None] * down * row + np.arange(kernel[1]) * across * inputs
         ).ravel()
-        filled = torch.zeros((*kernel, self.weight.shape[1], self.filled_up))
+        filled = self.weight.new_zeros((*kernel, self.weight.shape[1], self.filled_up))
         filled[..., : self.channels] = self.weight.permute(2, 3, 1, 0)
         layer = (
             self.stride[0], above, left, (kernel[0] - 1) * down + 1, together,

@@ -54,7 +54,7 @@ class PackedRealLinear(nn.Module):
         self.inputs, self.channels = layer.in_features, layer.out_features
         self.register_buffer("words", words_of(rows.negative[:, None].numpy(), 1))
         self.register_buffer("scale", rows.scale)
-        bias = torch.zeros(self.channels) if layer.bias is None else layer.bias.detach().clone()
+        bias = torch.zeros_like(rows.scale) if layer.bias is None else layer.bias.detach().clone()
         self.register_buffer("bias", bias)
         self.kernel = self._of_processor = "tables" if looks_up_bytes() else "signs"
         self.eval()

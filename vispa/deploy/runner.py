@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
@@ -15,6 +17,7 @@ from vispa.deploy.calls import Call, Work, flat_of, packer, pool_bits
 from vispa.deploy.layers import PackedConv2d
 from vispa.deploy.linear_layer import PackedLinear
 from vispa.deploy.nodes import Step, Values, by_torch, is_item
+from vispa.deploy.results import Results
 
 __all__ = ["Changed", "Program"]
 
@@ -28,6 +31,14 @@ class Program:
 
     def __init__(self, network: GraphModule, inputs: tuple[Tensor, ...]) -> None:
         self.network = network
+        homes = [
+            (home, name)
+            for module in network.modules()
+            for home in (module._parameters, module._buffers)
+            for name in home
+        ]
+        self.homes, self.names = [home for home, _ in homes], [name for _, name in homes]
+        self.tensors = [home[name] for home, name in homes]
         self.values: Values = {}
         # nodes whose values lie in the same memory in every run, and these memories
         self.fixed: set[Node] = set()
@@ -59,6 +70,10 @@ class Program:
                 done.update(runs[node].nodes)
             else:
                 self._add(node)
+
+    def has_its_tensors(self) -> bool:
+        """Whether parameters and buffers are those that the loops were given; others may take their names."""
+        return all(map(operator.is_, map(operator.getitem, self.homes, self.names), self.tensors))
 
     def run(self, inputs: tuple[Tensor, ...]) -> Any:
         """The outputs, in memory of their own."""
@@ -247,11 +262,12 @@ def _fresh(node: Node, layer: PackedConv2d, call: Call, residual: Any, built: Va
     into = call.into(layer.bases, layer.numbers, layer.steps, None)
     nothing = call.beside(None, layer.channels)
     size = None if residual is None else built[residual].shape
+    results = Results((call.images, *call.plan.outputs, layer.channels), np.float32)
 
     def run(values: Values) -> None:
-        outputs = call.empty_image(layer.channels)
+        outputs, array = results()
         beside = nothing if residual is None else call.beside(_same(values[residual], size), layer.channels)
-        call.run(into(beside, outputs.numpy().reshape(call.images, call.pixels, layer.channels)))
+        call.run(into(beside, array.reshape(call.images, call.pixels, layer.channels)))
         values[node] = outputs.permute(0, 3, 1, 2)
 
     return run

@@ -33,7 +33,7 @@ def turning_sums(epilogue: Epilogue, largest: int) -> Turn | None:
     turns = np.zeros(channels, dtype=np.int64)
     start = positive = np.zeros(channels, dtype=bool)
     for low in range(-largest, largest + 1, SUMS_AT_ONCE):
-        sums = torch.arange(low, min(low + SUMS_AT_ONCE, largest + 1), dtype=torch.float32)
+        sums = torch.arange(low, min(low + SUMS_AT_ONCE, largest + 1), dtype=torch.float32, device="cpu")
         with torch.no_grad():
             positive = (epilogue(sums[:, None].expand(-1, channels)) >= 0).numpy()
         if before is None:
