@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.library import Library
 
-from vispa.deploy.calls import Call, packer, pool_bits, unsigned, words_for
+from vispa.deploy.calls import Call, packer, pool_bits, words_for
 from vispa.deploy.geometry import Window, pooled_size
+from vispa.deploy.real_products import RealProducts
 
 __all__ = ["LIBRARY"]
 
@@ -84,18 +85,7 @@ def _packed_sums(bits: Tensor, weights: Tensor, channels: int, window: list[int]
 
 
 def _real_linear(inputs: Tensor, words: Tensor, scale: Tensor, bias: Tensor, kernel: str) -> Tensor:
-    from vispa.deploy.kernels.real import real_by_signs, real_by_tables
-
-    if inputs.dtype != torch.float32 or -(-inputs.shape[1] // 32) != words.shape[1]:
-        raise TypeError(
-            f"inputs must be float32 rows for {words.shape[1]} words of signs; found {inputs.dtype} "
-            f"{tuple(inputs.shape)}"
-        )
-    outputs = torch.empty((len(inputs), len(scale)), dtype=torch.float32, device="cpu")
-    multiply = real_by_tables if kernel == "tables" else real_by_signs
-    rows = inputs.detach().contiguous().numpy()
-    multiply(rows, unsigned(words), scale.numpy(), bias.numpy(), outputs.numpy())
-    return outputs
+    return RealProducts()(inputs, words, scale, bias, kernel)
 
 
 def _pool_bits(bits: Tensor, flips: Tensor, window: list[int], ceil_mode: bool) -> Tensor:

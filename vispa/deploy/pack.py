@@ -17,6 +17,7 @@ from vispa.deploy.layout import checked_kernel, why_unpacked
 from vispa.deploy.linear_layer import PackedLinear
 from vispa.deploy.packed_model import PackedModel
 from vispa.deploy.real_layer import PackedRealLinear
+from vispa.deploy.real_products import kernel_of_bits
 from vispa.deploy.signs import split_rows
 from vispa.nn.conversion.harden import harden
 from vispa.nn.conversion.refusals import refuse_sharded, refuse_wrapped
@@ -28,7 +29,9 @@ __all__ = ["pack", "packing"]
 _RECORDS = "_vispa_packing"
 
 
-def pack(model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False) -> nn.Module:
+def pack(
+    model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False, activation_bits: int = 29
+) -> nn.Module:
     """A plain module for evaluation that computes what a binary model computes, with one bit a weight.
 
     Linear layers and convolutions (Conv1d, Conv2d) of binary weights whose inputs are signs become packed layers.
@@ -52,6 +55,8 @@ def pack(model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False) -
     real_inputs : bool, default False
         Whether linear layers of binary weights whose inputs are floats are packed too, as those of a language
         model: a thirtieth of the memory, and faster for few rows. Their sums are floats, added in another order.
+    activation_bits : {29, 13}
+        Bits that layers of float inputs keep of these at least; with 13 they are faster.
 
     Returns
     -------
@@ -64,7 +69,7 @@ def pack(model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False) -
     TypeError
         If the model is wrapped (compiled, DDP) or sharded.
     ValueError
-        If nothing can be packed, with the reasons.
+        If nothing can be packed, with the reasons, or ``activation_bits`` are fewer without ``real_inputs=True``.
 
     Notes
     -----
@@ -94,12 +99,18 @@ def pack(model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False) -
     refuse_wrapped(model, "packed")
     refuse_sharded(model, "packed")
     kernel = checked_kernel(kernel)
+    if kernel_of_bits(activation_bits) != kernel_of_bits(29) and not checks.boolean(
+        "real_inputs", real_inputs
+    ):
+        raise ValueError(
+            f"activation_bits={activation_bits} is for layers of float inputs: pass real_inputs=True as well"
+        )
     plain = harden(model) if any(find_binary_layers(model)) else deepcopy(model)
     device = _device(plain)
     plain = plain.cpu().eval().requires_grad_(False)
     packed, records = _packed(plain, kernel, "")
     if checks.boolean("real_inputs", real_inputs):
-        packed, records = _with_real_inputs(packed, records)
+        packed, records = _with_real_inputs(packed, records, activation_bits)
     if all(record.kernel == "torch" for record in records):
         reasons = "; ".join(f"{record.name}: {record.why}" for record in records[:4]) or "it calls no layer"
         raise ValueError(
@@ -160,14 +171,16 @@ def _packed(model: nn.Module, kernel: str, prefix: str) -> tuple[nn.Module, list
     return model, records
 
 
-def _with_real_inputs(packed: nn.Module, records: list[LayerRecord]) -> tuple[nn.Module, list[LayerRecord]]:
+def _with_real_inputs(
+    packed: nn.Module, records: list[LayerRecord], activation_bits: int
+) -> tuple[nn.Module, list[LayerRecord]]:
     """The model with its remaining binary linear layers packed for float inputs, wherever they are."""
     places: dict[str, str] = {}
     for path, module in list(packed.named_modules()):
         if type(module) is not nn.Linear or module.weight.dtype != torch.float32 or has_hooks(module):
             continue
         if _is_binary(module):
-            layer = PackedRealLinear(module)
+            layer = PackedRealLinear(module, activation_bits=activation_bits)
             if not path:
                 return layer, [
                     replace(records[0], packed="", kind="floats to floats", kernel=layer.kernel, why="")

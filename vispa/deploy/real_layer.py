@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from vispa.deploy import operators as _operators  # noqa: F401  defines torch.ops.vispa
+from vispa.deploy.eager import eager
 from vispa.deploy.layout import kernel_on, looks_up_bytes, words_of
+from vispa.deploy.real_products import RealProducts, kernel_of_bits
 from vispa.deploy.signs import split_rows
 from vispa.nn.weights.layout import Layout
 
@@ -27,11 +29,14 @@ class PackedRealLinear(nn.Module):
     ----------
     layer : Linear
         float32, every row of its weight of one absolute value.
+    activation_bits : {29, 13}
+        Bits that are kept of activations at least. 13 bits take half the instructions, where there are tables; an
+        output is off by about 1e-4 of the largest then.
 
     Raises
     ------
     ValueError
-        If the weight is another.
+        If the weight is another, or there are other bits than these.
 
     Examples
     --------
@@ -46,8 +51,9 @@ class PackedRealLinear(nn.Module):
     scale: Tensor
     bias: Tensor
 
-    def __init__(self, layer: nn.Linear) -> None:
+    def __init__(self, layer: nn.Linear, *, activation_bits: int = 29) -> None:
         super().__init__()
+        kernel = kernel_of_bits(activation_bits)
         rows = split_rows(layer.weight, Layout(tuple(layer.weight.shape)))
         if rows is None or layer.weight.dtype != torch.float32:
             raise ValueError("layer must be float32 with one absolute value in every row of its weight")
@@ -56,7 +62,8 @@ class PackedRealLinear(nn.Module):
         self.register_buffer("scale", rows.scale)
         bias = torch.zeros_like(rows.scale) if layer.bias is None else layer.bias.detach().clone()
         self.register_buffer("bias", bias)
-        self.kernel = self._of_processor = "tables" if looks_up_bytes() else "signs"
+        self.kernel = self._of_processor = kernel if looks_up_bytes() else "signs"
+        self._products = RealProducts()
         self.eval()
 
     def _apply(self, *arguments: Any, **options: Any) -> Any:
@@ -68,7 +75,12 @@ class PackedRealLinear(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return floats (..., channels) of floats (..., inputs)."""
         rows = inputs.reshape(-1, inputs.shape[-1])
-        outputs: Tensor = torch.ops.vispa.real_linear(rows, self.words, self.scale, self.bias, self.kernel)
+        words, scale, bias = self.words, self.scale, self.bias
+        outputs: Tensor
+        if eager((rows, words, scale, bias)):
+            outputs = self._products(rows, words, scale, bias, self.kernel)
+        else:
+            outputs = torch.ops.vispa.real_linear(rows, words, scale, bias, self.kernel)
         return outputs.reshape(*inputs.shape[:-1], self.channels)
 
     def extra_repr(self) -> str:

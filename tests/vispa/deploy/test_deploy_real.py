@@ -1,5 +1,9 @@
 """Binary weights with float inputs: sums of floats, in one order or another."""
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +16,7 @@ from vispa.deploy.layout import looks_up_bytes
 from vispa.deploy.real_layer import PackedRealLinear
 
 KERNELS = ["signs"] + (["tables"] if looks_up_bytes() else [])
+TABLES = {29: "tables", 13: "short tables"}
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -63,25 +68,31 @@ def test_whole_numbers_are_exact_and_nan_is_seen():
     spread=st.sampled_from([0.0, 1.0, 20.0]),
     size=st.sampled_from([-140.0, 0.0, 110.0]),
     strange=st.booleans(),
+    full=st.booleans(),
+    bits=st.sampled_from([29, 13]),
     seed=st.integers(0, 2**31),
 )
-def test_tables_are_sums_of_whole_numbers(rows, inputs, outputs, spread, size, strange, seed):
+def test_tables_are_sums_of_whole_numbers(rows, inputs, outputs, spread, size, strange, full, bits, seed):
     rng = np.random.default_rng(seed)
     signs = rng.choice([-1.0, 1.0], (outputs, inputs))
     values = rng.standard_normal((rows, inputs)) * 2.0 ** (
         size + spread * rng.standard_normal((rows, inputs))
     )
     values = values.clip(-1e38 / inputs, 1e38 / inputs).astype(np.float32)
+    if full:
+        # four of a table that are as large as they can be, just below a power of two
+        values[:, :4] = np.nextafter(np.float32(2.0), np.float32(0.0))
     if strange:
         values[rng.integers(rows), rng.integers(inputs)] = rng.choice([np.nan, np.inf, -np.inf])
     layer = nn.Linear(inputs, outputs, bias=False)
     layer.weight.data = torch.from_numpy(signs).float()
-    packed = PackedRealLinear(layer)
-    assert packed.kernel == "tables"
+    packed = PackedRealLinear(layer, activation_bits=bits)
+    assert packed.kernel == TABLES[bits]
     found = packed(torch.from_numpy(values)).numpy()
     finite = np.isfinite(values).all(axis=1)
-    largest = np.abs(values[finite]).max(axis=1, keepdims=True, initial=0.0)
-    factor = 2.0 ** (29.0 - np.frexp(largest)[1])
+    largest = np.abs(values[finite]).max(axis=1, keepdims=True, initial=0.0).astype(float)
+    factor = 2.0 ** (bits - np.frexp(largest)[1].astype(float))
+    factor[np.rint(largest * factor) == 2.0**bits] /= 2.0
     whole = np.rint(values[finite].astype(float) * factor).astype(np.int64) @ signs.T.astype(np.int64)
     assert (found[finite] == (whole / factor).astype(np.float32)).all()
     with np.errstate(invalid="ignore"):
@@ -130,3 +141,57 @@ def test_other_layers_and_inputs_are_refused():
     for inputs in (torch.ones(2, 70), torch.ones(2, 40).double()):
         with pytest.raises(TypeError, match="float32 rows"):
             PackedRealLinear(layer)(inputs)
+
+
+def test_thirteen_bits_are_near():
+    torch.manual_seed(0)
+    layer = nn.Linear(4096, 96)
+    layer.weight.data = torch.where(layer.weight.data >= 0, 0.02, -0.02)
+    inputs = torch.randn(5, 4096)
+    expected = layer(inputs).detach()
+    found = PackedRealLinear(layer, activation_bits=13)(inputs)
+    assert (found - expected).abs().max() <= 5e-4 * expected.abs().max()
+    # whole numbers that thirteen bits hold are exact
+    whole = torch.randint(-8191, 8192, (3, 4096)).float()
+    layer.weight.data.sign_()
+    layer.bias = None
+    exact = whole.double() @ layer.weight.double().T
+    assert torch.equal(PackedRealLinear(layer, activation_bits=13)(whole).double(), exact)
+
+
+def test_bits_that_are_not_there_are_refused():
+    layer = nn.Linear(8, 3)
+    layer.weight.data = torch.ones(3, 8)
+    for bits in (8, 0, True, "13"):
+        with pytest.raises(ValueError, match="activation_bits must be 29 or 13"):
+            PackedRealLinear(layer, activation_bits=bits)
+        with pytest.raises(ValueError, match="activation_bits must be 29 or 13"):
+            vispa.pack(layer, real_inputs=True, activation_bits=bits)
+    with pytest.raises(ValueError, match="real_inputs=True"):
+        vispa.pack(nn.Sequential(vispa.SignActivation(), layer), activation_bits=13)
+    short = vispa.pack(layer, real_inputs=True, activation_bits=13)
+    assert short.kernel == ("short tables" if looks_up_bytes() else "signs")
+
+
+def test_a_layer_is_copied_loaded_and_called_from_threads():
+    torch.manual_seed(0)
+    layers = []
+    for _ in range(2):
+        layer = nn.Linear(96, 40)
+        layer.weight.data = torch.where(layer.weight.data >= 0, 0.5, -0.5)
+        layers.append(PackedRealLinear(layer))
+    first, second = layers
+    inputs = [torch.randn(rows, 96) for rows in (1, 3, 9, 2)]
+    expected = [second(each) for each in inputs]
+    with ThreadPoolExecutor(2) as threads:
+        assert all(map(torch.equal, threads.map(second, inputs * 5), expected * 5))
+    copies = [deepcopy(second), pickle.loads(pickle.dumps(second))]
+    first(inputs[0])
+    first.load_state_dict(second.state_dict())
+    replaced = deepcopy(layers[0])
+    replaced.load_state_dict({name: -values for name, values in second.state_dict().items()}, assign=True)
+    for layer in (first, *copies):
+        assert all(torch.equal(layer(each), right) for each, right in zip(inputs, expected, strict=True))
+    assert not torch.equal(replaced(inputs[0]), expected[0])
+    mapped = torch.vmap(second)(inputs[2])
+    assert torch.equal(mapped, expected[2])

@@ -1,8 +1,8 @@
 """Products of binary weights with float activations: by tables of sums of four of them, or by turning their signs.
 
-A table's entries are whole numbers of 32 bits, kept as four planes of bytes. One permutation of bytes looks up 16
+A table's entries are whole numbers of 32 or 16 bits, kept as planes of bytes. One permutation of bytes looks up 16
 activations for 16 channels in one plane, one instruction adds what it finds to sums of 32 bits: 17 instructions for
-512 products in all planes, where a permutation of floats and an addition did 64.
+512 products in four planes, where a permutation of floats and an addition did 64.
 """
 
 from __future__ import annotations
@@ -21,54 +21,59 @@ from vispa.deploy.kernels import instructions as vec
 LANES = 32
 WORDS, FLOATS = ir.VectorType(vec.INT32, 16), ir.VectorType(vec.FLOAT, 16)
 BYTES = ir.VectorType(vec.INT8, 64)
-# Bytes of a sum of four activations, each of which is below 2**29.
-PLANES, LARGEST = 4, 29
-# Weights are asked for so many words before they are used: 2 KB, in which memory keeps up.
-AHEAD = 512
-# Rows whose tables, 16 bytes an activation each, share one pass through the weights.
+# By the dtype of tables: planes of a sum of four activations, and bits of each of these below the largest of a row.
+PLANES, BITS = {np.uint8: 4, np.int8: 2}, {np.uint8: 29, np.int8: 13}
+# Blocks of channels that share what is loaded of a table.
+PAIR = 2
+# Weights are asked for so many words before they are used: 4 KB, in which memory keeps up.
+AHEAD = 1024
+# Rows whose tables share one pass through the weights.
 TOGETHER = 4
 
 
 @intrinsic
-def _table_tile(typing, tables, weights, block, sums):
-    """Fill sums (planes, 32) with sums of bytes that the signs of 32 channels look up.
+def _table_tile(typing, tables, weights, block, other, sums):
+    """Fill sums (planes, 64) with sums of bytes that the signs of two blocks of 32 channels look up.
 
     A word of a channel's signs is eight nibbles, whose bytes choose from tables (words, 2, planes, 64): the even
     nibbles from the first, the odd from the second, 16 entries for each of four bytes. Four bytes are added at once
     to a sum of 32 bits, signed in the last plane alone.
     """
+    planes = _planes(tables)
 
     def generate(context, builder, signature, arguments):
-        tables, weights, sums = vec.data_pointers(context, builder, signature, arguments, (0, 1, 3))
+        tables, weights, sums = vec.data_pointers(context, builder, signature, arguments, (0, 1, 4))
         words = vec.length(context, builder, signature, arguments, 1, 1)
-        own = builder.gep(weights, [builder.mul(builder.mul(arguments[2], words), vec.integer(LANES))])
-        totals = vec.sums(builder, WORDS, 2 * PLANES)
+        size = builder.mul(words, vec.integer(LANES))
+        blocks = [builder.gep(weights, [builder.mul(arguments[place], size)]) for place in (2, 3)]
+        totals = vec.sums(builder, WORDS, 2 * PAIR * planes)
         with cgutils.for_range_slice(builder, vec.integer(0), words, vec.integer(1)) as (word, _):
             first = builder.mul(word, vec.integer(LANES))
-            signs = [vec.load(builder, own, vec.further(builder, first, 16 * half), WORDS) for half in (0, 1)]
-            for line in (0, 16):
-                vec.prefetch(builder, own, vec.further(builder, first, AHEAD + line))
+            halves = [(own, vec.further(builder, first, 16 * half)) for own in blocks for half in (0, 1)]
+            signs = [vec.load(builder, own, place, WORDS) for own, place in halves]
+            for own, place in halves:
+                vec.prefetch(builder, own, vec.further(builder, place, AHEAD))
             for odd in (0, 1):
                 chosen = [_choices(builder, each, odd) for each in signs]
-                for plane in range(PLANES):
-                    place = builder.mul(word, vec.integer(2 * PLANES))
-                    entry = builder.mul(vec.further(builder, place, odd * PLANES + plane), vec.integer(64))
+                for plane in range(planes):
+                    place = builder.mul(word, vec.integer(2 * planes))
+                    entry = builder.mul(vec.further(builder, place, odd * planes + plane), vec.integer(64))
                     table = vec.load(builder, tables, entry, BYTES)
-                    for half in (0, 1):
-                        found = vec.call(
-                            builder, "llvm.x86.avx512.permvar.qi.512", BYTES, table, chosen[half]
-                        )
-                        _add_bytes(builder, totals[2 * plane + half], found, signed=plane == PLANES - 1)
+                    for half, choice in enumerate(chosen):
+                        found = vec.call(builder, "llvm.x86.avx512.permvar.qi.512", BYTES, table, choice)
+                        total = totals[2 * PAIR * plane + half]
+                        _add_bytes(builder, total, found, signed=plane == planes - 1)
         for place, total in enumerate(totals):
             vec.store(builder, builder.load(total), sums, vec.integer(16 * place))
         return context.get_dummy_value()
 
-    return types.void(tables, weights, block, sums), generate
+    return types.void(tables, weights, block, other, sums), generate
 
 
 @intrinsic
 def _fill_tables(typing, whole, tables, word):
     """Fill tables[word] with sums of four of whole[32 word : 32 word + 32], with all their signs, by bytes."""
+    planes = _planes(tables)
 
     def generate(context, builder, signature, arguments):
         whole, tables = vec.data_pointers(context, builder, signature, arguments, (0, 1))
@@ -82,14 +87,19 @@ def _fill_tables(typing, whole, tables, word):
                 negative = ir.Constant(kind, [entry >> bit & 1 for entry in range(16)])
                 plus, minus = (vec.splat(builder, each, 16) for each in (number, builder.neg(number)))
                 total = builder.add(total, builder.select(negative, minus, plus))
-            for plane in range(PLANES):
+            for plane in range(planes):
                 shifted = builder.lshr(total, vec.constant(WORDS, 8 * plane))
-                rows = vec.further(builder, builder.mul(word, vec.integer(2 * PLANES)), odd * PLANES + plane)
+                rows = vec.further(builder, builder.mul(word, vec.integer(2 * planes)), odd * planes + plane)
                 entry = vec.further(builder, builder.mul(rows, vec.integer(64)), 16 * byte)
                 vec.store(builder, builder.trunc(shifted, ir.VectorType(vec.INT8, 16)), tables, entry)
         return context.get_dummy_value()
 
     return types.void(whole, tables, word), generate
+
+
+def _planes(tables):
+    """Number of planes of tables, a type of numba."""
+    return PLANES[np.int8 if tables.dtype == types.int8 else np.uint8]
 
 
 def _choices(builder, signs, odd):
@@ -168,14 +178,18 @@ def real_by_signs(inputs, weights, scale, bias, outputs):
 
 
 @kernel()
-def _prepare(row, whole, tables):
+def _prepare(row, bits, whole, tables):
     """Fill the tables of a row; the power of two that activations were multiplied by, 0 unless all are finite."""
-    largest = np.float32(0.0)
-    for value in row:
-        if not abs(value) < np.inf:
-            return 0.0
-        largest = max(largest, abs(value))
-    factor = 2.0 ** (LARGEST - math.frexp(largest)[1])
+    patterns, largest = row.view(np.int32), np.int32(0)
+    for place in range(row.shape[0]):
+        # absolute values of floats are in the order of their patterns
+        largest = max(largest, patterns[place] & np.int32(0x7FFFFFFF))
+    if largest >= np.int32(0x7F800000):
+        return 0.0
+    size = np.array([largest], np.int32).view(np.float32)[0]
+    factor = 2.0 ** (bits - math.frexp(size)[1])
+    if np.rint(size * factor) >= 2.0**bits:
+        factor *= 0.5
     for place in range(row.shape[0]):
         whole[place] = np.int32(np.rint(row[place] * factor))
     for word in range(tables.shape[0]):
@@ -184,33 +198,57 @@ def _prepare(row, whole, tables):
 
 
 @kernel()
-def real_by_tables(inputs, weights, scale, bias, outputs):
+def _finish_row(sums, first, start, stop, factor, scale, bias, outputs, row, totals):
+    """Fill outputs[row, start : stop] from sums of a block of channels, in planes of 64 from the first on."""
+    totals[:] = 0.0
+    size = np.float64(1.0)
+    for plane in range(sums.shape[0]):
+        for lane in range(LANES):
+            totals[lane] += size * sums[plane, first + lane]
+        size *= 256.0
+    inverse = 1.0 / factor
+    for channel in range(start, stop):
+        # beyond float32 only where torch is
+        value = np.float32(totals[channel - start] * inverse)
+        outputs[row, channel] = value * scale[channel] + bias[channel]
+
+
+@kernel()
+def real_by_tables(inputs, weights, scale, bias, outputs, bits, whole, tables, sums):
     """Fill outputs (rows, channels) with scale * (inputs @ signs) + bias, by AVX-512.
 
-    weights is (blocks, words, 32) uint32. Activations are rounded once, to 29 bits below the largest of their row;
-    all that follows is sums of whole numbers, so the order does not matter.
+    weights is (blocks, words, 32) uint32. Activations are rounded once, to so many bits below the largest of a row;
+    all that follows is sums of whole numbers, so the order does not matter. The rest is scratch memory: whole, as
+    long as the words have bits, int32, zero after the inputs; tables (rows together, words, 2, planes, 64), whose
+    dtype says how many planes there are; sums (planes, 64) int32.
     """
-    words = weights.shape[1]
-    whole = np.zeros(32 * words, np.int32)
-    tables = np.empty((TOGETHER, words, 2, PLANES, 64), np.uint8)
-    factors = np.empty(TOGETHER)
-    sums = np.empty((PLANES, LANES), np.int32)
-    for first in range(0, inputs.shape[0], TOGETHER):
-        rows = min(TOGETHER, inputs.shape[0] - first)
+    together, blocks = tables.shape[0], weights.shape[0]
+    factors, totals = np.empty(together), np.empty(LANES)
+    for first in range(0, inputs.shape[0], together):
+        rows = min(together, inputs.shape[0] - first)
         for row in range(rows):
-            factors[row] = _prepare(inputs[first + row], whole, tables[row])
-        for block in range(weights.shape[0]):
-            channels = min(LANES, outputs.shape[1] - block * LANES)
+            factors[row] = _prepare(inputs[first + row], bits, whole, tables[row])
+        for block in range(0, blocks, PAIR):
+            other = min(block + 1, blocks - 1)
             for row in range(rows):
-                _table_tile(tables[row], weights, block, sums)
-                for lane in range(channels):
-                    total = np.float64(0.0)
-                    for plane in range(PLANES):
-                        total += np.float64(sums[plane, lane]) * 256.0**plane
-                    channel = block * LANES + lane
-                    # beyond float32 only where torch is
-                    value = np.float32(total / factors[row]) if factors[row] > 0.0 else np.float32(np.nan)
-                    outputs[first + row, channel] = value * scale[channel] + bias[channel]
+                if factors[row] == 0.0:
+                    continue
+                _table_tile(tables[row], weights, block, other, sums)
+                for place in range(1 + other - block):
+                    start = (block + place) * LANES
+                    stop = min(start + LANES, outputs.shape[1])
+                    _finish_row(
+                        sums,
+                        place * LANES,
+                        start,
+                        stop,
+                        factors[row],
+                        scale,
+                        bias,
+                        outputs,
+                        first + row,
+                        totals,
+                    )
         for row in range(first, first + rows):
             if factors[row - first] == 0.0:
                 real_by_signs(inputs[row : row + 1], weights, scale, bias, outputs[row : row + 1])
