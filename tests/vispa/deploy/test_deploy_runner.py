@@ -9,8 +9,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
 
 import vispa
-from vispa.deploy.results import Results
 from vispa.deploy.packed_model import PackedModel
+from vispa.deploy.results import Results
 
 
 def binary(layer):
@@ -46,6 +46,7 @@ def test_a_tracer_of_tensors_sees_operators():
 
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_traced_by_torchs_older_tracer():
     packed = vispa.pack(network())
     with torch.no_grad():
