@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import torch
 from torch import nn
 
+from vispa.deploy.chains import has_hooks
 from vispa.deploy.signs import sign_padding
 from vispa.networks.layers import PadChannels, Residual
 from vispa.networks.quicknet import Blur
@@ -40,7 +42,7 @@ LEAVES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.BatchNorm3d: _NORMALISATION,
     nn.LayerNorm: ("normalized_shape", "eps", "elementwise_affine", "bias"),
     nn.GroupNorm: ("num_groups", "num_channels", "eps", "affine"),
-    nn.Embedding: ("num_embeddings", "embedding_dim", "padding_idx"),
+    nn.Embedding: ("num_embeddings", "embedding_dim", "padding_idx", "max_norm", "norm_type"),
     nn.MaxPool1d: _MAX_POOL,
     nn.MaxPool2d: _MAX_POOL,
     nn.AvgPool1d: ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
@@ -50,6 +52,7 @@ LEAVES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Flatten: ("start_dim", "end_dim"),
     nn.Unflatten: ("dim", "unflattened_size"),
     nn.Dropout: ("p",),
+    nn.Dropout1d: ("p",),
     nn.Dropout2d: ("p",),
     nn.Identity: (),
     nn.ReLU: (),
@@ -61,6 +64,9 @@ LEAVES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Sigmoid: (),
     nn.GELU: ("approximate",),
     nn.SiLU: (),
+    nn.ELU: ("alpha",),
+    nn.Softplus: ("beta", "threshold"),
+    nn.Hardswish: (),
     nn.Softmax: ("dim",),
     nn.LogSoftmax: ("dim",),
     PadChannels: ("extra",),
@@ -72,7 +78,7 @@ _CLASSES = {kind.__name__: kind for kind in LEAVES}
 
 
 def describe(model: nn.Module) -> Description | None:
-    """A description that :func:`build` understands; None where a module's class is not on the list.
+    """A description that :func:`build` understands; None where a module's class is not on the list, or has hooks.
 
     Examples
     --------
@@ -82,19 +88,38 @@ def describe(model: nn.Module) -> Description | None:
     >>> describe(torch.nn.LSTM(2, 2)) is None
     True
     """
+    if has_hooks(model):
+        return None
     padding = sign_padding(model)
     if padding is not None:
         return {"kind": "Sign", "options": {"one_padding": list(padding)}}
     if type(model) in (nn.Sequential, Residual):
-        children = {name: describe(child) for name, child in model.named_children()}
+        # not `named_children`, which shows a module with two names once
+        children = {
+            name: None if child is None else describe(child) for name, child in model._modules.items()
+        }
         known = all(child is not None for child in children.values())
         return {"kind": type(model).__name__, "children": children} if known else None
     if type(model) not in LEAVES:
         return None
-    return {
-        "kind": type(model).__name__,
-        "options": {name: _option(model, name) for name in LEAVES[type(model)]},
-    }
+    try:
+        options = {name: _plain(_option(model, name)) for name in LEAVES[type(model)]}
+    except TypeError:
+        return None
+    return {"kind": type(model).__name__, "options": options}
+
+
+def _plain(value: Any) -> Any:
+    """An option in JSON's own types, NumPy's numbers among them as Python's; TypeError for others."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    raise TypeError(f"an option must be made of numbers and names; found {type(value).__name__}")
 
 
 def build(description: Description) -> nn.Module:
@@ -106,7 +131,18 @@ def build(description: Description) -> nn.Module:
         If the description is not one that :func:`describe` makes.
     """
     with torch.device("meta"):
-        return _build(description, depth=0).eval()
+        try:
+            return _build(description, depth=0).eval()
+        # what torch says to options that are none, of which there is no list
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            AssertionError,
+        ) as error:
+            raise ValueError(f"the graph must have options that torch takes; {error}") from error
 
 
 def _build(description: Description, depth: int) -> nn.Module:
@@ -132,11 +168,8 @@ def _build(description: Description, depth: int) -> nn.Module:
         return plain_sign(SignActivation(one_padding=options["one_padding"] or 0))
     if kind not in _CLASSES or set(options) != set(LEAVES[_CLASSES[kind]]):
         raise ValueError(f"the graph must hold modules on the list of kinds; found {kind!r}")
-    try:
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-        return _CLASSES[kind](**values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"the graph must have options that {kind} takes; {error}") from error
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    return _CLASSES[kind](**values)
 
 
 def _option(module: nn.Module, name: str) -> Any:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vispa.deploy.architecture import build, describe
+from vispa.deploy.replacing import replacing
 from vispa.deploy.signs import binary_weights, pack_signs, unpack_signs
 from vispa.nn.conversion.harden import harden
 from vispa.nn.conversion.refusals import refuse_sharded, refuse_wrapped
@@ -48,6 +49,8 @@ def save_packed(model: nn.Module, path: str | Path) -> int:
         If the model is wrapped (compiled, DDP) or sharded.
     ValueError
         If no weight is binary.
+    OSError
+        If it cannot be written; a file that was there stays as it was.
     ImportError
         If safetensors is not installed (the extra ``deploy``).
 
@@ -72,7 +75,7 @@ def save_packed(model: nn.Module, path: str | Path) -> int:
             "model must have a weight whose rows have one absolute value each; found none. Pass a binarized "
             "or hardened model, or save a real one with torch.save"
         )
-    first: dict[tuple[int, ...], str] = {}
+    first: dict[Any, str] = {}
     tensors: dict[str, Tensor] = {}
     weights: dict[str, dict[str, Any]] = {}
     aliases: dict[str, str] = {}
@@ -81,7 +84,7 @@ def save_packed(model: nn.Module, path: str | Path) -> int:
             raise TypeError(
                 f"model must have tensors alone in its state dict; {name!r} is a {type(values).__name__}"
             )
-        key = (values.data_ptr(), *values.shape, *values.stride())
+        key = (values.dtype, values.data_ptr(), *values.shape, *values.stride())
         if values.numel() and first.setdefault(key, name) != name:
             aliases[name] = first[key]
         elif name in packed:
@@ -92,12 +95,25 @@ def save_packed(model: nn.Module, path: str | Path) -> int:
         else:
             tensors[name] = values
     tensors = {name: values.detach().cpu().contiguous().clone() for name, values in tensors.items()}
-    fields = {"weights": weights, "aliases": aliases, "graph": describe(model)}
+    fields = {"weights": weights, "aliases": aliases, "graph": _graph(model)}
     metadata = {name: json.dumps(value, sort_keys=name != "graph") for name, value in fields.items()}
     metadata |= {"format": FORMAT, "version": VERSION}
     metadata["digest"] = _digest(tensors, metadata)
-    _safetensors().save_file(tensors, str(path), metadata=metadata)
+    with replacing(path) as beside:
+        _safetensors().save_file(tensors, str(beside), metadata=metadata)
     return Path(path).stat().st_size
+
+
+def _graph(model: nn.Module) -> Any:
+    """The description of a model, if a model with the same state can be built of it."""
+    graph = describe(model)
+    if graph is None:
+        return None
+    own, built = (
+        [(name, values.shape) for name, values in each.state_dict().items() if isinstance(values, Tensor)]
+        for each in (model, build(graph))
+    )
+    return graph if own == built else None
 
 
 def load_packed(path: str | Path, into: nn.Module | None = None) -> nn.Module:
@@ -122,7 +138,7 @@ def load_packed(path: str | Path, into: nn.Module | None = None) -> nn.Module:
     Raises
     ------
     ValueError
-        If the file is truncated, altered, or not a packed file; or ``into`` has other names or shapes.
+        If the file is truncated, altered, or not a packed file; or ``into`` has other names, shapes or dtypes.
     OSError
         If it cannot be read.
     """
@@ -159,7 +175,15 @@ def _filled(model: nn.Module, state: dict[str, Tensor], path: str | Path, *, ass
             raise ValueError(
                 f"{path} has {name!r} of shape {tuple(state[name].shape)}; the model has {tuple(values.shape)}"
             )
-    model.load_state_dict(state, assign=assign)
+        if not assign and values.dtype != state[name].dtype:
+            raise ValueError(
+                f"{path} has {name!r} in {state[name].dtype}; the model has {values.dtype}, which would round it. "
+                "Convert the model, as by into.double()"
+            )
+    try:
+        model.load_state_dict(state, assign=assign)
+    except RuntimeError as error:  # such as whole numbers where the model has parameters
+        raise ValueError(f"{path} is not a packed file of version {VERSION}: {error}") from error
     return model
 
 
@@ -202,7 +226,8 @@ def _unpacked(tensors: dict[str, Tensor], metadata: dict[str, str], path: str | 
                 raise ValueError(f"scale of {name!r} must have {layout.out_channels} entries")
             state[name] = _weight(unpack_signs(signs, layout.fan_in), scale, layout)
         state |= {name: state[original] for name, original in aliases.items()}
-    except (KeyError, TypeError, AttributeError, ZeroDivisionError, ValueError) as error:
+    # what wrong shapes and names lead to
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a packed file of version {VERSION}: {error}") from error
     return state
 
@@ -216,7 +241,7 @@ def _weight(negative: Tensor, scale: Tensor, layout: Layout) -> Tensor:
 def _field(metadata: dict[str, str], name: str, path: str | Path) -> Any:
     try:
         return json.loads(metadata[name])
-    except (KeyError, json.JSONDecodeError, RecursionError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a packed file of version {VERSION}: no {name}") from error
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -152,6 +153,95 @@ def whole(tmp_path_factory):
     return path
 
 
+shared_relu, shared_sign, shared_linear = nn.ReLU(), vispa.SignActivation(), nn.Linear(16, 16)
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape"),
+    [
+        ([nn.Linear(16, 16), shared_relu, nn.Linear(16, 16), shared_relu], (3, 16)),
+        ([nn.Linear(16, 16), shared_sign, nn.Linear(16, 16), shared_sign, nn.Linear(16, 4)], (3, 16)),
+        ([shared_linear, nn.Tanh(), shared_linear], (3, 16)),
+        ([nn.Conv2d(np.int64(3), np.int64(8), np.int64(3)), nn.LeakyReLU(np.float64(0.25))], (2, 3, 5, 5)),
+        (
+            [nn.Linear(16, 16), nn.Hardtanh(0.0, float("inf")), nn.Softplus(), nn.ELU(0.5), nn.Hardswish()],
+            (3, 16),
+        ),
+        ([nn.Sequential(), nn.Sequential(nn.Linear(16, 4), nn.Sequential())], (3, 16)),
+        (
+            [
+                nn.Linear(16, 16),
+                nn.BatchNorm1d(16, affine=False),
+                nn.BatchNorm1d(16, track_running_stats=False),
+            ],
+            (3, 16),
+        ),
+    ],
+)
+def test_what_comes_back_computes_the_same(layers, shape, tmp_path):
+    model = hardened(nn.Sequential(*layers), keep=())
+    vispa.save_packed(model, tmp_path / "file")
+    loaded, inputs = vispa.load_packed(tmp_path / "file"), torch.randn(shape)
+    assert_same_state(model, loaded)
+    assert torch.equal(loaded(inputs), model(inputs))
+
+
+def test_norms_of_embeddings_come_back(tmp_path):
+    model = hardened(nn.Sequential(nn.Embedding(9, 16, max_norm=0.1), nn.Linear(16, 16)), keep=())
+    vispa.save_packed(model, tmp_path / "file")
+    tokens = torch.tensor([1, 2])
+    assert torch.equal(vispa.load_packed(tmp_path / "file")(tokens), model(tokens))
+
+
+def hooked(model):
+    model[1].register_forward_hook(lambda module, given, outputs: outputs * 3)
+    return model
+
+
+def with_buffer(model):
+    model.register_buffer("mean", torch.ones(3))
+    return model
+
+
+@pytest.mark.parametrize("change", [hooked, with_buffer])
+def test_what_a_description_cannot_say_needs_a_model(change, tmp_path):
+    model = change(hardened(small(), keep=()))
+    vispa.save_packed(model, tmp_path / "file")
+    with pytest.raises(ValueError, match="pass into="):
+        vispa.load_packed(tmp_path / "file")
+    assert_same_state(model, vispa.load_packed(tmp_path / "file", into=change(small())))
+
+
+def test_dtypes_must_agree(tmp_path):
+    vispa.save_packed(hardened(small().double(), keep=()), tmp_path / "file")
+    with pytest.raises(ValueError, match=r"'0.weight' in torch.float64.*into\.double\(\)"):
+        vispa.load_packed(tmp_path / "file", into=small())
+    assert vispa.load_packed(tmp_path / "file", into=small().double())[0].weight.dtype == torch.float64
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    import safetensors.torch
+
+    path, model = tmp_path / "file", hardened(small(), keep=())
+    vispa.save_packed(model, path)
+    before, write = path.read_bytes(), safetensors.torch.save_file
+
+    def interrupted(tensors, name, metadata):
+        write(tensors, name, metadata=metadata)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(safetensors.torch, "save_file", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        vispa.save_packed(hardened(small(), keep=()), path)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    monkeypatch.undo()
+    with pytest.raises(IsADirectoryError, match="folder"):
+        vispa.save_packed(model, tmp_path)
+    with pytest.raises(FileNotFoundError, match="absent"):
+        vispa.save_packed(model, tmp_path / "absent" / "file")
+
+
 @given(place=st.integers(0, 10**6), bit=st.integers(0, 7), truncate=st.booleans())
 def test_damage_is_refused_by_name(whole, place, bit, truncate):
     content = bytearray(whole.read_bytes())
@@ -188,6 +278,21 @@ def graph(value):
         graph({"kind": "Linear", "options": {"in_features": "x", "out_features": 1, "bias": True}}),
         graph({"kind": "Linear", "options": {"in_features": 10**12, "out_features": 10**6, "bias": True}}),
         graph([]),
+        graph(
+            {"kind": "GroupNorm", "options": {"num_groups": 0, "num_channels": 4, "eps": 0.1, "affine": True}}
+        ),
+        graph({"kind": "Sequential", "children": {"a.b": {"kind": "ReLU", "options": {}}}}),
+        graph({"kind": "Sequential", "children": {"forward": {"kind": "ReLU", "options": {}}}}),
+        graph({"kind": "Linear", "options": {"in_features": 2**70, "out_features": 1, "bias": True}}),
+        lambda tensors, metadata: metadata.update(graph="1" * 5000),
+        lambda tensors, metadata: metadata.update(graph='{"kind": ' * 100_000),
+        lambda tensors, metadata: metadata.update(
+            weights='{"0.weight": {"shape": [16, -16, -1], "transposed_groups": 0}}'
+        ),
+        lambda tensors, metadata: metadata.update(
+            weights='{"0.weight": {"shape": [16, 16], "transposed_groups": 1e999}}'
+        ),
+        lambda tensors, metadata: tensors.update({"0.bias": torch.ones(16, dtype=torch.int64)}),
         lambda tensors, metadata: metadata.pop("weights"),
         lambda tensors, metadata: metadata.update(weights="{"),
         lambda tensors, metadata: metadata.update(

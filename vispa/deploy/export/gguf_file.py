@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from solvers.optional import require
 from vispa.deploy.export.llama import Architecture, architecture_of
 from vispa.deploy.export.q1_0 import objection, to_blocks
+from vispa.deploy.replacing import replacing
 from vispa.nn.conversion.harden import harden
 from vispa.nn.conversion.refusals import refuse_sharded, refuse_wrapped
 from vispa.nn.conversion.selection import find_binary_layers
@@ -101,7 +102,8 @@ def export_gguf(
     if factors is not None:
         tensors.append(("rope_freqs.weight", factors, "F32"))
     fields = {} if tokenizer is None else _tokenizer_fields(Path(tokenizer), _tokens(model))
-    _write(Path(path), architecture, _tokens(model), fields, tensors)
+    with replacing(path) as beside:
+        _write(beside, architecture, _tokens(model), fields, tensors)
     return records
 
 

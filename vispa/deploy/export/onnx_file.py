@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from solvers.optional import require
 from vispa.deploy.export.packed_initializers import pack_initializers
+from vispa.deploy.replacing import replacing
 from vispa.nn.conversion.harden import harden
 from vispa.nn.conversion.refusals import refuse_sharded, refuse_wrapped
 from vispa.nn.conversion.selection import find_binary_layers
@@ -68,7 +69,8 @@ def export_onnx(model: nn.Module, path: str | Path, example: Tensor | tuple[Tens
             "model must have a weight whose channels have one absolute value each; found none. Pass a binarized "
             "or hardened model, or write a real one by torch.onnx.export"
         )
-    return Path(path).write_bytes(proto.SerializeToString())
+    with replacing(path) as beside:
+        return beside.write_bytes(proto.SerializeToString())
 
 
 def _exported(model: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
