@@ -74,14 +74,15 @@ class PackedRealLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return floats (..., channels) of floats (..., inputs)."""
-        rows = inputs.reshape(-1, inputs.shape[-1])
+        flat = inputs.ndim == 2
+        rows = inputs if flat else inputs.reshape(-1, inputs.shape[-1])
         words, scale, bias = self.words, self.scale, self.bias
         outputs: Tensor
         if eager((rows, words, scale, bias)):
             outputs = self._products(rows, words, scale, bias, self.kernel)
         else:
             outputs = torch.ops.vispa.real_linear(rows, words, scale, bias, self.kernel)
-        return outputs.reshape(*inputs.shape[:-1], self.channels)
+        return outputs if flat else outputs.reshape(*inputs.shape[:-1], self.channels)
 
     def extra_repr(self) -> str:
         """Return the sizes."""
