@@ -30,6 +30,7 @@ from vispa.deploy.calls import Call
 from vispa.deploy.layers import PackedConv2d
 from vispa.deploy.layout import KERNELS, best_kernel, runs_here
 from vispa.deploy.real_layer import PackedRealLinear
+from vispa.deploy.real_products import real_kernels
 from vispa.networks import named_network
 
 # height, channels, kernel, batch
@@ -152,10 +153,10 @@ def time_real_inputs(repeats: int) -> list[dict]:
     rows = []
     for size, batch in REAL:
         layer, inputs = signed(nn.Linear(size, size, bias=False)), torch.randn(batch, size)
-        packed = [PackedRealLinear(layer)]
-        if packed[0].kernel == "tables":
-            packed += [PackedRealLinear(layer, activation_bits=13), PackedRealLinear(layer)]
-            packed[2].kernel = "signs"
+        kernels = dict.fromkeys(real_kernels(24) + real_kernels(13))
+        packed = [PackedRealLinear(layer) for _ in kernels]
+        for each, kernel in zip(packed, kernels, strict=True):
+            each.kernel = kernel
         calls = [lambda each=each: each(inputs) for each in packed]
         real, int8, *own = in_turns(
             [lambda: layer(inputs), rivals.torch_int8_linear(layer, inputs), *calls], repeats

@@ -17,7 +17,7 @@ from vispa.deploy.layout import checked_kernel, why_unpacked
 from vispa.deploy.linear_layer import PackedLinear
 from vispa.deploy.packed_model import PackedModel
 from vispa.deploy.real_layer import PackedRealLinear
-from vispa.deploy.real_products import kernel_of_bits
+from vispa.deploy.real_products import real_kernels
 from vispa.deploy.signs import split_rows
 from vispa.nn.conversion.harden import harden
 from vispa.nn.conversion.refusals import refuse_sharded, refuse_wrapped
@@ -30,7 +30,7 @@ _RECORDS = "_vispa_packing"
 
 
 def pack(
-    model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False, activation_bits: int = 29
+    model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False, activation_bits: int = 24
 ) -> nn.Module:
     """A plain module for evaluation that computes what a binary model computes, with one bit a weight.
 
@@ -55,7 +55,7 @@ def pack(
     real_inputs : bool, default False
         Whether linear layers of binary weights whose inputs are floats are packed too, as those of a language
         model: a thirtieth of the memory, and faster for few rows. Their sums are floats, added in another order.
-    activation_bits : {29, 13}
+    activation_bits : {24, 13}
         Bits that layers of float inputs keep of these at least; with 13 they are faster.
 
     Returns
@@ -99,9 +99,7 @@ def pack(
     refuse_wrapped(model, "packed")
     refuse_sharded(model, "packed")
     kernel = checked_kernel(kernel)
-    if kernel_of_bits(activation_bits) != kernel_of_bits(29) and not checks.boolean(
-        "real_inputs", real_inputs
-    ):
+    if real_kernels(activation_bits) != real_kernels(24) and not checks.boolean("real_inputs", real_inputs):
         raise ValueError(
             f"activation_bits={activation_bits} is for layers of float inputs: pass real_inputs=True as well"
         )

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from vispa.deploy import operators as _operators  # noqa: F401  defines torch.ops.vispa
 from vispa.deploy.eager import eager
-from vispa.deploy.layout import kernel_on, looks_up_bytes, words_of
-from vispa.deploy.real_products import RealProducts, kernel_of_bits
+from vispa.deploy.layout import kernel_on, words_of
+from vispa.deploy.real_products import RealProducts, real_kernels
 from vispa.deploy.signs import split_rows
 from vispa.nn.weights.layout import Layout
 
@@ -20,18 +20,18 @@ __all__ = ["PackedRealLinear"]
 class PackedRealLinear(nn.Module):
     """A linear layer of float32 inputs and a binary weight: ``alpha * (inputs @ signs.T) + bias``.
 
-    With AVX-512 (VBMI, VNNI) activations are rounded to whole numbers, 29 bits below the largest of a row, whose
-    sums are exact: outputs are nearer the true ones than torch's, and do not depend on an order. Sums of four
-    activations with all their signs are looked up, eight a word of weights. Elsewhere, and for rows that are not
-    finite, sign bits are turned, one weight at a time, and floats added in another order than torch's.
+    Activations are rounded to whole numbers, 29 bits below the largest of a row with AVX-512 (VBMI, VNNI), 25 with
+    AVX2. Their sums are exact: outputs are nearer the true ones than torch's, and do not depend on an order. Sums of
+    four activations with all their signs are looked up, eight a word of weights. Elsewhere, and for rows that are
+    not finite, sign bits are turned, one weight at a time, and floats added in another order than torch's.
 
     Parameters
     ----------
     layer : Linear
         float32, every row of its weight of one absolute value.
-    activation_bits : {29, 13}
-        Bits that are kept of activations at least. 13 bits take half the instructions, where there are tables; an
-        output is off by about 1e-4 of the largest then.
+    activation_bits : {24, 13}
+        Bits that are kept of activations at least, below the largest of a row. 13 bits take half the instructions,
+        where there are tables; outputs are off by about 1e-4 of the largest then.
 
     Raises
     ------
@@ -51,9 +51,8 @@ class PackedRealLinear(nn.Module):
     scale: Tensor
     bias: Tensor
 
-    def __init__(self, layer: nn.Linear, *, activation_bits: int = 29) -> None:
+    def __init__(self, layer: nn.Linear, *, activation_bits: int = 24) -> None:
         super().__init__()
-        kernel = kernel_of_bits(activation_bits)
         rows = split_rows(layer.weight, Layout(tuple(layer.weight.shape)))
         if rows is None or layer.weight.dtype != torch.float32:
             raise ValueError("layer must be float32 with one absolute value in every row of its weight")
@@ -62,7 +61,7 @@ class PackedRealLinear(nn.Module):
         self.register_buffer("scale", rows.scale)
         bias = torch.zeros_like(rows.scale) if layer.bias is None else layer.bias.detach().clone()
         self.register_buffer("bias", bias)
-        self.kernel = self._of_processor = kernel if looks_up_bytes() else "signs"
+        self.kernel = self._of_processor = real_kernels(activation_bits)[0]
         self._products = RealProducts()
         self.eval()
 

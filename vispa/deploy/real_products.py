@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,20 +11,24 @@ import torch
 from torch import Tensor
 
 from vispa.deploy.calls import floats_of, unsigned
+from vispa.deploy.layout import looks_up_bytes
 from vispa.deploy.per_thread import PerThread
+from vispa.deploy.processor import has
 
-__all__ = ["RealProducts", "kernel_of_bits"]
+__all__ = ["RealProducts", "real_kernels"]
 
-# Kernels that look up sums, by the bits that they keep of the inputs, and the dtypes of their tables.
-_KERNELS = {29: "tables", 13: "short tables"}
-_TABLES = {"tables": np.uint8, "short tables": np.int8}
+# By the bits that are kept of inputs at least: dtypes of tables, and what is put before the names of kernels.
+_BITS: dict[int, tuple[type[np.integer[Any]], str]] = {24: (np.uint8, ""), 13: (np.int8, "short ")}
 
 
-def kernel_of_bits(activation_bits: int) -> str:
-    """The kernel that keeps so many bits of activations; ValueError where there is none."""
-    if isinstance(activation_bits, bool) or activation_bits not in _KERNELS:
-        raise ValueError(f"activation_bits must be 29 or 13; found {activation_bits!r}")
-    return _KERNELS[activation_bits]
+def real_kernels(activation_bits: int) -> list[str]:
+    """The kernels of layers of float inputs that run here and keep so many bits of these, the fastest first."""
+    if isinstance(activation_bits, bool) or activation_bits not in _BITS:
+        raise ValueError(f"activation_bits must be 24 or 13; found {activation_bits!r}")
+    found = ["tables"] if looks_up_bytes() else []
+    if has("avx2"):
+        found.append("shuffles")
+    return [_BITS[activation_bits][1] + name for name in found] + ["signs"]
 
 
 class RealProducts(PerThread):
@@ -32,6 +37,8 @@ class RealProducts(PerThread):
     def __init__(self) -> None:
         self.layer: tuple[Any, ...] = (None, None, None, None)
         self.rows = -1
+        self.multiply: Callable[..., None]
+        self.scratch: tuple[Any, ...] = ()
 
     def __call__(self, inputs: Tensor, words: Tensor, scale: Tensor, bias: Tensor, kernel: str) -> Tensor:
         """Outputs (rows, channels) of inputs (rows, inputs); TypeError for inputs of another dtype or size."""
@@ -49,21 +56,28 @@ class RealProducts(PerThread):
         return outputs
 
     def _renew(self, rows: int, words: Tensor, scale: Tensor, bias: Tensor, kernel: str) -> None:
-        from vispa.deploy.kernels import real
+        from vispa.deploy.kernels.real import TOGETHER, real_by_signs
 
-        self.layer, self.rows = (words, scale, bias, kernel), rows
+        together = max(1, min(rows, TOGETHER))
+        self.layer = words, scale, bias, kernel
         self.arrays = unsigned(words), scale.numpy(), bias.numpy()
-        self.multiply = real.real_by_signs
-        self.scratch: tuple[Any, ...] = ()
-        if kernel in _TABLES:
-            kind, count = _TABLES[kernel], words.shape[1]
-            planes, together = real.PLANES[kind], max(1, min(rows, real.TOGETHER))
-            self.multiply = real.real_by_tables
-            self.scratch = (
-                real.BITS[kind],
-                np.zeros(32 * count, np.int32),
-                np.empty((together, count, 2, planes, 64), kind),
-                np.empty((planes, 2 * real.LANES), np.int32),
-            )
-            # so many rows are gone through in the same memory as more
-            self.rows = sys.maxsize if together == real.TOGETHER else rows
+        self.multiply, self.scratch = real_by_signs, ()
+        if kernel != "signs":
+            self.multiply, self.scratch = _by_tables(kernel, words.shape[1], together)
+        # so many rows are gone through in the same memory as more
+        self.rows = sys.maxsize if kernel == "signs" or together == TOGETHER else rows
+
+
+def _by_tables(kernel: str, words: int, together: int) -> tuple[Callable[..., None], tuple[Any, ...]]:
+    """The loop that looks up sums for some rows at a time, and its memory."""
+    from vispa.deploy.kernels import real_shuffles, real_tables
+
+    (kind,) = (kind for kind, before in _BITS.values() if kernel.startswith("short ") == bool(before))
+    whole = np.zeros(32 * words, np.int32)
+    if kernel.endswith("tables"):
+        planes = real_tables.PLANES[kind]
+        tables, sums = np.empty((together, words, 2, planes, 64), kind), np.empty((planes, 64), np.int32)
+        return real_tables.real_by_tables, (real_tables.BITS[kind], whole, tables, sums)
+    planes = real_shuffles.PLANES[kind]
+    tables, sums = np.empty((together, words, 8, planes, 16), kind), np.empty((planes, 32), np.int32)
+    return real_shuffles.real_by_shuffles, (real_shuffles.BITS[kind], whole, tables, sums)

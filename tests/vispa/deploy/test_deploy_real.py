@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 import vispa
-from vispa.deploy.layout import looks_up_bytes
 from vispa.deploy.real_layer import PackedRealLinear
+from vispa.deploy.real_products import real_kernels
 
-KERNELS = ["signs"] + (["tables"] if looks_up_bytes() else [])
-TABLES = {29: "tables", 13: "short tables"}
+KERNELS = real_kernels(24)
+# Bits that kernels keep.
+BITS = {"tables": 29, "short tables": 13, "shuffles": 25, "short shuffles": 13}
+TABLES = [kernel for kernel in KERNELS + real_kernels(13) if kernel in BITS]
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -59,7 +61,8 @@ def test_whole_numbers_are_exact_and_nan_is_seen():
     assert not found[0, 1:].isnan().any()
 
 
-@pytest.mark.skipif(not looks_up_bytes(), reason="tables of bytes need AVX-512 VBMI and VNNI")
+@pytest.mark.skipif(not TABLES, reason="tables need AVX2")
+@pytest.mark.parametrize("kernel", TABLES)
 @settings(max_examples=40)
 @given(
     rows=st.integers(1, 9),
@@ -69,10 +72,9 @@ def test_whole_numbers_are_exact_and_nan_is_seen():
     size=st.sampled_from([-140.0, 0.0, 110.0]),
     strange=st.booleans(),
     full=st.booleans(),
-    bits=st.sampled_from([29, 13]),
     seed=st.integers(0, 2**31),
 )
-def test_tables_are_sums_of_whole_numbers(rows, inputs, outputs, spread, size, strange, full, bits, seed):
+def test_tables_are_sums_of_whole_numbers(kernel, rows, inputs, outputs, spread, size, strange, full, seed):
     rng = np.random.default_rng(seed)
     signs = rng.choice([-1.0, 1.0], (outputs, inputs))
     values = rng.standard_normal((rows, inputs)) * 2.0 ** (
@@ -86,8 +88,8 @@ def test_tables_are_sums_of_whole_numbers(rows, inputs, outputs, spread, size, s
         values[rng.integers(rows), rng.integers(inputs)] = rng.choice([np.nan, np.inf, -np.inf])
     layer = nn.Linear(inputs, outputs, bias=False)
     layer.weight.data = torch.from_numpy(signs).float()
-    packed = PackedRealLinear(layer, activation_bits=bits)
-    assert packed.kernel == TABLES[bits]
+    packed, bits = PackedRealLinear(layer), BITS[kernel]
+    packed.kernel = kernel
     found = packed(torch.from_numpy(values)).numpy()
     finite = np.isfinite(values).all(axis=1)
     largest = np.abs(values[finite]).max(axis=1, keepdims=True, initial=0.0).astype(float)
@@ -143,34 +145,40 @@ def test_other_layers_and_inputs_are_refused():
             PackedRealLinear(layer)(inputs)
 
 
-def test_thirteen_bits_are_near():
+@pytest.mark.parametrize("kernel", real_kernels(13))
+def test_thirteen_bits_are_near(kernel):
     torch.manual_seed(0)
     layer = nn.Linear(4096, 96)
     layer.weight.data = torch.where(layer.weight.data >= 0, 0.02, -0.02)
     inputs = torch.randn(5, 4096)
     expected = layer(inputs).detach()
-    found = PackedRealLinear(layer, activation_bits=13)(inputs)
+    packed = PackedRealLinear(layer, activation_bits=13)
+    assert packed.kernel == real_kernels(13)[0]
+    packed.kernel = kernel
+    found = packed(inputs)
     assert (found - expected).abs().max() <= 5e-4 * expected.abs().max()
     # whole numbers that thirteen bits hold are exact
     whole = torch.randint(-8191, 8192, (3, 4096)).float()
     layer.weight.data.sign_()
     layer.bias = None
     exact = whole.double() @ layer.weight.double().T
-    assert torch.equal(PackedRealLinear(layer, activation_bits=13)(whole).double(), exact)
+    packed = PackedRealLinear(layer, activation_bits=13)
+    packed.kernel = kernel
+    assert torch.equal(packed(whole).double(), exact)
 
 
 def test_bits_that_are_not_there_are_refused():
     layer = nn.Linear(8, 3)
     layer.weight.data = torch.ones(3, 8)
     for bits in (8, 0, True, "13"):
-        with pytest.raises(ValueError, match="activation_bits must be 29 or 13"):
+        with pytest.raises(ValueError, match="activation_bits must be 24 or 13"):
             PackedRealLinear(layer, activation_bits=bits)
-        with pytest.raises(ValueError, match="activation_bits must be 29 or 13"):
+        with pytest.raises(ValueError, match="activation_bits must be 24 or 13"):
             vispa.pack(layer, real_inputs=True, activation_bits=bits)
     with pytest.raises(ValueError, match="real_inputs=True"):
         vispa.pack(nn.Sequential(vispa.SignActivation(), layer), activation_bits=13)
     short = vispa.pack(layer, real_inputs=True, activation_bits=13)
-    assert short.kernel == ("short tables" if looks_up_bytes() else "signs")
+    assert short.kernel == real_kernels(13)[0]
 
 
 def test_a_layer_is_copied_loaded_and_called_from_threads():
