@@ -21,9 +21,9 @@ class PackedRealLinear(nn.Module):
     """A linear layer of float32 inputs and a binary weight: ``alpha * (inputs @ signs.T) + bias``.
 
     Activations are rounded to whole numbers, 29 bits below the largest of a row with AVX-512 (VBMI, VNNI), 25 with
-    AVX2. Their sums are exact: outputs are nearer the true ones than torch's, and do not depend on an order. Sums of
-    four activations with all their signs are looked up, eight a word of weights. Elsewhere, and for rows that are
-    not finite, sign bits are turned, one weight at a time, and floats added in another order than torch's.
+    AVX2. Their sums are exact: outputs are nearer the true ones than torch's, and no order matters. Sums of four
+    activations with all their signs are looked up, eight a word of weights. Elsewhere, and for rows that are not
+    finite, sign bits are turned, one weight at a time, and floats added in another order than torch's.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ def _lanes(*lane):
 
 
 def _bytes(builder, words):
-    """Of 32 words in four vectors, their first bytes, their second ones, and so on."""
+    """The first bytes of 32 words in four vectors, their second ones, and so on."""
     apart = [16 * half + 4 * channel + byte for half in (0, 1) for byte in range(4) for channel in range(4)]
     mask = ir.Constant(ir.VectorType(vec.INT32, LANES), apart)
     sorted_ = [
