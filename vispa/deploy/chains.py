@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.fx import Graph, GraphModule, Node, Tracer
+from torch.fx.node import map_arg
 from torch.nn import functional
 
 from vispa.deploy.epilogue import is_activation, is_norm
@@ -67,11 +68,16 @@ class _Tracer(Tracer):
 
 
 def trace(model: nn.Module) -> GraphModule | None:
-    """The graph of a model in evaluation mode; None where its code depends on values, or on what shares memory."""
+    """The graph of a model in evaluation mode.
+
+    None where its code depends on values, on whether inputs are left out, or on what shares memory.
+    """
     tracer = _Tracer()
     try:
         graph: Graph = tracer.trace(model)
     except Exception:  # whatever a user's code says to a symbol instead of a tensor
+        return None
+    if not _is_the_same_without(model, graph):
         return None
     traced = GraphModule(tracer.root, graph)
     _by_position(traced)
@@ -79,6 +85,36 @@ def trace(model: nn.Module) -> GraphModule | None:
         return None
     traced.graph.eliminate_dead_code()
     return traced
+
+
+def _is_the_same_without(model: nn.Module, graph: Graph) -> bool:
+    """Whether a graph is also that of calls which leave out inputs that are None by default.
+
+    A symbol is never None, so that `if mask is not None` looks as if there always were a mask.
+    """
+    parameters = inspect.signature(model.forward).parameters.values()
+    names = {each.name for each in parameters if each.default is None}
+    if not names:
+        return True
+    try:
+        other = _Tracer().trace(model, concrete_args=dict.fromkeys(names))
+    except Exception:  # as above
+        return False
+    return _steps(graph, names) == _steps(other, names)
+
+
+def _steps(graph: Graph, left_out: set[str]) -> list[Any]:
+    """What a graph does, in numbers of its steps, with None for inputs that are left out."""
+    numbers: dict[Node, Any] = {}
+    found: list[Any] = []
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            numbers[node] = None if node.target in left_out else ("input", node.target)
+        elif getattr(node.target, "__name__", "") != "_assert_is_none":
+            numbers[node] = ("step", len(found))
+            arguments = map_arg((node.args, node.kwargs), numbers.__getitem__)
+            found.append((node.op, node.target, arguments))
+    return found
 
 
 def _by_position(model: GraphModule) -> None:

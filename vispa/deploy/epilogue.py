@@ -20,11 +20,15 @@ LANES = 32
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a module is a batch normalisation by fixed statistics, in float32."""
+    """Whether a module is a batch normalisation by fixed statistics, in float32 and by finite numbers.
+
+    Torch subtracts a mean before it multiplies where values lie apart, which is the same but for infinities.
+    """
     return (
         type(module) in (nn.BatchNorm1d, nn.BatchNorm2d)
         and module.running_mean is not None
         and module.running_mean.dtype == torch.float32
+        and all(bool(torch.isfinite(numbers).all()) for numbers in _line(module))
     )
 
 
@@ -117,6 +121,7 @@ def _normalised(values: Tensor, norm: nn.Module) -> Tensor:
     )
 
 
+@torch.no_grad()
 def _line(norm: nn.Module) -> tuple[Tensor, Tensor]:
     """Factor and offset of a normalisation, as torch rounds them."""
     assert isinstance(norm, Normalisation)

@@ -217,6 +217,9 @@ class PackedConv2d(PackedLayer):
     def forward(self, inputs: Tensor, residual: Any = None) -> Any:
         """Return the outputs of floats, whose signs are taken, or of bits."""
         bits = self._bits_of(inputs, rows=False)
+        if (residual is not None) != self._epilogue.residual:
+            expected = "something to add" if self._epilogue.residual else "None"
+            raise TypeError(f"residual must be {expected} in this layer; found {type(residual).__name__}")
         if residual is None or self.adds(bits, residual):
             return self._run(bits, residual)
         return self._activated(self._run(bits, None, self.steps & BEFORE_SUM) + residual)

@@ -115,7 +115,7 @@ def pack(
             "model must have a binary layer whose inputs are signs (vispa.SignActivation); found none "
             f"({reasons}). Pass real_inputs=True to pack linear layers of float inputs"
         )
-    packed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _in_channels_last(packed)
     packed.to(device)
     setattr(packed, _RECORDS, records)
     return packed
@@ -143,6 +143,13 @@ def _here(packed: nn.Module, record: LayerRecord) -> LayerRecord:
     assert isinstance(layer, PackedLinear | PackedConv1d | PackedConv2d | PackedRealLinear)
     why = why_unpacked(layer.words.device) if layer.kernel == "unpacked" else record.why
     return replace(record, kernel=layer.kernel, why=why)
+
+
+def _in_channels_last(model: nn.Module) -> None:
+    """Put what has four axes, and only that, into the order of memory in which images go through."""
+    for values in (*model.parameters(), *model.buffers()):
+        if values.ndim == 4 and not values.is_meta and values.is_floating_point():
+            values.data = values.data.contiguous(memory_format=torch.channels_last)
 
 
 def _device(model: nn.Module) -> torch.device:

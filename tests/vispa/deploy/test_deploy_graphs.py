@@ -11,6 +11,7 @@ from torch.nn import functional
 
 import vispa
 from tests.vispa.deploy.twins import hardened, kinds, twin
+from vispa.deploy.layers import PackedConv2d
 
 
 class Graph(nn.Module):
@@ -344,3 +345,63 @@ def test_graphs_of_others_are_no_signs():
             first = torch.fx.symbolic_trace(Padded(widths, by_name))
             model = nn.Sequential(first, nn.Conv2d(3, 32, 1), vispa.SignActivation(), nn.Conv2d(32, 8, 1))
             assert_computes_its_twin(hardened(model, 3, 5, 5), inputs_and_others(2, 3, 5, 5))
+
+
+class WithOptions(nn.Module):
+    """A block within a model whose inputs can be left out."""
+
+    def __init__(self, by_branch):
+        super().__init__()
+        self.block = nn.Sequential(vispa.SignActivation(), nn.Conv2d(32, 32, 1), nn.BatchNorm2d(32))
+        self.by_branch = by_branch
+
+    def forward(self, inputs, mask=None, scale=1.0):
+        outputs = self.block(inputs)
+        if self.by_branch:
+            return outputs * scale if mask is None else outputs + mask
+        return functional.scaled_dot_product_attention(outputs, outputs, outputs, mask, scale=scale)
+
+
+@pytest.mark.parametrize("by_branch", [False, True])
+def test_inputs_that_can_be_left_out(by_branch):
+    model = hardened(WithOptions(by_branch), 32, 5, 5)
+    packed = vispa.pack(model)
+    expected = twin(model, ["block.1"])
+    inputs, mask, _ = inputs_and_others()
+    mask = mask[:, :1]
+    with torch.no_grad():
+        for given in ((inputs,), (inputs, mask), (inputs, None)):
+            assert torch.equal(packed(*given), expected(*given))
+        assert torch.equal(packed(inputs, scale=2.0), expected(inputs, scale=2.0))
+
+
+def test_a_layer_that_adds_wants_something_to_add():
+    layer = nn.Conv2d(32, 32, 1)
+    layer.weight.data = layer.weight.data.sign()
+    with pytest.raises(TypeError, match="residual must be something to add"):
+        PackedConv2d(layer, residual=True)(torch.ones(1, 32, 2, 2))
+    with pytest.raises(TypeError, match="residual must be None"):
+        PackedConv2d(layer)(torch.ones(1, 32, 2, 2), torch.ones(1, 32, 2, 2))
+
+
+def test_infinite_factors_of_a_normalisation_are_left_to_torch():
+    model = nn.Sequential(nn.Linear(8, 40), vispa.SignActivation(), nn.Linear(40, 40), nn.BatchNorm1d(40))
+    model = hardened(model, 8)
+    model[3].running_var[::3], model[3].running_var[1::3], model[3].eps = 0.0, float("nan"), 0.0
+    packed, expected = vispa.pack(model), twin(model, ["2"])
+    for inputs in inputs_and_others(4, 8):
+        with torch.no_grad():
+            found, wanted = packed(inputs), expected(inputs)
+        assert torch.equal(found.isnan(), wanted.isnan())
+        assert torch.equal(found.nan_to_num(), wanted.nan_to_num())
+
+
+def test_volumes_beside_images():
+    model = nn.Sequential(
+        nn.Conv3d(3, 32, 1), vispa.SignActivation(), nn.Flatten(2, 3), nn.Conv2d(32, 8, 3), nn.Flatten(2),
+        vispa.SignActivation(), nn.Conv1d(8, 4, 1),
+    )  # fmt: skip
+    model = hardened(model, 3, 2, 3, 4)
+    packed, (inputs, *_) = vispa.pack(model), inputs_and_others(2, 3, 2, 3, 4)
+    assert [record.kind for record in vispa.packing(packed)] == ["bits to floats", "bits to floats"]
+    torch.testing.assert_close(packed(inputs), model(inputs), rtol=1e-4, atol=1e-4)
