@@ -30,7 +30,12 @@ _RECORDS = "_vispa_packing"
 
 
 def pack(
-    model: nn.Module, *, kernel: str = "auto", real_inputs: bool = False, activation_bits: int = 24
+    model: nn.Module,
+    *,
+    kernel: str = "auto",
+    exact: bool = False,
+    real_inputs: bool = False,
+    activation_bits: int = 24,
 ) -> nn.Module:
     """A plain module for evaluation that computes what a binary model computes, with one bit a weight.
 
@@ -51,7 +56,9 @@ def pack(
         needs AVX-512 VPOPCNTDQ to be fast; ``"table"`` looks up four signs of two pixels at a time, which needs
         AVX2, and two bits a weight; ``"portable"`` counts byte by byte on any processor. ``"auto"`` takes the first
         of the last three that is fast here. All give the same bits.
-
+    exact : bool, default False
+        Whether all real numbers between packed layers are computed by torch's own operators. Otherwise loops do it
+        that gave torch's floats bit for bit on numbers that were tried, for every size of inputs.
     real_inputs : bool, default False
         Whether linear layers of binary weights whose inputs are floats are packed too, as those of a language
         model: a thirtieth of the memory, and faster for few rows. Their sums are floats, added in another order.
@@ -69,7 +76,8 @@ def pack(
     TypeError
         If the model is wrapped (compiled, DDP) or sharded.
     ValueError
-        If nothing can be packed, with the reasons, or ``activation_bits`` are fewer without ``real_inputs=True``.
+        If nothing can be packed, with the reasons; if ``activation_bits`` are fewer without ``real_inputs=True``;
+        or if that is wanted with ``exact=True``, as such sums are not torch's.
 
     Notes
     -----
@@ -99,15 +107,12 @@ def pack(
     refuse_wrapped(model, "packed")
     refuse_sharded(model, "packed")
     kernel = checked_kernel(kernel)
-    if real_kernels(activation_bits) != real_kernels(24) and not checks.boolean("real_inputs", real_inputs):
-        raise ValueError(
-            f"activation_bits={activation_bits} is for layers of float inputs: pass real_inputs=True as well"
-        )
+    _check_real_inputs(real_inputs, activation_bits, checks.boolean("exact", exact))
     plain = harden(model) if any(find_binary_layers(model)) else deepcopy(model)
     device = _device(plain)
     plain = plain.cpu().eval().requires_grad_(False)
-    packed, records = _packed(plain, kernel, "")
-    if checks.boolean("real_inputs", real_inputs):
+    packed, records = _packed(plain, kernel, exact, "")
+    if real_inputs:
         packed, records = _with_real_inputs(packed, records, activation_bits)
     if all(record.kernel == "torch" for record in records):
         reasons = "; ".join(f"{record.name}: {record.why}" for record in records[:4]) or "it calls no layer"
@@ -158,7 +163,20 @@ def _device(model: nn.Module) -> torch.device:
     return places.pop() if len(places) == 1 else torch.device("cpu")
 
 
-def _packed(model: nn.Module, kernel: str, prefix: str) -> tuple[nn.Module, list[LayerRecord]]:
+def _check_real_inputs(real_inputs: bool, activation_bits: int, exact: bool) -> None:
+    real_kernels(activation_bits)
+    if not checks.boolean("real_inputs", real_inputs):
+        if activation_bits != 24:
+            raise ValueError(
+                f"activation_bits={activation_bits} is for layers of float inputs: pass real_inputs=True as well"
+            )
+    elif exact:
+        raise ValueError(
+            "exact must be False where real_inputs=True: sums of float inputs are rounded otherwise than torch's"
+        )
+
+
+def _packed(model: nn.Module, kernel: str, exact: bool, prefix: str) -> tuple[nn.Module, list[LayerRecord]]:
     """The packed model, and its records under a prefix; children one by one where it cannot be traced."""
     if not any(_is_binary(module) for module in model.modules()):
         return model, [_real(model, prefix)] if isinstance(model, LAYERS) else []
@@ -167,10 +185,10 @@ def _packed(model: nn.Module, kernel: str, prefix: str) -> tuple[nn.Module, list
     traced = trace(model)
     if isinstance(traced, GraphModule):
         records = [record.under(prefix, "network.") for record in fuse(traced, kernel)]
-        return PackedModel(traced, model), records
+        return PackedModel(traced, model, exact), records
     records = []
     for name, child in list(model.named_children()):
-        replaced, found = _packed(child, kernel, f"{prefix}{name}.")
+        replaced, found = _packed(child, kernel, exact, f"{prefix}{name}.")
         setattr(model, name, replaced)
         records += found
     return model, records

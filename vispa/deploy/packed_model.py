@@ -32,11 +32,11 @@ class PackedModel(nn.Module):
     being called.
     """
 
-    def __init__(self, network: GraphModule, model: nn.Module) -> None:
+    def __init__(self, network: GraphModule, model: nn.Module, exact: bool = False) -> None:
         super().__init__()
         for name in HOOKS:
             setattr(self, name, getattr(model, name))
-        self.network = network
+        self.network, self._exact = network, exact
         self._programs = _Programs()
         self._takes = _numbers_of_inputs(network)
         self.eval()
@@ -64,9 +64,9 @@ class PackedModel(nn.Module):
             with torch.autocast("cpu", enabled=False):
                 return self.forward(*given)
         if not torch.is_grad_enabled():  # entering a context again would cost as much as a small layer
-            return self._programs.run(self.network, given)
+            return self._programs.run(self.network, given, self._exact)
         with torch.no_grad():
-            return self._programs.run(self.network, given)
+            return self._programs.run(self.network, given, self._exact)
 
 
 def _numbers_of_inputs(network: GraphModule) -> range:
@@ -84,7 +84,7 @@ class _Programs(PerThread):
         self.kept: dict[Any, Program] = {}
         self.latest: tuple[list[Any] | None, Program | None] = (None, None)
 
-    def run(self, network: GraphModule, inputs: tuple[Tensor, ...]) -> Any:
+    def run(self, network: GraphModule, inputs: tuple[Tensor, ...], exact: bool) -> Any:
         """The outputs by the program of these sizes and dtypes; the oldest of too many is forgotten."""
         # tensors of inference mode cannot be changed outside of it
         key: list[Any] = [torch.is_inference_mode_enabled()]
@@ -98,7 +98,7 @@ class _Programs(PerThread):
         try:
             if program is None or not program.has_its_tensors():
                 # building computes everything once, and nothing may happen twice
-                program = Program(network, inputs)
+                program = Program(network, inputs, exact)
                 result = program.outputs()
             else:
                 result = program.run(inputs)

@@ -29,7 +29,7 @@ class Changed(Exception):
 class Program:
     """The nodes of a graph as functions of one size of inputs."""
 
-    def __init__(self, network: GraphModule, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(self, network: GraphModule, inputs: tuple[Tensor, ...], exact: bool = False) -> None:
         self.network = network
         homes = [
             (home, name)
@@ -52,7 +52,7 @@ class Program:
         }
         # values whose signs a loop writes beside them
         self.signs: dict[Node, Tensor] = {}
-        runs = found_between(network)
+        runs = {} if exact else found_between(network)
         done: set[Node] = set()
         for node in network.graph.nodes:
             if node.op == "placeholder":

@@ -163,3 +163,16 @@ def test_memory_of_results_that_nobody_has_is_used_again():
 def test_results_without_entries():
     tensor, array = Results((0, 3), "float32")()
     assert tensor.shape == array.shape == (0, 3)
+
+
+def test_exact_leaves_real_numbers_to_torch(monkeypatch):
+    model = network()
+    by_loops = vispa.pack(model)(INPUTS)
+    exact = vispa.pack(model, exact=True)
+    monkeypatch.setattr("vispa.deploy.between.Between.loop", None)
+    assert torch.equal(exact(INPUTS), by_loops)
+    assert torch.equal(deepcopy(exact)(INPUTS), exact.network(INPUTS))
+    with pytest.raises(ValueError, match="exact must be False where real_inputs=True"):
+        vispa.pack(model, exact=True, real_inputs=True)
+    with pytest.raises(TypeError, match="exact must be True or False"):
+        vispa.pack(model, exact="yes")
