@@ -14,7 +14,7 @@ from vispa.deploy import operators as _operators  # noqa: F401  defines torch.op
 from vispa.deploy.bits import check_channels
 from vispa.deploy.epilogue import BIAS, FUSED, NORM, RECTIFY, Epilogue
 from vispa.deploy.geometry import Window
-from vispa.deploy.layout import checked_kernel, kernel_on, signs_of, table_of, words_of
+from vispa.deploy.layout import checked_kernel, kernel_on, runs_here, signs_of, table_of, words_of
 from vispa.deploy.thresholds import limits_of, turning_sums
 from vispa.deploy.torch_layers import (
     bases_of,
@@ -84,12 +84,22 @@ class PackedLayer(nn.Module):
     def _apply(self, *arguments: Any, **options: Any) -> Any:
         """Move what the layer consists of, and take the kernel of the device where it is then."""
         super()._apply(*arguments, **options)
+        self._take_kernel()
+        return self
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a kernel that runs here, where the layer was made on another processor."""
+        super().__setstate__(state)
+        if not runs_here(self._of_processor):
+            self._of_processor = "vector" if self._of_processor == "tile" else "portable"
+            self._take_kernel()
+
+    def _take_kernel(self) -> None:
         kernel = kernel_on(self.words.device, self._of_processor)
         if (kernel == "table") != (self.kernel == "table"):
             words = self._plain_words().cpu()
             self.words = (table_of(words) if kernel == "table" else words).to(self.words.device)
         self.kernel, self._epilogue = kernel, self._epilogue.to(self.words.device)
-        return self
 
     def _plain_words(self) -> Tensor:
         """The weight in words of 32 signs, whatever the kernel has."""

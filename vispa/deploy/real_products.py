@@ -60,12 +60,19 @@ class RealProducts(PerThread):
 
         together = max(1, min(rows, TOGETHER))
         self.layer = words, scale, bias, kernel
+        kernel = _here(kernel)
         self.arrays = unsigned(words), scale.numpy(), bias.numpy()
         self.multiply, self.scratch = real_by_signs, ()
         if kernel != "signs":
             self.multiply, self.scratch = _by_tables(kernel, words.shape[1], together)
         # so many rows are gone through in the same memory as more
         self.rows = sys.maxsize if kernel == "signs" or together == TOGETHER else rows
+
+
+def _here(kernel: str) -> str:
+    """The kernel, or the fastest of as many bits where a layer was made on a processor that could do more."""
+    found = real_kernels(13 if kernel.startswith("short ") else 24)
+    return kernel if kernel in found else found[0]
 
 
 def _by_tables(kernel: str, words: int, together: int) -> tuple[Callable[..., None], tuple[Any, ...]]:

@@ -203,3 +203,19 @@ def test_a_layer_is_copied_loaded_and_called_from_threads():
     assert not torch.equal(replaced(inputs[0]), expected[0])
     mapped = torch.vmap(second)(inputs[2])
     assert torch.equal(mapped, expected[2])
+
+
+@pytest.mark.parametrize("bits", [24, 13])
+def test_a_layer_from_another_processor_takes_what_there_is_here(bits, monkeypatch):
+    layer = nn.Linear(70, 40)
+    layer.weight.data = torch.where(layer.weight.data >= 0, 0.5, -0.5)
+    inputs = torch.randn(3, 70)
+    expected = layer(inputs).detach()
+    packed = PackedRealLinear(layer, activation_bits=bits)
+    assert packed.kernel == real_kernels(bits)[0]
+    for missing in ("looks_up_bytes", "has"):
+        monkeypatch.setattr(f"vispa.deploy.real_products.{missing}", lambda *names: False)
+        used = pickle.loads(pickle.dumps(packed))
+        torch.testing.assert_close(used(inputs), expected, atol=5e-3, rtol=0.0)
+        name = "shuffles" if any("shuffles" in kernel for kernel in real_kernels(bits)) else "signs"
+        assert used._products.multiply.__name__ == f"real_by_{name}"

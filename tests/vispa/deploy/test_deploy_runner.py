@@ -1,5 +1,6 @@
 """Packed models run as loops where nobody looks, as operators where somebody does, and never on old numbers."""
 
+import pickle
 from copy import deepcopy
 
 import pytest
@@ -9,6 +10,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
 
 import vispa
+from tests.vispa.deploy.kernels_here import KERNELS_HERE
+from vispa.deploy.layers import PackedConv2d
 from vispa.deploy.packed_model import PackedModel
 from vispa.deploy.results import Results
 
@@ -176,3 +179,14 @@ def test_exact_leaves_real_numbers_to_torch(monkeypatch):
         vispa.pack(model, exact=True, real_inputs=True)
     with pytest.raises(TypeError, match="exact must be True or False"):
         vispa.pack(model, exact="yes")
+
+
+@pytest.mark.parametrize("kernel", KERNELS_HERE)
+def test_a_model_from_another_processor_takes_what_there_is_here(kernel, monkeypatch):
+    packed = vispa.pack(network(), kernel=kernel)
+    expected, written = packed(INPUTS), pickle.dumps(packed)
+    monkeypatch.setattr("vispa.deploy.layers.runs_here", lambda name: name in ("vector", "portable"))
+    found = pickle.loads(written)
+    kernels = {layer.kernel for layer in found.modules() if isinstance(layer, PackedConv2d)}
+    assert kernels == {{"tile": "vector", "table": "portable"}.get(kernel, kernel)}
+    assert torch.equal(found(INPUTS), expected)
