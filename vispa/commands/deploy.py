@@ -55,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=1, help="inputs at once (default: 1)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1)")
     parser.add_argument("--kernel", default="auto", help=f"auto (the default) or one of {', '.join(KERNELS)}")
+    parser.add_argument(
+        "--real-inputs",
+        action="store_true",
+        help="pack linear layers of float inputs too, as of a language model",
+    )
     parser.add_argument("--repeats", type=int, default=11, help="of which medians are taken (default: 11)")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the inputs")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
@@ -64,13 +69,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what became of each layer, sizes, and times where they are asked for."""
     import torch
 
+    from solvers import checks
     from vispa.deploy.files import save_packed
-    from vispa.deploy.pack import pack, packing
+    from vispa.deploy.pack import packing
 
-    torch.manual_seed(arguments.seed)
+    torch.manual_seed(checks.integer("--seed", arguments.seed, minimum=0))
     parts = _parts(arguments)
     model, shape = _model(arguments, parts)
-    packed = pack(model, kernel=arguments.kernel)
+    packed = _packed(arguments, model)
+    if parts is not None:
+        _check(model, parts.train.inputs(slice(0, 1)), "--dataset must be of images")
+    elif arguments.benchmark and shape is not None:
+        _check(model, torch.zeros(1, *shape), "--shape must be of an input")
     found: dict[str, Any] = {
         "model": arguments.model,
         "float_bytes": _bytes(model),
@@ -88,6 +98,28 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(found)
     return 0
+
+
+def _packed(arguments: argparse.Namespace, model: nn.Module) -> nn.Module:
+    from vispa.deploy.pack import pack
+
+    try:
+        return pack(model, kernel=arguments.kernel, real_inputs=arguments.real_inputs)
+    except ValueError as error:
+        # the same option by another name
+        raise ValueError(str(error).replace("real_inputs=True", "--real-inputs")) from error
+
+
+def _check(model: nn.Module, inputs: Any, must: str) -> None:
+    """Raise ValueError where a model does not take inputs, in torch's words."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            model(inputs)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"{must} that MODEL takes; found {tuple(inputs.shape[1:])}: {reason[0]}") from error
 
 
 def _parts(arguments: argparse.Namespace) -> Split | None:

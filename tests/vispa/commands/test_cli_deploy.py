@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+import vispa
 from vispa.cli import main
 from vispa.deploy.agreement import agreement
 
@@ -113,3 +114,52 @@ def test_people_read_a_table(tmp_path, capsys):
 def test_bad_words_are_refused(words, message, capsys):
     assert main(["deploy", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def file_of_images(tmp_path_factory):
+    path = tmp_path_factory.mktemp("deploy") / "images"
+    layers = [
+        torch.nn.Conv2d(3, 32, 3),
+        vispa.SignActivation(),
+        torch.nn.Conv2d(32, 5, 1),
+        torch.nn.Flatten(),
+    ]
+    vispa.save_packed(vispa.binarize(torch.nn.Sequential(*layers), rank=1, keep=()), path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--benchmark", "--shape", "4,9,9"],
+            "--shape must be of an input that MODEL takes; found (4, 9, 9)",
+        ),
+        (["--benchmark", "--shape", "3"], "--shape must be of an input that MODEL takes; found (3,)"),
+        (
+            ["--benchmark", "--shape", "3,2,2"],
+            "--shape must be of an input that MODEL takes; found (3, 2, 2)",
+        ),
+        (["--dataset", "digits"], "--dataset must be of images that MODEL takes; found (1, 8, 8)"),
+        (["--seed", "-1"], "--seed must be at least 0; found -1"),
+        (["--seed", str(2**70)], "--seed must be at least 0 and at most"),
+    ],
+)
+def test_inputs_that_the_model_does_not_take_are_refused(file_of_images, words, message, capsys):
+    assert main(["deploy", file_of_images, *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_layers_of_float_inputs_are_packed_on_request(tmp_path, capsys):
+    path = str(tmp_path / "rows")
+    layers = [torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 8)]
+    vispa.save_packed(vispa.binarize(torch.nn.Sequential(*layers), rank=1, keep=("first",)), path)
+    assert main(["deploy", path]) == 2
+    assert "Pass --real-inputs" in capsys.readouterr().err
+    assert (
+        main(["deploy", path, "--real-inputs", "--benchmark", "--shape", "8", "--repeats", "1", "--json"])
+        == 0
+    )
+    layers = json.loads(capsys.readouterr().out)["layers"]
+    assert [layer["kind"] for layer in layers] == ["float32", "floats to floats"]

@@ -57,13 +57,14 @@ def export_onnx(model: nn.Module, path: str | Path, example: Tensor | tuple[Tens
         require(package, "export", "vispa.export_onnx")
     refuse_wrapped(model, "exported")
     refuse_sharded(model, "exported")
-    inputs = (example,) if isinstance(example, Tensor) else tuple(example)
+    inputs = example if isinstance(example, tuple | list) else (example,)
     if not inputs or not all(isinstance(each, Tensor) and each.ndim for each in inputs):
         raise TypeError(
-            "example must be a tensor with a first axis, or a tuple of them, as the model takes them"
+            "example must be a tensor with a first axis, or a tuple of them, as the model takes them; found "
+            + type(example).__name__
         )
     plain = harden(model) if any(find_binary_layers(model)) else deepcopy(model)
-    proto = _exported(plain.eval().requires_grad_(False), inputs)
+    proto = _exported(plain.eval().requires_grad_(False), tuple(inputs))
     if not pack_initializers(proto.graph):
         raise ValueError(
             "model must have a weight whose channels have one absolute value each; found none. Pass a binarized "

@@ -39,7 +39,7 @@ def pack_initializers(graph: Any) -> int:
     packed = 0
     for tensor in list(graph.initializer):
         values = numpy_helper.to_array(tensor)
-        if values.ndim < 2 or values.dtype not in (np.float32, np.float64) or values.size < 64:
+        if values.ndim < 2 or values.dtype not in (np.float16, np.float32, np.float64) or values.size < 64:
             continue
         scale = scale_of(values)
         # scales of more than a byte an entry would win nothing
