@@ -64,6 +64,7 @@ FLOORS = (
     "checks",
     "stop",
     "optional",
+    "whole_file",
     "kernels",
     "problems",
     "linalg",

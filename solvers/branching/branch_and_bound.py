@@ -19,25 +19,22 @@ from numpy.typing import NDArray
 from solvers import checks
 from solvers.branching import checkpoint as checkpoints
 from solvers.branching.bounding import Bounded, bound_node
+from solvers.branching.first_point import first_point
 from solvers.branching.node import root_node
 from solvers.branching.records import TreeMoment
 from solvers.branching.result import ProvedSolution, TreeEnd
 from solvers.branching.tree import Tree
 from solvers.cuts.tighten import Tuning, start_factor
-from solvers.heuristics.tabu_search import tabu_search
 from solvers.linalg.blas_threads import limit_blas_threads, one_blas_thread
 from solvers.problems.binary_form import frobenius_norm
 from solvers.problems.integer_form import IntegerForm, integer_form
-from solvers.problems.problem import BinaryQuadratic, Problem, as_problem
+from solvers.problems.problem import Problem, as_problem
 from solvers.problems.solution import relative_gap
 
 _log = logging.getLogger(__name__)
 
 # Where data are not whole numbers, optimality is proved to this relative gap, if none is asked for.
 REAL_GAP = 1e-7
-TABU_STARTS = 5
-# Steps of each: so many times N^2, at most.
-TABU_SHARE, TABU_STEPS = 10, 100_000
 # Seconds between checkpoints.
 CHECKPOINT_SECONDS = 30.0
 # Nodes handed out for each worker, so that none waits.
@@ -77,8 +74,8 @@ def branch_and_bound(
         Processes that bound nodes, or an executor that does.  With 1, the default, nodes are bounded in turn
         and the same seed gives the same tree.  With more, trees differ from run to run, optima do not.
     checkpoint : path, optional
-        A file that the search is saved to every half minute and where it stops early.  Where it exists already
-        the search goes on from there, to the same tree that it would have grown without the break.
+        A file that the search is saved to at once, every half minute and where it stops early.  Where it exists
+        already the search goes on from there, to the same tree that it would have grown without the break.
     proof : bool, optional
         Keep what proves each node, for `ProvedSolution.write_proof`.
     callback : callable, optional
@@ -95,6 +92,8 @@ def branch_and_bound(
     ------
     TypeError, ValueError
         If an argument is not of its kind or out of range, or a checkpoint is of another problem.
+    OSError
+        If the checkpoint cannot be written, before any node is bounded.
 
     Notes
     -----
@@ -157,9 +156,10 @@ class _Search:
         self.norm = frobenius_norm(problem.relaxation().unit().cost)
         self.path: Path | None = None
         self.saved = self.started
-        point = first_point(form, generator)
+        point, self.interrupted = first_point(form, generator)
         root = root_node(start_factor(form.order, generator))
-        self.tree = Tree(form, root, point, self._allowed(form, form.energy(point), gap), record)
+        allowed = self._allowed(form, form.energy(point), gap)
+        self.tree = Tree(form, root, point, gap=gap, allowed=allowed, record=record)
 
     def _allowed(self, form: IntegerForm, energy: int, gap: float) -> float:
         """The gap in units of energy; what rounding the weights has cost is part of it."""
@@ -169,25 +169,29 @@ class _Search:
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint where there is one, and write there from now on."""
-        self.path = path
         if path.exists():
             self.started -= checkpoints.load(self.tree, path)
+        self.path = path
+        # what cannot be written is better known now than after hours
+        self._save(path)
 
     def run(self, workers: int | Executor, callback: Callable[[TreeMoment], None] | None) -> TreeEnd:
         """Bound nodes until none is open, or something else comes first."""
         try:
+            if self.interrupted:
+                return self._break_off(TreeEnd.INTERRUPTED)
             if workers == 1:
                 with one_blas_thread():
                     self._in_turn(callback)
             else:
                 with _executor(workers) as (executor, width):
                     self._spread(executor, width, callback)
+            if self.path is not None:
+                self._save(self.path)
         except _Stop as stop:
             return self._break_off(stop.status)
         except KeyboardInterrupt:
             return self._break_off(TreeEnd.INTERRUPTED)
-        if self.path is not None:
-            self._save(self.path)
         return TreeEnd.OPTIMAL if self.gap == 0.0 else TreeEnd.GAP_REACHED
 
     def _in_turn(self, callback: Callable[[TreeMoment], None] | None) -> None:
@@ -264,15 +268,6 @@ class _Search:
             tuple(tree.bounded),
             tree.form,
         )
-
-
-def first_point(form: IntegerForm, generator: np.random.Generator) -> NDArray[np.int64]:
-    """A good point of the whole problem (N,), by tabu search."""
-    starts = generator.choice([-1, 1], size=(TABU_STARTS, form.order))
-    energies = BinaryQuadratic(0.5 * form.weights)
-    steps = min(TABU_STEPS, TABU_SHARE * form.order**2)
-    found = tabu_search(energies, starts, max_iterations=steps, rng=generator)
-    return found.signs.astype(np.int64)
 
 
 def _constant(problem: Problem) -> float:

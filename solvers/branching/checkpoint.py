@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +16,27 @@ from solvers.branching.records import Leaf, TreeMoment, TreeNode
 from solvers.branching.tree import Tree
 from solvers.cuts.cliques import CliqueCuts
 from solvers.cuts.tighten import Proof
+from solvers.whole_file import whole_file
 
-FORMAT = 1
+FORMAT = 2
+# What NumPy and zipfile raise for files that are cut off, damaged, or of another kind.
+_UNREADABLE = (
+    OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
 
 
 def save(tree: Tree, path: Path, seconds: float) -> None:
-    """Write the tree; pending nodes count as open."""
-    waiting = [node for _, _, node in sorted(tree.open, key=lambda entry: entry[:2])]
-    waiting += [tree.pending[number] for number in sorted(tree.pending)]
+    """Write the tree; pending nodes count as open.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; one that was there stays as it was.
+    """
+    waiting = tree.waiting()
     header: dict[str, Any] = {
-        "format": FORMAT,
-        "digest": tree.form.digest(),
+        **_settings(tree),
         "allowed": tree.allowed,
-        "record": tree.record,
         "made": tree.made,
         "seconds": seconds,
         "history": [list(moment) for moment in tree.history],
@@ -40,10 +51,8 @@ def save(tree: Tree, path: Path, seconds: float) -> None:
         leaf = tree.bounded[index].leaf
         assert leaf is not None
         arrays |= {f"leaf{index}_{name}": value for name, value in _leaf_arrays(leaf).items()}
-    written = path.with_name(path.name + ".writing")
-    with written.open("wb") as stream:
+    with whole_file(path) as beside, beside.open("wb") as stream:
         np.savez(stream, **arrays)
-    written.replace(path)
 
 
 def load(tree: Tree, path: Path) -> float:
@@ -55,21 +64,21 @@ def load(tree: Tree, path: Path) -> float:
         If the file is not a checkpoint, or is of another problem or other settings.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = dict(stored)
+        with zipfile.ZipFile(path) as stored:
+            arrays = {name.removesuffix(".npy"): _array(stored, name) for name in stored.namelist()}
         header = json.loads(str(arrays["header"]))
-    except (OSError, KeyError, ValueError) as error:
+        found = {name: header[name] for name in _settings(tree)}
+    except _UNREADABLE as error:
         raise ValueError(
             f"checkpoint must be a file that branch_and_bound wrote; found {path}: {error}"
         ) from error
-    found = {name: header[name] for name in ("format", "digest", "allowed", "record")}
-    wanted = {"format": FORMAT, "digest": tree.form.digest(), "allowed": tree.allowed, "record": tree.record}
-    for name, value in wanted.items():
+    for name, value in _settings(tree).items():
         if found[name] != value:
             raise ValueError(
-                f"checkpoint {path} is of another problem or other settings ({name} differs): "
+                f"checkpoint {path} is of another problem, other settings or another version ({name} differs): "
                 "pass the same ones, or another file"
             )
+    tree.allowed = header["allowed"]
     tree.point = arrays["point"]
     tree.best = tree.form.energy(tree.point)
     tree.made = header["made"]
@@ -85,6 +94,22 @@ def load(tree: Tree, path: Path) -> float:
     for index in range(header["open"]):
         tree.push(Node.from_arrays(_fields(arrays, f"open{index}_")))
     return float(header["seconds"])
+
+
+def _settings(tree: Tree) -> dict[str, Any]:
+    """What must be as it was when the file was written."""
+    return {
+        "format": FORMAT,
+        "digest": tree.form.digest(),
+        "error": tree.form.error,
+        "gap": tree.gap,
+        "record": tree.record,
+    }
+
+
+def _array(stored: zipfile.ZipFile, name: str) -> Any:
+    with stored.open(name) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def _fields(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from solvers.branching.records import TreeNode
 from solvers.cuts.cliques import LARGEST
 from solvers.cuts.tighten import Proof, scaled_cost
 from solvers.problems.integer_form import IntegerForm, merged_weights
+from solvers.whole_file import whole_file
 
 FORMAT = "binary quadratic optimality, version 1"
 # The dual vector is lowered by this share of its largest entry: room for a Cholesky factor in whole numbers.
@@ -44,7 +45,8 @@ def write_proof(form: IntegerForm, signs: NDArray[np.int8], tree: tuple[TreeNode
         "signs": [1, *signs.tolist()] if form.extended else signs.tolist(),
         "tree": document_tree,
     }
-    Path(file).write_text(json.dumps(document, separators=(",", ":")) + "\n")
+    with whole_file(Path(file)) as beside:
+        beside.write_text(json.dumps(document, separators=(",", ":")) + "\n")
 
 
 def _subtree(

@@ -6,6 +6,7 @@ import heapq
 import logging
 import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,22 +29,37 @@ class Tree:
     root : Node
     point : (N,) int64 ndarray
         The best point so far.
+    gap : float
+        The relative gap that was asked for.
     allowed : float
         By how much the best energy may exceed the bound at the end; 0 for exact data and no gap.
     record : bool
         Whether to keep the proofs of finished nodes.
+
+    Notes
+    -----
+    An interrupt may come between any two statements.  So no moment is without a node that is not bounded yet, and
+    what came of one is taken in again from the start where that was broken off.
     """
 
     def __init__(
-        self, form: IntegerForm, root: Node, point: NDArray[np.int64], allowed: float, record: bool
+        self,
+        form: IntegerForm,
+        root: Node,
+        point: NDArray[np.int64],
+        *,
+        gap: float,
+        allowed: float,
+        record: bool,
     ) -> None:
-        self.form, self.allowed, self.record = form, allowed, record
+        self.form, self.gap, self.allowed, self.record = form, gap, allowed, record
         self.point, self.best = point, form.energy(point)
         self.open: list[tuple[float, int, Node]] = []
         self.bounded: list[TreeNode] = []
         self.history: list[TreeMoment] = []
         self.pending: dict[int, Node] = {}
         self.made = 1
+        self._taking: _Taking | None = None
         self.push(root)
 
     @property
@@ -70,32 +86,52 @@ class Tree:
 
     def next_task(self, deadline: float, tuning: Tuning) -> Task:
         """The open node of the lowest bound, now pending."""
-        _, _, node = heapq.heappop(self.open)
+        node = self.open[0][2]
         self.pending[node.number] = node
+        heapq.heappop(self.open)
         return Task(self.form.weights, node, self.best, self.threshold, deadline, self.record, tuning)
 
+    def waiting(self) -> list[Node]:
+        """The nodes that are not bounded yet, open ones by their bounds and then pending ones, each once."""
+        pending = [self.pending[number] for number in sorted(self.pending)]
+        ordered = sorted(self.open, key=lambda entry: entry[:2])
+        return [*(node for _, number, node in ordered if number not in self.pending), *pending]
+
     def give_back(self) -> None:
-        """Open the pending nodes again, as they were."""
-        for node in self.pending.values():
-            self.push(node)
+        """Open the pending nodes again, as they were, once what was being taken in has been."""
+        if self._taking is not None:
+            self._apply(self._taking)
+        self.open = [(node.bound, node.number, node) for node in self.waiting()]
+        heapq.heapify(self.open)
         self.pending.clear()
 
     def take(self, outcome: Bounded, seconds: float) -> TreeMoment:
         """Add what came of a pending node."""
-        node = self.pending.pop(outcome.node.number)
-        if outcome.energy < self.best:
-            self.point, self.best = outcome.point, outcome.energy
-            _log.info("node %d finds a point of value %.9g", node.number, self.form.objective(self.best))
+        node = self.pending[outcome.node.number]
+        self._taking = _Taking(node, outcome, seconds, len(self.bounded), len(self.history), self.made)
+        return self._apply(self._taking)
+
+    def _apply(self, taking: _Taking) -> TreeMoment:
+        """Take the outcome in; once more does no harm, wherever the first time was broken off."""
+        node, outcome, seconds = taking.node, taking.outcome, taking.seconds
+        del self.bounded[taking.bounded :], self.history[taking.moments :]
+        energy = self.form.energy(self.point)
+        if outcome.energy < energy:
+            self.point = outcome.point
+            _log.info("node %d finds a point of value %.9g", node.number, self.form.objective(outcome.energy))
+        self.best = min(energy, outcome.energy)
         if not outcome.finished and outcome.branch is None:
             # time ran out: the node starts anew another time, with what was proved
-            self.push(_with_bound(node, outcome.bound))
+            self._push_once([_with_bound(node, outcome.bound)])
         else:
             leaf = None if outcome.proof is None else Leaf(outcome.node.cuts, outcome.proof)
+            children = [] if outcome.branch is None else _children(outcome, outcome.branch, taking.made)
+            self._push_once(children)
+            self.made = taking.made + len(children)
             self.bounded.append(
                 TreeNode(node.number, node.parent, node.pair, outcome.bound, outcome.finished, leaf)
             )
-            if outcome.branch is not None:
-                self._branch(outcome)
+        self.pending.pop(node.number, None)
         moment = TreeMoment(
             len(self.bounded),
             len(self.open) + len(self.pending),
@@ -104,6 +140,7 @@ class Tree:
             seconds,
         )
         self.history.append(moment)
+        self._taking = None
         _log.debug(
             "%d nodes bounded, %d open: value %.9g, bound %.9g", moment.nodes, moment.open_nodes,
             moment.value, moment.lower_bound,
@@ -119,11 +156,29 @@ class Tree:
             return self.form.objective(self.best)
         return math.nextafter(self.form.objective(bound - self.form.error), -math.inf)
 
-    def _branch(self, outcome: Bounded) -> None:
-        assert outcome.branch is not None
-        for relation in (1, -1):
-            self.push(child_node(outcome.node, *outcome.branch, relation, self.made, outcome.bound))
-            self.made += 1
+    def _push_once(self, nodes: list[Node]) -> None:
+        known = {number for _, number, _ in self.open}
+        for node in nodes:
+            if node.number not in known:
+                self.push(node)
+
+
+class _Taking(NamedTuple):
+    """An outcome that is being taken in, and what the tree held before."""
+
+    node: Node
+    outcome: Bounded
+    seconds: float
+    bounded: int
+    moments: int
+    made: int
+
+
+def _children(outcome: Bounded, branch: tuple[int, int], made: int) -> list[Node]:
+    return [
+        child_node(outcome.node, *branch, relation, made + index, outcome.bound)
+        for index, relation in enumerate((1, -1))
+    ]
 
 
 def _with_bound(node: Node, bound: float) -> Node:

@@ -6,6 +6,8 @@ import gzip
 import itertools
 import lzma
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import fspath
 from pathlib import Path
 from typing import IO
@@ -13,6 +15,7 @@ from typing import IO
 from solvers.io.registry import FORMATS, format_named, formats_by_suffix, recognise
 from solvers.io.text import FilePath, Lines
 from solvers.problems.problem import Elliptope, MaxCut, Problem, as_problem
+from solvers.whole_file import whole_file
 
 _NUMBERED = re.compile(r"(.+):([0-9]{1,9})", re.DOTALL)
 
@@ -87,7 +90,7 @@ def write_problem(problem: Problem, path: FilePath, *, format: str | None = None
     Raises
     ------
     OSError
-        If the file cannot be written.
+        If the file cannot be written; one that was there stays as it was.
     TypeError, ValueError
         If the format cannot state the problem, or the suffix names no format.
 
@@ -118,16 +121,22 @@ def write_problem(problem: Problem, path: FilePath, *, format: str | None = None
     lines = chosen.write(problem)
     # What cannot be stated is refused with the first line, before the file is touched.
     first = next(lines)
-    with _open_to_write(name) as file:
+    with whole_file(Path(name)) as beside, _opened(beside, name) as file:
         file.writelines(f"{line}\n".encode("ascii") for line in itertools.chain([first], lines))
 
 
-def _open_to_write(name: str) -> IO[bytes] | gzip.GzipFile | lzma.LZMAFile:
-    if name.endswith(".gz"):
-        return gzip.open(name, "wb")
-    if name.endswith(".xz"):
-        return lzma.open(name, "wb")
-    return Path(name).open("wb")
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[IO[bytes] | gzip.GzipFile | lzma.LZMAFile]:
+    """A file to write to, compressed as the name asks for that it will have."""
+    with path.open("wb") as plain:
+        if name.endswith(".gz"):
+            with gzip.GzipFile(name, "wb", fileobj=plain) as packed:
+                yield packed
+        elif name.endswith(".xz"):
+            with lzma.open(plain, "wb") as packed:
+                yield packed
+        else:
+            yield plain
 
 
 def read_rudy(path: FilePath) -> MaxCut:
