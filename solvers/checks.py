@@ -49,8 +49,25 @@ def real_sparse(name: str, values: Any) -> sp.csr_array:
     return array
 
 
+def plain_tensor(name: str, values: Any) -> Any:
+    """Return a dense torch tensor as an array, a sparse one on the processor, and anything else as it is."""
+    if not hasattr(values, "detach") or not hasattr(values, "layout"):
+        return values
+    if values.device.type == "meta":
+        raise ValueError(f"{name} must hold values; found a tensor on the meta device, which has none")
+    tensor = values.detach().cpu()
+    if tensor.is_complex():
+        raise TypeError(f"{name} must hold real numbers; found dtype {tensor.dtype}")
+    if tensor.is_floating_point():
+        tensor = tensor.double()
+    return tensor.numpy() if str(tensor.layout) == "torch.strided" else tensor
+
+
 def unmasked(name: str, values: ArrayLike) -> NDArray[Any]:
     """Return an array of whatever was given; one that masks entries is refused, because the mask would be lost."""
+    values = plain_tensor(name, values)
+    if hasattr(values, "layout") and hasattr(values, "detach"):
+        raise TypeError(f"{name} must be dense; found a sparse tensor: pass its to_dense()")
     try:
         nested = isinstance(values, (list, tuple)) and any(map(np.ma.isMaskedArray, values))
         array = np.ma.asanyarray(values) if nested else np.asanyarray(values)

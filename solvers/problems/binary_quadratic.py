@@ -18,6 +18,7 @@ from solvers.problems.cost import Cost, apply, as_cost, homogenise
 from solvers.problems.doors import is_mapping
 from solvers.problems.elliptope import Elliptope
 from solvers.problems.enclosures import lowered, product_with_error, squared_norm_below
+from solvers.problems.fixed import Fixed
 from solvers.problems.foreign import as_plain, bqm_form
 from solvers.problems.gram import Gram
 from solvers.problems.pairs import pairs_form
@@ -25,7 +26,7 @@ from solvers.problems.points import as_points
 from solvers.problems.qubo import binary_from_signs, signs_from_binary, signs_from_ising
 
 
-class BinaryQuadratic:
+class BinaryQuadratic(Fixed):
     r"""Minimise :math:`w^T A w + b^T w + \text{constant}` over :math:`w \in \{-1, 1\}^n`.
 
     Parameters
@@ -60,6 +61,8 @@ class BinaryQuadratic:
     >>> float(problem.evaluate([-1, 1]))
     -3.0
     """
+
+    FIXED = frozenset({"A", "b", "constant", "maximised", "n"})
 
     def __init__(
         self, A: Any, b: ArrayLike | None = None, constant: float = 0.0, *, maximised: bool = False

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from solvers import checks
 from solvers.problems.doors import door, kind
 
 
@@ -33,17 +34,9 @@ def as_plain(name: str, values: Any) -> Any:
     """
     if (other := door(values)) is not None:
         raise TypeError(f"{name} must be an array; found a {kind(values)}. {other}")
-    if not hasattr(values, "detach") or not hasattr(values, "layout"):
-        return values
-    if values.device.type == "meta":
-        raise ValueError(f"{name} must hold values; found a tensor on the meta device, which has none")
-    tensor = values.detach().cpu()
-    if tensor.is_complex():
-        raise TypeError(f"{name} must hold real numbers; found dtype {tensor.dtype}")
-    if tensor.is_floating_point():
-        tensor = tensor.double()
-    if str(tensor.layout) == "torch.strided":
-        return tensor.numpy()
+    tensor = checks.plain_tensor(name, values)
+    if not hasattr(tensor, "detach") or not hasattr(tensor, "layout"):
+        return tensor
     if tensor.dim() != 2:
         raise ValueError(f"{name} must have 2 dimensions; found shape {tuple(tensor.shape)}")
     # Not coalesced by torch, which would add up repeated integers in their own type.
@@ -105,10 +98,21 @@ def _check_attribute(graph: Any, weight: str | None) -> None:
 
 
 def _weight(edge: tuple[Hashable, Hashable], value: Any) -> float:
-    if isinstance(value, numbers.Real) and math.isfinite(value):
-        return float(value)
-    problem = TypeError if not isinstance(value, numbers.Real) else ValueError
-    raise problem(f"graph must have finite real numbers as weights; found {value!r} at edge {edge!r}")
+    shown = repr(value)
+    what = f"found {shown if len(shown) < 60 else shown[:50] + '...'} at edge {edge!r}"
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"graph must have finite real numbers as weights; {what}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"graph must have finite real numbers of float64 as weights; {what}")
+    if isinstance(value, numbers.Integral) and int(value) != number:
+        raise ValueError(
+            f"graph must have weights that float64 can represent; {what}. Pass floats if they may be rounded"
+        )
+    return number
 
 
 def bqm_form(bqm: Any) -> Labelled:

@@ -15,6 +15,7 @@ from solvers import checks
 from solvers.problems.cost import apply
 from solvers.problems.elliptope import Elliptope
 from solvers.problems.enclosures import row_sums_above
+from solvers.problems.fixed import Fixed
 from solvers.problems.foreign import as_plain, graph_weights
 from solvers.problems.points import as_points
 
@@ -33,7 +34,7 @@ _ONE_SIDED = (
 )
 
 
-class MaxCut:
+class MaxCut(Fixed):
     r"""Maximise the weight of the edges cut, :math:`\tfrac14 w^T L w`, over :math:`w \in \{-1, 1\}^n`.
 
     Parameters
@@ -62,6 +63,8 @@ class MaxCut:
     >>> float(triangle.evaluate([1, 1, -1]))
     2.0
     """
+
+    FIXED = frozenset({"graph", "n"})
 
     def __init__(self, graph: Any) -> None:
         if isinstance(graph, LinearOperator):
