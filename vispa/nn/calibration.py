@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -14,6 +15,8 @@ from vispa.nn.calling import Forward, answer_of, inputs_of, moved, split_batch
 
 __all__ = ["Batches", "check_batches", "evaluating", "mean_loss", "pairs", "reestimate_batch_norm"]
 
+_log = logging.getLogger(__name__)
+
 Batches: TypeAlias = Iterable[Any]
 LossFunction: TypeAlias = Callable[[Any, Any], Tensor]
 
@@ -21,9 +24,14 @@ LossFunction: TypeAlias = Callable[[Any, Any], Tensor]
 def check_batches(
     batches: object, *, needed_by: str, name: str = "calibration", repeatable: bool = True
 ) -> None:
-    """Refuse what cannot be iterated, or only once where it must be repeatable."""
+    """Refuse what cannot be iterated, only once where it must be repeatable, or is a batch itself."""
     if batches is None:
         raise ValueError(f"{name} must be given for {needed_by}: a loader of batches")
+    if isinstance(batches, (Tensor, Mapping, str)):
+        raise TypeError(
+            f"{name} must be a loader or a list of batches; found a {type(batches).__name__}: put a single batch "
+            "in a list"
+        )
     if not isinstance(batches, Iterable):
         raise TypeError(f"{name} must be a loader of batches; found {type(batches).__name__}")
     if repeatable and isinstance(batches, Iterator):
@@ -70,7 +78,9 @@ def mean_loss(
 def reestimate_batch_norm(network: nn.Module, calibration: Batches, forward: Forward | None = None) -> None:
     """Replace the running statistics of BatchNorm, in place, by averages over the calibration batches.
 
-    Everything else, dropout for one, stays in evaluation mode.
+    A batch counts by its size.  Everything else, dropout for one, stays in evaluation mode, and so does a BatchNorm
+    for a batch that gives it one value a channel, which has no variance.  One that no batch reaches keeps its
+    statistics, and so do all after an error.
 
     Raises
     ------
@@ -84,22 +94,48 @@ def reestimate_batch_norm(network: nn.Module, calibration: Batches, forward: For
     ]
     if not norms:
         raise ValueError("batch_norm must be False for a model without BatchNorm running statistics")
-    momenta = [norm.momentum for norm in norms]
+    before = [{name: values.clone() for name, values in norm.named_buffers()} for norm in norms]
     device, count = _device(network), 0
-    with evaluating(network):
-        try:
-            for norm in norms:
-                norm.reset_running_stats()
-                norm.momentum = None  # an average over all batches, not a moving one
-                norm.training = True
+    try:
+        with evaluating(network), _averaging(norms) as seen:
             for batch in calibration:
                 answer_of(network, moved(inputs_of(batch), device), forward)
                 count += 1
-        finally:
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
-    if count == 0:
-        raise ValueError("calibration must hold at least one batch; found none")
+        if count == 0:
+            raise ValueError("calibration must hold at least one batch; found none")
+    except BaseException:
+        for norm, values in zip(norms, before, strict=True):
+            norm.load_state_dict({**norm.state_dict(), **values})
+        raise
+    if len(seen) < len(norms):
+        _log.info("%d of %d BatchNorm layers keep their statistics", len(norms) - len(seen), len(norms))
+
+
+@contextmanager
+def _averaging(norms: list[_BatchNorm]) -> Iterator[dict[_BatchNorm, int]]:
+    """Let calls of these layers average their statistics, weighted by the values a channel that each has seen."""
+    seen: dict[_BatchNorm, int] = {}
+
+    def weigh(norm: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        assert isinstance(norm, _BatchNorm)
+        values = arguments[0] if arguments else next(iter(keywords.values()))
+        size = values.numel() // max(norm.num_features, 1)
+        norm.training = size > 1
+        if norm.training:
+            if norm not in seen:
+                norm.reset_running_stats()
+            seen[norm] = seen.get(norm, 0) + size
+            norm.momentum = size / seen[norm]
+
+    momenta = [norm.momentum for norm in norms]
+    handles = [norm.register_forward_pre_hook(weigh, with_kwargs=True) for norm in norms]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def pairs(batches: Batches, model: nn.Module, *, name: str = "calibration") -> Iterator[tuple[Any, Any]]:

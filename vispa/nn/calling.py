@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Forward", "answer_of", "inputs_of", "moved", "outputs_of", "split_batch"]
+__all__ = ["Forward", "answer_of", "inputs_of", "moved", "outputs_of", "split_batch", "tensors_of"]
 
 Forward: TypeAlias = Callable[[nn.Module, Any], Tensor]
 
@@ -81,4 +81,15 @@ def moved(values: Any, device: torch.device) -> Any:
         return values.to(device)
     if isinstance(values, Mapping):
         return {key: moved(each, device) for key, each in values.items()}
+    if type(values) in (tuple, list):
+        return type(values)(moved(each, device) for each in values)
     return values
+
+
+def tensors_of(values: Any) -> Iterator[Tensor]:
+    """Yield the tensors among values, and among those of mappings, tuples and lists."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, (Mapping, tuple, list)):
+        for each in values.values() if isinstance(values, Mapping) else values:
+            yield from tensors_of(each)

@@ -13,15 +13,18 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from solvers import checks
+from solvers.interrupts import HeldInterrupts
 from vispa.nn.calibration import Batches, check_batches, mean_loss
 from vispa.nn.calling import Forward
 from vispa.nn.conversion.refusals import refuse_sharded, refuse_wrapped
 from vispa.nn.conversion.selection import LayerChoice, select_sites
+from vispa.quantization.calls import buffers_kept
 from vispa.quantization.fit_layer import Options
-from vispa.quantization.layer_by_layer import LayerByLayer, SavedSteps, Settings
+from vispa.quantization.layer_by_layer import LayerByLayer, Settings
 from vispa.quantization.layer_inputs import has_rows
 from vispa.quantization.layer_step import METHODS
 from vispa.quantization.network_report import LayerLoss, NetworkReport
+from vispa.quantization.saved_steps import SavedSteps
 
 __all__ = ["BinarizedNetwork", "binarize_trained"]
 
@@ -81,7 +84,8 @@ def binarize_trained(
     forward : callable, optional
         ``forward(model, inputs)``, for models that are called otherwise than on their inputs.
     checkpoint : path, optional
-        File that holds the layers done; a call that finds it goes on from there.
+        File that holds the layers done; a call that finds it goes on from there, if the network and the settings
+        are the same.
     max_seconds : float, optional
         Layers that are not begun by then stay real.
     workers : int, optional
@@ -140,9 +144,10 @@ def binarize_trained(
     )
     limit = np.inf if max_seconds is None else checks.scalar("max_seconds", max_seconds, positive=True)
     saved = SavedSteps(None if checkpoint is None else Path(checkpoint), work.signature)
-    before = None if loss is None else mean_loss(model, calibration, loss, forward)
-    began = time.perf_counter()
-    _all_layers(work, saved, began + limit, callback)
+    with buffers_kept(model), buffers_kept(work.binary):
+        before = None if loss is None else mean_loss(model, calibration, loss, forward)
+        began = time.perf_counter()
+        _all_layers(work, saved, began + limit, callback)
     work.finish()
     after = None if loss is None else mean_loss(work.binary, calibration, loss, forward)
     return BinarizedNetwork(work.binary, work.report(before, after, time.perf_counter() - began))
@@ -157,12 +162,23 @@ def _all_layers(
             if time.perf_counter() > deadline:
                 break
             step = saved.get(name) or work.step(name)
-            saved.put(name, step)
-            work.take(name, step)
-            if callback is not None:
-                callback(step.loss)
-    except (KeyboardInterrupt, StopIteration):
+            with HeldInterrupts() as interrupts:
+                saved.put(name, step)
+                work.take(name, step)
+            if interrupts.asked or _stops(callback, step.loss):
+                break
+    except KeyboardInterrupt:
         pass
+
+
+def _stops(callback: Callable[[LayerLoss], None] | None, loss: LayerLoss) -> bool:
+    """Tell the callback of a layer, and whether it wants no more."""
+    try:
+        if callback is not None:
+            callback(loss)
+    except StopIteration:
+        return True
+    return False
 
 
 def choose(model: nn.Module, layers: LayerChoice, keep: Collection[str] | None) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -10,40 +11,58 @@ import torch
 from torch import Tensor, nn
 
 from vispa.nn.calibration import Batches, evaluating
-from vispa.nn.calling import Forward, answer_of, inputs_of, moved
+from vispa.nn.calling import Forward, answer_of, inputs_of, moved, tensors_of
 from vispa.nn.conversion.layer_kinds import Site
-from vispa.quantization.layer_inputs import Moments, group_count, input_rows
+from vispa.quantization.layer_inputs import Moments, check_outputs, group_count, input_rows, is_plain
+from vispa.training import generators
 
 
-class _Reached(Exception):
-    """The signal that nothing after the last call of the layer is of interest."""
+class _Reached(BaseException):
+    """The signal that nothing after the last call of the layer is of interest; no model's own handler hears it."""
 
 
 def call_counts(
     model: nn.Module, sites: dict[str, Site], calibration: Batches, forward: Forward | None
 ) -> dict[str, int]:
-    """How often one forward calls each layer, the layer that is called first at the front; never called, left out.
+    """How often a forward calls each layer at most, in the order of calls; never called, left out.
+
+    A layer that only later batches reach comes after the one that is called before it there.
 
     Raises
     ------
     TypeError, ValueError
         If there is no batch, or one that the model cannot be fed.
     """
-    counts: dict[str, int] = {}
+    most: dict[str, int] = {}
+    order: list[str] = []
+    counts: Counter[str] = Counter()
 
     def noted(name: str) -> Callable[[Tensor], None]:
         def note(_: Tensor) -> None:
-            counts[name] = counts.get(name, 0) + 1
+            counts[name] += 1
+            most[name] = max(most.get(name, 0), counts[name])
+            if name not in order:
+                before = [other for other in counts if other != name]
+                order.insert(order.index(before[-1]) + 1 if before else 0, name)
 
         return note
 
-    with evaluating(model), _watching({site.module: noted(name) for name, site in sites.items()}):
+    found = False
+
+    with (
+        evaluating(model),
+        buffers_kept(model),
+        _watching({site.module: noted(name) for name, site in sites.items()}),
+    ):
         for batch in calibration:
             inputs = inputs_of(batch)
             check_inputs(model, inputs, forward)
+            counts.clear()
             answer_of(model, moved(inputs, device_of(model)), forward)
-            return counts
-    raise ValueError("calibration must hold at least one batch; found none")
+            found = True
+    if not found:
+        raise ValueError("calibration must hold at least one batch; found none")
+    return {name: most[name] for name in order}
 
 
 def layer_moments(
@@ -56,10 +75,13 @@ def layer_moments(
 ) -> Moments:
     """Moments of a layer's inputs in the real and in the binary network; one batch's rows are held at a time.
 
+    Both networks draw the same noise, where they draw some.
+
     Raises
     ------
     ValueError
-        If an input is NaN or infinite, or there is none.
+        If an input is NaN or infinite, there is none, the two networks call the layer on inputs that do not belong
+        together, or it puts out something else than its weight times its inputs.
     """
     layer = site.module
     fan_in = site.layout("weight").fan_in
@@ -68,8 +90,14 @@ def layer_moments(
     with evaluating(real), evaluating(binary):
         for batch in calibration:
             inputs = moved(inputs_of(batch), device_of(binary))
+            noise = generators.capture(moments.binary.device)
             wanted = _fed(real, twin, calls, inputs, forward)
+            generators.restore(noise, moments.binary.device)
             found = _fed(binary, layer, calls, inputs, forward)
+            _check_route(site, found, wanted)
+            if moments.samples == 0 and not is_plain(site):
+                for fed, output in _called(real, twin, inputs, forward):
+                    check_outputs(site, fed, output)
             for ours, theirs in zip(found, wanted, strict=True):
                 pairs = zip(input_rows(layer, ours), input_rows(layer, theirs), strict=True)
                 for rows, float_rows in pairs:
@@ -95,9 +123,7 @@ def check_inputs(model: nn.Module, inputs: Any, forward: Forward | None) -> None
         If a tensor is on the meta device.
     """
     wanted = next(model.parameters()).dtype
-    for values in inputs.values() if isinstance(inputs, Mapping) else [inputs]:
-        if not isinstance(values, Tensor):
-            continue
+    for values in tensors_of(inputs):
         if values.is_meta:
             raise ValueError("calibration must hold numbers; found a tensor on the meta device")
         if forward is None and values.is_floating_point() and values.dtype != wanted:
@@ -105,6 +131,15 @@ def check_inputs(model: nn.Module, inputs: Any, forward: Forward | None) -> None
                 f"calibration must hold inputs of the model's {wanted}; found {values.dtype}: convert the "
                 "batches, or pass a forward= that does"
             )
+
+
+def _check_route(site: Site, found: list[Tensor], wanted: list[Tensor]) -> None:
+    if [values.shape for values in found] != [values.shape for values in wanted]:
+        raise ValueError(
+            f"{site.label}: what it is fed depends on values that change as layers before it become binary, such "
+            f"as a route of single samples; keep it real with keep=('first', 'last', {site.name!r}), or the layers "
+            "that decide"
+        )
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -128,14 +163,53 @@ def _fed(
     return seen
 
 
+def _called(
+    model: nn.Module, layer: nn.Module, inputs: Any, forward: Forward | None
+) -> list[tuple[Tensor, Any]]:
+    """What the layer's first call is fed and answers by itself, before hooks; empty where there is none."""
+    seen: list[tuple[Tensor, Any]] = []
+
+    def keep(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+        seen.append((_first(arguments, keywords).detach().clone(), output))
+        raise _Reached
+
+    handle = layer.register_forward_hook(keep, with_kwargs=True, prepend=True)
+    try:
+        with suppress(_Reached):
+            answer_of(model, inputs, forward)
+    finally:
+        handle.remove()
+    return seen
+
+
+def _first(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    return arguments[0] if arguments else next(iter(keywords.values()))
+
+
+@contextmanager
+def buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Give a model its buffers back, which a forward may have changed: counters, caches, observers."""
+    before = [
+        (module, name, values, values.clone())
+        for module in model.modules()
+        for name, values in module._buffers.items()
+        if values is not None
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for module, name, values, content in before:
+                module._buffers[name] = values
+                values.copy_(content)
+
+
 @contextmanager
 def _watching(watchers: dict[nn.Module, Callable[[Tensor], None]]) -> Iterator[None]:
     """Show each module's first argument to its watcher before it is called."""
     handles = [
         module.register_forward_pre_hook(
-            lambda _, arguments, keywords, watch=watch: watch(
-                arguments[0] if arguments else next(iter(keywords.values()))
-            ),
+            lambda _, arguments, keywords, watch=watch: watch(_first(arguments, keywords)),
             with_kwargs=True,
         )
         for module, watch in watchers.items()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 from copy import deepcopy
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +18,7 @@ from vispa.quantization.calls import call_counts, layer_moments
 from vispa.quantization.fit_layer import Options
 from vispa.quantization.layer_step import Step, binary_step
 from vispa.quantization.network_report import LayerLoss, NetworkReport
+from vispa.training.checkpoint import digest
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +77,7 @@ class LayerByLayer:
         options = self._settings.options
         return {
             "layers": shapes,
+            "weights": digest(self.model),
             "method": self._settings.method,
             "group": options.group,
             "effort": options.effort,
@@ -135,43 +135,3 @@ def _bits(model: nn.Module) -> int:
 def _weight_bits(site: Site) -> int:
     weight = site.module.get_parameter("weight")
     return 8 * weight.element_size() * weight.numel()
-
-
-class SavedSteps:
-    """The layers done so far in a file, or nowhere.
-
-    Parameters
-    ----------
-    path : Path or None
-    signature : dict
-        Of the work; a file of other work is refused.
-
-    Raises
-    ------
-    ValueError
-        If the file is of another network, method or setting.
-    """
-
-    def __init__(self, path: Path | None, signature: dict[str, Any]) -> None:
-        self._path = path
-        self._content: dict[str, Any] = {"signature": signature, "steps": {}}
-        if path is not None and path.exists():
-            content = torch.load(path, weights_only=True)
-            if content.get("signature") != signature:
-                raise ValueError(
-                    f"checkpoint must be of this network and these settings; {path} is of others: name another file"
-                )
-            self._content = content
-
-    def get(self, name: str) -> Step | None:
-        """A layer's step, where it was done before."""
-        found = self._content["steps"].get(name)
-        return None if found is None else Step(found["weight"], found["bias"], LayerLoss(**found["loss"]))
-
-    def put(self, name: str, step: Step) -> None:
-        """Keep a layer's step; the file is whole at any moment."""
-        self._content["steps"][name] = {"weight": step.weight, "bias": step.bias, "loss": asdict(step.loss)}
-        if self._path is not None:
-            partial = self._path.with_name(self._path.name + ".part")
-            torch.save(self._content, partial)
-            partial.replace(self._path)

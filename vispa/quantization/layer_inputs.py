@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from vispa.nn.conversion.layer_kinds import Site
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 # Entries of the patches that are held at once, 64 MB in double precision.
 ENTRIES_AT_ONCE = 1 << 23
+# Of the largest output: what single or half precision on the way may miss.
+SAME = 1e-2
 
 
 def has_rows(site: Site) -> bool:
@@ -26,6 +29,44 @@ def has_rows(site: Site) -> bool:
 def _is_matrix(module: nn.Module) -> bool:
     weight = module.weight
     return isinstance(weight, Tensor) and weight.ndim == 2
+
+
+def is_plain(site: Site) -> bool:
+    """Whether a layer's forward is that of its kind, so that it puts out its weight times its inputs."""
+    kind = site.kind.class_of(site.module)
+    own = type(site.module)
+    return all(getattr(own, name, None) is getattr(kind, name, None) for name in ("forward", "_conv_forward"))
+
+
+def check_outputs(site: Site, inputs: Tensor, output: Any) -> None:
+    """Refuse a layer that puts out something else than its weight times its inputs, plus its bias.
+
+    Raises
+    ------
+    ValueError
+        Naming the layer.
+    """
+    layer, layout = site.module, site.layout("weight")
+    rows = next(input_rows(layer, inputs))
+    weight = layout.rows(layer.get_parameter("weight").detach()).flatten(1).double()
+    wanted = (rows @ weight.unflatten(0, (len(rows), -1)).mT).movedim(0, 1).flatten(1)
+    if site.bias is not None:
+        wanted = wanted + layer.get_parameter(site.bias).detach()
+    found = None
+    if isinstance(output, Tensor):
+        if isinstance(layer, CONVOLUTIONS):
+            output = output.movedim(1 if output.ndim == layer.weight.ndim else 0, -1)
+        found = output.reshape(-1, output.shape[-1])[: len(wanted)].double()
+    if found is None or found.shape != wanted.shape or not _near(found, wanted):
+        raise ValueError(
+            f"{site.label}: it is a {type(layer).__name__} that puts out something else than its weight times its "
+            f"inputs, so that signs cannot be fitted to it; keep it real with keep=('first', 'last', {site.name!r})"
+        )
+
+
+def _near(found: Tensor, wanted: Tensor) -> bool:
+    away = (found - wanted).abs()
+    return not bool((away > SAME * wanted.abs().max()).any())
 
 
 def group_count(site: Site) -> int:

@@ -76,7 +76,11 @@ def _problem(weights: Matrix, gram: Matrix, crossed: Matrix, real: Matrix, dampi
 
 def _fit(problem: LayerProblem, method: str, options: Options, rng: np.random.Generator) -> BinaryLayer:
     if method == "vispa":
-        return fit_layer(problem, options, None, rng)
+        layer = fit_layer(problem, options, None, rng)
+        if not layer.finished:
+            # neither a limit nor a callback is given: what ended the search was an interrupt
+            raise KeyboardInterrupt
+        return layer
     began = time.perf_counter()
     found = RIVALS[method](problem, group_borders(problem.weights.shape[1], options.group))
     return BinaryLayer(

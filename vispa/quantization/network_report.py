@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,8 @@ class NetworkReport:
         return "\n".join([*lines, "", end])
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """The whole report as JSON, written to a file too where one is named."""
-        text = json.dumps(asdict(self), indent=2)
+        """The whole report as JSON, with null for what is not finite, written to a file too where one is named."""
+        text = json.dumps(_plain(asdict(self)), indent=2, allow_nan=False)
         if path is not None:
             Path(path).write_text(text + "\n", encoding="utf-8")
         return text
@@ -135,6 +136,15 @@ class NetworkReport:
         axes.set_ylabel("relative error of the outputs")
         legend_beside(axes)
         return axes
+
+
+def _plain(values: Any) -> Any:
+    """Values that JSON has."""
+    if isinstance(values, dict):
+        return {name: _plain(each) for name, each in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [_plain(each) for each in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def _line(cells: Any) -> str:

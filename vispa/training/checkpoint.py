@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from vispa.training.whole_file import write_whole
 
@@ -72,6 +73,32 @@ def load(path: str | Path, settings: dict[str, Any]) -> dict[str, Any]:
             )
     state: dict[str, Any] = saved["state"]
     return state
+
+
+def check_path(path: Path) -> Path:
+    """Return the path of a checkpoint, if a file can lie there.
+
+    Raises
+    ------
+    ValueError
+        If it is a folder, or its folder is missing.
+    """
+    if path.is_dir():
+        raise ValueError(f"checkpoint must be a file; {path} is a folder")
+    if not path.parent.is_dir():
+        raise ValueError(f"checkpoint must lie in a folder that exists; {path.parent} does not")
+    return path
+
+
+def digest(network: nn.Module) -> str:
+    """Describe what a network computes, by the bytes of its state."""
+    found = hashlib.sha256()
+    for name, values in network.state_dict().items():
+        found.update(name.encode())
+        if isinstance(values, Tensor):
+            # as bytes: NumPy has no bfloat16
+            found.update(values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -156,7 +156,7 @@ def train(
     execution = execution or Execution()
     processes = execution.processes
     checks.integer("batch_size", recipe.batch_size, minimum=2 * processes.count)
-    path = None if checkpoint is None else _checkpoint_path(checkpoint)
+    path = None if checkpoint is None else checkpoints.check_path(Path(checkpoint))
     stamp = _stamp(parts, recipe, model, seed, execution, start=start, teacher=teacher) if path else {}
     teacher = None if teacher is None else teacher.to(execution.device)
     parts = parts.to(execution.device)
@@ -245,15 +245,6 @@ def _conclude(
     return Run(result, state.model)
 
 
-def _checkpoint_path(checkpoint: str | Path) -> Path:
-    path = Path(checkpoint)
-    if path.is_dir():
-        raise ValueError(f"checkpoint must be a file; {path} is a folder")
-    if not path.parent.is_dir():
-        raise ValueError(f"checkpoint must lie in a folder that exists; {path.parent} does not")
-    return path
-
-
 def _resume(state: TrainingState, path: Path | None, stamp: dict[str, Any], processes: Processes) -> None:
     """Go on from the checkpoint, if there is one; the first process reads it for all."""
     if path is None:
@@ -267,15 +258,6 @@ def _resume(state: TrainingState, path: Path | None, stamp: dict[str, Any], proc
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not fit this version of the library: {error}") from error
     _log.info("goes on after epoch %d of %s", state.epoch, path)
-
-
-def _digest(network: nn.Module) -> str:
-    """Describe what a network computes."""
-    digest = hashlib.sha256()
-    for name, values in network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(values.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _stamp(
@@ -292,5 +274,5 @@ def _stamp(
     return {
         **asdict(recipe), "model": model, "seed": seed, "precision": execution.precision,
         "data": digest.hexdigest(),
-        **{name: _digest(network) for name, network in networks.items() if network is not None},
+        **{name: checkpoints.digest(network) for name, network in networks.items() if network is not None},
     }  # fmt: skip
