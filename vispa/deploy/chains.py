@@ -44,6 +44,12 @@ SHAPING = (
     nn.MaxPool1d,
     nn.MaxPool2d,
 )
+# Functions and methods that do the same.
+RESHAPING = {
+    "flatten", "view", "reshape", "permute", "transpose", "contiguous", "squeeze", "unsqueeze", "max_pool1d",
+    "max_pool2d",
+}  # fmt: skip
+JOINING = {"cat", "concat", "stack"}
 ADDITIONS = (operator.add, operator.iadd, torch.add)
 ACTIVATIONS: dict[Any, type[nn.Module]] = {
     functional.relu: nn.ReLU,
@@ -83,6 +89,7 @@ def trace(model: nn.Module) -> GraphModule | None:
     _by_position(traced)
     if not read_results(traced):
         return None
+    _in_any_memory(traced)
     traced.graph.eliminate_dead_code()
     return traced
 
@@ -115,6 +122,15 @@ def _steps(graph: Graph, left_out: set[str]) -> list[Any]:
             arguments = map_arg((node.args, node.kwargs), numbers.__getitem__)
             found.append((node.op, node.target, arguments))
     return found
+
+
+def _in_any_memory(model: GraphModule) -> None:
+    """Let views of another shape be copies where memory asks for it: images have their channels last here."""
+    for node in model.graph.find_nodes(op="call_method", target="view"):
+        if not any(isinstance(value, torch.dtype) for value in (*node.args, *node.kwargs.values())):
+            node.target, node.args, node.kwargs = "reshape", (*node.args, *node.kwargs.values()), {}
+    for node in model.graph.find_nodes(op="call_method", target="view_as"):
+        node.target = "reshape_as"
 
 
 def _by_position(model: GraphModule) -> None:
@@ -185,13 +201,32 @@ def sign_of(model: GraphModule, node: Any) -> tuple[int, ...] | None:
 
 
 def is_signs(model: GraphModule, node: Any) -> bool:
-    """Whether a value is +1 and -1 alone: signs, perhaps pooled or in another shape."""
-    while True:
+    """Whether a value is +1 and -1 alone: signs, perhaps pooled, joined or in another shape."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
         if sign_of(model, node) is not None:
-            return True
-        if type(module_of(model, node)) not in SHAPING:
+            continue
+        sources = _sources_of_signs(model, node)
+        if not sources:
             return False
-        node = node.args[0]
+        waiting += sources
+    return True
+
+
+def _sources_of_signs(model: GraphModule, node: Any) -> list[Any]:
+    """The values that all have to be signs for another to be; none where it never is."""
+    if type(module_of(model, node)) in SHAPING:
+        return [node.args[0]]
+    if not isinstance(node, Node) or node.op not in ("call_function", "call_method") or not node.args:
+        return []
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    home = "torch" if isinstance(node.target, str) else getattr(node.target, "__module__", None) or ""
+    if not home.startswith("torch") or node.kwargs.get("return_indices") or "out" in node.kwargs:
+        return []
+    if name in RESHAPING:
+        return [node.args[0]]
+    return list(node.args[0]) if name in JOINING and isinstance(node.args[0], list | tuple) else []
 
 
 def chain_after(model: GraphModule, layer: Node, *, pools: bool, sums: bool) -> Chain:

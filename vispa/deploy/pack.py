@@ -185,7 +185,7 @@ def _packed(model: nn.Module, kernel: str, exact: bool, prefix: str) -> tuple[nn
     traced = trace(model)
     if isinstance(traced, GraphModule):
         records = [record.under(prefix, "network.") for record in fuse(traced, kernel)]
-        return PackedModel(traced, model, exact), records
+        return PackedModel(traced, model, exact, within=bool(prefix)), records
     records = []
     for name, child in list(model.named_children()):
         replaced, found = _packed(child, kernel, exact, f"{prefix}{name}.")

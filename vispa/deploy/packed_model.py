@@ -32,8 +32,12 @@ class PackedModel(nn.Module):
     being called.
     """
 
-    def __init__(self, network: GraphModule, model: nn.Module, exact: bool = False) -> None:
+    def __init__(
+        self, network: GraphModule, model: nn.Module, exact: bool = False, *, within: bool = False
+    ) -> None:
         super().__init__()
+        # code around it can ask for views that there are in torch's order of memory alone
+        self._within = within
         for name in HOOKS:
             setattr(self, name, getattr(model, name))
         self.network, self._exact = network, exact
@@ -57,16 +61,29 @@ class PackedModel(nn.Module):
 
     def forward(self, inputs: Any = _MISSING, *others: Any, **options: Any) -> Any:
         """Return what the model returns."""
+        result = self._result(inputs, *others, **options)
+        return _in_torchs_order(result) if self._within else result
+
+    def _result(self, inputs: Any, *others: Any, **options: Any) -> Any:
         given = () if inputs is _MISSING else (inputs, *others)
         if options or not given or not eager(given) or len(given) not in self._takes:
             return self.network(*given, **options)
         if torch.is_autocast_enabled("cpu"):  # packed layers are float32, and what lies between them
             with torch.autocast("cpu", enabled=False):
-                return self.forward(*given)
+                return self._result(*given)
         if not torch.is_grad_enabled():  # entering a context again would cost as much as a small layer
             return self._programs.run(self.network, given, self._exact)
         with torch.no_grad():
             return self._programs.run(self.network, given, self._exact)
+
+
+def _in_torchs_order(value: Any) -> Any:
+    """Results with images whose channels are the second axis in memory too."""
+    if isinstance(value, Tensor):
+        return value.contiguous() if value.ndim == 4 else value
+    if type(value) in (list, tuple):
+        return type(value)(map(_in_torchs_order, value))
+    return {name: _in_torchs_order(each) for name, each in value.items()} if type(value) is dict else value
 
 
 def _numbers_of_inputs(network: GraphModule) -> range:

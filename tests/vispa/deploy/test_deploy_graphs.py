@@ -116,7 +116,12 @@ def test_what_may_share_changed_memory_is_not_packed_together():
 
     model = Graph(body)
     model.block = nn.Sequential(vispa.SignActivation(), nn.Conv2d(32, 32, 1))
-    packed = assert_computes_its_twin(hardened(model, 32, 5, 5), inputs_and_others())
+    model = hardened(model, 32, 5, 5)
+    # a view of images in torch's own order of memory, which the code around a packed block sees
+    packed, expected = vispa.pack(model), twin(model, ["block.1"]).to(memory_format=torch.contiguous_format)
+    for inputs in inputs_and_others():
+        with torch.no_grad():
+            assert torch.equal(packed(inputs), expected(inputs))
     assert kinds(packed)["block.1"] == "bits to floats"
     assert kinds(packed)["second"] == "float32"
 
@@ -180,6 +185,72 @@ def test_signs_of_a_mean_over_images_are_of_this_run():
         return self.narrow(self.sign(self.pool(self.norm(inputs))))
 
     assert_computes_its_twin(hardened(Graph(body), 32, 5, 5), inputs_and_others())
+
+
+@pytest.mark.parametrize(
+    "shaped",
+    [
+        lambda signs: torch.flatten(signs, 1),
+        lambda signs: signs.flatten(1),
+        lambda signs: signs.reshape(signs.size(0), -1),
+        lambda signs: signs.permute(0, 2, 3, 1).reshape(signs.shape[0], 800),
+        lambda signs: signs.contiguous().reshape(-1, 800),
+        lambda signs: torch.cat([signs[:, :0].flatten(1), signs.flatten(1)], 1),
+        lambda signs: torch.cat([signs, signs], 1).transpose(1, 2)[:, :, :32].flatten(1),
+    ],
+)
+def test_signs_in_other_shapes_are_signs(shaped):
+    model = Graph(lambda self, inputs: self.rows(shaped(self.sign(self.binary(inputs)))))
+    model.rows = nn.Linear(800, 6)
+    packed = assert_computes_its_twin(hardened(model, 32, 5, 5), inputs_and_others())
+    assert kinds(packed)["first"] == "bits to floats"
+
+
+@pytest.mark.parametrize(
+    "viewed",
+    [
+        lambda values: values.view(values.size(0), -1),
+        lambda values: values.view((-1, 800)),
+        lambda values: values.view(size=(-1, 800)),
+        lambda values: values.view(torch.int32).view(torch.float32).reshape(-1, 800),
+        lambda values: values.view_as(torch.empty(values.size(0), 800)),
+    ],
+)
+@pytest.mark.parametrize("traced", [True, False])
+def test_views_of_images_are_what_they_are_in_torchs_order(viewed, traced):
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Sequential(
+                vispa.SignActivation(), nn.Conv2d(32, 32, 3, padding=1), nn.BatchNorm2d(32)
+            )
+            self.rows = nn.Linear(800, 6)
+
+        def forward(self, inputs):
+            values = self.inner(inputs)
+            if not traced and inputs.mean() > 9:
+                return values
+            return self.rows(viewed(values))
+
+    model = hardened(Outer(), 32, 5, 5)
+    packed = vispa.pack(model)
+    for inputs in inputs_and_others():
+        with torch.no_grad():
+            torch.testing.assert_close(packed(inputs), model(inputs), rtol=1e-4, atol=1e-4)
+
+
+def test_functions_of_signs_that_are_signs_and_that_are_not():
+    def body(self, inputs):
+        signs = self.sign(inputs)
+        joined = torch.cat([signs, functional.max_pool2d(self.sign(self.norm(inputs)), 3, 1, 1)], 1)
+        outputs = self.wide(joined) + self.first(functional.max_pool2d(signs, 3, 1, 1))
+        return outputs + self.second(torch.stack([signs, signs]).mean(0)) + self.narrow(signs * signs)
+
+    model = Graph(body)
+    model.wide = nn.Conv2d(64, 32, 1)
+    packed = assert_computes_its_twin(hardened(model, 32, 5, 5), inputs_and_others())
+    expected = {"wide": "bits to floats", "first": "bits to floats", "second": "float32", "narrow": "float32"}
+    assert kinds(packed) == expected
 
 
 def test_inputs_by_name_and_values_that_nobody_uses():

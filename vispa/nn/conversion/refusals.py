@@ -27,10 +27,16 @@ _WRAPPERS = {
 }
 
 
+# Where results keep the network that they are about.
+_HOLDING = ("model", "network")
+
+
 def refuse_wrapped(model: nn.Module, verb: str) -> None:
     """Raise for anything but a plain module tree, naming the wrapper and the right order; for packed models too."""
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module; found {type(model).__name__}")
+        held = next((name for name in _HOLDING if isinstance(getattr(model, name, None), nn.Module)), None)
+        remedy = "" if held is None else f": pass its .{held}"
+        raise TypeError(f"model must be a torch.nn.Module; found {type(model).__name__}{remedy}")
     for name, module in model.named_modules():
         where = f"its submodule {name!r}" if name else "it"
         if getattr(module, "_compiled_call_impl", None) is not None:
