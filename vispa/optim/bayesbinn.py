@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from solvers import checks
+from vispa.optim.checked import Check, CheckedOptimizer, Parameters, with_gradients
 from vispa.optim.natural import natural_step
 
 __all__ = ["BayesBiNN"]
 
-Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
+
+def _share(value: Any) -> float:
+    share = checks.scalar("momentum", value)
+    if not 0.0 <= share < 1.0:
+        raise ValueError(f"momentum must lie within [0, 1); found {value}")
+    return share
 
 
-class BayesBiNN(Optimizer):
+def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    return second if first is None else first if second is None else first + second
+
+
+class BayesBiNN(CheckedOptimizer):
     r"""Momentum with a corrected start and a pull towards a prior, on natural parameters.
 
     .. math:: m \leftarrow \beta m + (1 - \beta) (N \bar g + \rho (\lambda - \lambda_0)), \qquad
@@ -69,6 +79,13 @@ class BayesBiNN(Optimizer):
     True
     """
 
+    option_checks: ClassVar[Mapping[str, Check]] = {
+        "lr": partial(checks.scalar, "lr", minimum=0.0),
+        "train_set_size": partial(checks.scalar, "train_set_size", positive=True),
+        "momentum": _share,
+        "reweight": partial(checks.scalar, "reweight", minimum=0.0),
+    }
+
     def __init__(
         self,
         params: Parameters,
@@ -79,11 +96,6 @@ class BayesBiNN(Optimizer):
         reweight: float = 1.0,
         samples: int = 1,
     ) -> None:
-        checks.scalar("lr", lr, minimum=0.0)
-        checks.scalar("train_set_size", train_set_size, positive=True)
-        checks.scalar("reweight", reweight, minimum=0.0)
-        if not 0.0 <= checks.scalar("momentum", momentum) < 1.0:
-            raise ValueError(f"momentum must lie within [0, 1); found {momentum}")
         self.samples = checks.integer("samples", samples, minimum=1)
         defaults = {
             "lr": lr, "train_set_size": train_set_size, "momentum": momentum, "reweight": reweight, "prior": 0.0,
@@ -97,29 +109,48 @@ class BayesBiNN(Optimizer):
         Parameters
         ----------
         closure : callable, optional
-            Computes the loss, calls ``backward`` and returns the loss. It is called once a sample, and its
-            gradients are averaged; without it the gradients that are there count as one sample.
+            Computes the loss, calls ``backward`` and returns the loss; it may clear gradients first. It is called
+            once a sample, and its gradients are averaged; without it the gradients that are there count as one
+            sample.
 
         Returns
         -------
         Tensor or None
             The mean loss of the samples.
+
+        Raises
+        ------
+        TypeError
+            If a gradient is sparse; nothing has moved then.
         """
         loss = None
         if closure is not None:
-            self.zero_grad()
-            with torch.enable_grad():
-                losses = [torch.as_tensor(closure()).detach() for _ in range(self.samples)]
-            loss = torch.stack(losses).mean()
+            loss = self._sample(closure)
         elif self.samples > 1:
             raise ValueError(
                 f"closure must be given for {self.samples} samples: each draws a network of its own"
             )
-        for group in self.param_groups:
-            for values in group["params"]:
-                if values.grad is not None:
-                    self._move(values, group)
+        for values, group in with_gradients(self):
+            self._move(values, group)
         return loss
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy needs: torch's own leaves out all but groups and state."""
+        return {**super().__getstate__(), "samples": self.samples}
+
+    def _sample(self, closure: Callable[[], Any]) -> Tensor:
+        """The mean loss of all samples, whose gradients are left summed."""
+        parameters = [values for group in self.param_groups for values in group["params"]]
+        sums: list[Tensor | None] = [None] * len(parameters)
+        losses = []
+        for _ in range(self.samples):
+            self.zero_grad()  # a closure may do so too, as torch's own optimizers ask it to
+            with torch.enable_grad():
+                losses.append(torch.as_tensor(closure()).detach())
+            sums = [_sum(total, values.grad) for total, values in zip(sums, parameters, strict=True)]
+        for values, total in zip(parameters, sums, strict=True):
+            values.grad = total
+        return torch.stack(losses).mean()
 
     def _move(self, natural: Tensor, group: dict[str, Any]) -> None:
         state = self.state[natural]

@@ -144,7 +144,7 @@ def latent_histograms(model: nn.Module, bins: int = 50) -> dict[str, Histogram]:
     Raises
     ------
     TypeError, ValueError
-        If ``model`` is no module or has no binary layer, or ``bins`` is below 1.
+        If ``model`` is no module or has no binary layer, its latent weights are not finite, or ``bins`` is below 1.
 
     Examples
     --------
@@ -160,9 +160,11 @@ def latent_histograms(model: nn.Module, bins: int = 50) -> dict[str, Histogram]:
     found: dict[str, Histogram] = {}
     for layer in binary_layers(model):
         values = layer.mean.detach().double().cpu().flatten()
+        name = f"{layer.name}.{layer.attribute}".lstrip(".")
+        if not bool(torch.isfinite(values).all()):
+            raise ValueError(f"model must hold finite latent weights; those of {name!r} are NaN or infinite")
         limit = float(values.abs().max()) or 1.0
         counts = torch.histc(values, bins, -limit, limit).long()
-        name = f"{layer.name}.{layer.attribute}".lstrip(".")
         found[name] = Histogram(counts, torch.linspace(-limit, limit, bins + 1, dtype=torch.float64))
     return found
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import nn
 
 from vispa.nn.conversion.selection import binary_layers
@@ -89,10 +91,26 @@ class OptimizerGroup:
             raise ValueError("members must not be empty")
         self.members = members
 
-    def step(self) -> None:
-        """Step each, in order."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Step each, in order.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Evaluates the loss, calls ``backward`` and returns the loss: once, before the first member steps.
+
+        Returns
+        -------
+        object
+            What the closure returned; None without one.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for member in self.members:
             member.step()
+        return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients that the optimizers hold."""

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from solvers import checks
 from vispa.nn.methods.mirror import mirror_step
+from vispa.optim.checked import Check, CheckedOptimizer, Parameters, with_gradients
 
 __all__ = ["MirrorDescent"]
 
-Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
+
+def _betas(values: Any) -> None:
+    if not isinstance(values, tuple | list) or len(values) != 2:
+        raise TypeError(f"betas must be two numbers, those of Adam; found {values!r}")
+    for each in values:
+        if not 0.0 <= checks.scalar("betas", each) < 1.0:
+            raise ValueError(f"betas must lie within [0, 1); found {values}")
 
 
-class MirrorDescent(Optimizer):
+class MirrorDescent(CheckedOptimizer):
     r"""MD-tanh: mirror descent with the entropy of two levels, :math:`\tanh(\mathrm{artanh}\, w - \eta \beta d)`.
 
     d is the direction of Adam, its root shifted by eps before the correction of its start, as published.
@@ -40,7 +47,7 @@ class MirrorDescent(Optimizer):
     Raises
     ------
     TypeError, ValueError
-        For options out of range.
+        For options out of range and weights outside [-1, 1].
 
     References
     ----------
@@ -56,6 +63,13 @@ class MirrorDescent(Optimizer):
     -0.4621
     """
 
+    option_checks: ClassVar[Mapping[str, Check]] = {
+        "lr": partial(checks.scalar, "lr", minimum=0.0),
+        "beta": partial(checks.scalar, "beta", positive=True),
+        "betas": _betas,
+        "eps": partial(checks.scalar, "eps", positive=True),
+    }
+
     def __init__(
         self,
         params: Parameters,
@@ -65,27 +79,37 @@ class MirrorDescent(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        checks.scalar("lr", lr, minimum=0.0)
-        checks.scalar("beta", beta, positive=True)
-        checks.scalar("eps", eps, positive=True)
-        if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise TypeError(f"betas must be two numbers, those of Adam; found {betas!r}")
-        for each in betas:
-            if not 0.0 <= checks.scalar("betas", each) < 1.0:
-                raise ValueError(f"betas must lie within [0, 1); found {betas}")
-        super().__init__(params, {"lr": lr, "beta": beta, "betas": tuple(betas), "eps": eps})
+        super().__init__(params, {"lr": lr, "beta": beta, "betas": betas, "eps": eps})
+
+    def check_values(self, values: Tensor) -> None:
+        """Refuse weights outside [-1, 1], of which a step would make NaN; rounding may lead to the ends."""
+        if not values.is_meta and not bool((values.detach().abs() <= 1.0).all()):
+            raise ValueError(
+                "params must hold weights within (-1, 1); found others. Make them so with "
+                'vispa.binarize(model, method="mirror", stable=False), or give them to another optimizer'
+            )
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Go one step; parameters without a gradient stay."""
+        """Go one step; parameters without a gradient stay.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Evaluates the loss again and returns it.
+
+        Raises
+        ------
+        TypeError
+            If a gradient is sparse; nothing has moved then.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            for values in group["params"]:
-                if values.grad is not None:
-                    self._move(values, values.grad, group)
+        for values, group in with_gradients(self):
+            assert values.grad is not None
+            self._move(values, values.grad, group)
         return loss
 
     def _move(self, weights: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -10,13 +10,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from solvers import checks
+from vispa.optim.checked import Check, Parameters, with_gradients
 from vispa.optim.update import RunningMean
 
 __all__ = ["Check", "Parameters", "SignOptimizer", "rate"]
 
-Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
-
-Check = Callable[[Any], Any]
 # What a parameter group holds beside its options.
 _NOT_OPTIONS = frozenset({"params", "param_names"})
 
@@ -116,15 +114,8 @@ class SignOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        moving = [
-            (values, group)
-            for group in self.param_groups
-            for values in group["params"]
-            if values.grad is not None
-        ]
-        if any(values.grad.layout != torch.strided for values, _ in moving):
-            raise TypeError(f"{type(self).__name__} needs dense gradients; found a sparse one")
-        for values, group in moving:
+        for values, group in with_gradients(self):
+            assert values.grad is not None
             self.update(values, values.grad, group)
         return loss
 
