@@ -115,7 +115,8 @@ def pack(
     if real_inputs:
         packed, records = _with_real_inputs(packed, records, activation_bits)
     if all(record.kernel == "torch" for record in records):
-        reasons = "; ".join(f"{record.name}: {record.why}" for record in records[:4]) or "it calls no layer"
+        reasons = "; ".join(f"{record.name}: {record.why}" for record in records[:4])
+        reasons = reasons or "no layer that it calls has one absolute value in every row of its weight"
         raise ValueError(
             "model must have a binary layer whose inputs are signs (vispa.SignActivation); found none "
             f"({reasons}). Pass real_inputs=True to pack linear layers of float inputs"
@@ -210,7 +211,7 @@ def _with_real_inputs(
                 ]
             home, _, name = path.rpartition(".")
             setattr(packed.get_submodule(home), name, layer)
-            places[path.replace("network.", "")] = path
+            places[_name_before(packed, path)] = path
     return packed, [
         replace(
             record, packed=places[record.name], kind="floats to floats", why="",
@@ -220,6 +221,16 @@ def _with_real_inputs(
         else record
         for record in records
     ]  # fmt: skip
+
+
+def _name_before(packed: nn.Module, path: str) -> str:
+    """The name of a module in the model that was packed, which traced models keep inside another module."""
+    names, module = [], packed
+    for name in path.split("."):
+        if not isinstance(module, PackedModel):
+            names.append(name)
+        module = getattr(module, name)
+    return ".".join(names)
 
 
 def _is_binary(module: nn.Module) -> bool:

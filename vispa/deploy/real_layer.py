@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vispa.deploy import operators as _operators  # noqa: F401  defines torch.ops.vispa
 from vispa.deploy.eager import eager
-from vispa.deploy.layout import kernel_on, words_of
+from vispa.deploy.layout import kernel_on, signs_of, words_of
 from vispa.deploy.real_products import RealProducts, real_kernels
 from vispa.deploy.signs import split_rows
 from vispa.nn.weights.layout import Layout
@@ -71,8 +71,17 @@ class PackedRealLinear(nn.Module):
         self.kernel = kernel_on(self.words.device, self._of_processor)
         return self
 
+    @property
+    def weight(self) -> Tensor:
+        """The weight as floats (channels, inputs), unpacked anew: for code that reads it past the layer."""
+        negative = torch.from_numpy(signs_of(self.words.cpu(), self.channels, 1, self.inputs)[:, 0])
+        scale = self.scale[:, None]
+        return torch.where(negative.to(scale.device), -scale, scale)
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Return floats (..., channels) of floats (..., inputs)."""
+        if inputs.shape[-1:] != (self.inputs,):
+            raise ValueError(f"inputs must be (..., {self.inputs}); found shape {tuple(inputs.shape)}")
         flat = inputs.ndim == 2
         rows = inputs if flat else inputs.reshape(-1, inputs.shape[-1])
         words, scale, bias = self.words, self.scale, self.bias

@@ -475,3 +475,42 @@ def test_volumes_beside_images():
     packed, (inputs, *_) = vispa.pack(model), inputs_and_others(2, 3, 2, 3, 4)
     assert [record.kind for record in vispa.packing(packed)] == ["bits to floats", "bits to floats"]
     torch.testing.assert_close(packed(inputs), model(inputs), rtol=1e-4, atol=1e-4)
+
+
+class Named(nn.Module):
+    """A model whose part has the name of a packed model's."""
+
+    def __init__(self, traced):
+        super().__init__()
+        self.network = nn.Sequential(nn.Linear(32, 40), nn.ReLU(), nn.Linear(40, 8))
+        self.traced = traced
+
+    def forward(self, inputs):
+        if not self.traced and inputs.mean() > 9:
+            return inputs
+        return self.network(inputs)
+
+
+@pytest.mark.parametrize("traced", [True, False])
+def test_records_of_parts_called_network(traced):
+    model = vispa.harden(vispa.binarize(Named(traced), rank=1, keep=("first",))).eval()
+    packed, inputs = vispa.pack(model, real_inputs=True), torch.randn(3, 32)
+    assert kinds(packed) == {"network.0": "float32", "network.2": "floats to floats"}
+    torch.testing.assert_close(packed(inputs), model(inputs))
+    with pytest.raises(ValueError, match=r"inputs must be \(\.\.\., 40\)"):
+        packed.get_submodule(vispa.packing(packed)[1].packed)(torch.ones(2, 39))
+
+
+def test_modules_that_read_the_weights_of_others():
+    layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+    model = vispa.harden(vispa.binarize(layer, rank=1, keep=())).eval()
+    packed, inputs = vispa.pack(model, real_inputs=True), torch.randn(3, 5, 32)
+    assert torch.equal(packed.linear1.weight, model.linear1.weight)
+    # torch's own fused path, which reads the weights, and the other one
+    for given in (inputs, inputs.clone().requires_grad_()):
+        torch.testing.assert_close(packed(given), model(given))
+    rows = Graph(lambda self, inputs: self.rows(self.sign(inputs)) + self.rows.weight.sum())
+    rows.rows = nn.Linear(32, 4)
+    model = vispa.harden(vispa.binarize(rows, rank=1, layers=["rows"])).eval()
+    for real in (False, True):
+        torch.testing.assert_close(vispa.pack(model, real_inputs=real)(inputs), model(inputs))

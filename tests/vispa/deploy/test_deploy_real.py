@@ -140,9 +140,12 @@ def test_other_layers_and_inputs_are_refused():
         PackedRealLinear(nn.Linear(3, 3))
     layer = nn.Linear(40, 3)
     layer.weight.data = torch.ones(3, 40)
-    for inputs in (torch.ones(2, 70), torch.ones(2, 40).double()):
-        with pytest.raises(TypeError, match="float32 rows"):
-            PackedRealLinear(layer)(inputs)
+    with pytest.raises(TypeError, match="float32 rows"):
+        PackedRealLinear(layer)(torch.ones(2, 40).double())
+    # 33 inputs have as many words as 40
+    for inputs in (70, 33, 0):
+        with pytest.raises(ValueError, match=r"inputs must be \(\.\.\., 40\)"):
+            PackedRealLinear(layer)(torch.ones(2, inputs))
 
 
 @pytest.mark.parametrize("kernel", real_kernels(13))
