@@ -71,7 +71,7 @@ class Stop(Exception):  # a request, as StopIteration is, not an error
         self.status = status
 
 
-def tell(callback: Callable[[Moment], None] | None, moment: Moment, interrupted: Any) -> None:
+def tell(callback: Callable[[Moment], object] | None, moment: Moment, interrupted: Any) -> None:
     """Show the moment to the callback, where there is one.
 
     Raises

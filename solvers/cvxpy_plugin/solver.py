@@ -51,7 +51,8 @@ class LowRankSolver:
     -----
     CVXPY's status is ``optimal`` where the gap is certified to be within `tol`, ``optimal_inaccurate`` where
     it could not be brought below `tol` but is below 1e-3, ``user_limit`` at a limit of time or iterations (the
-    best point is returned).  `warm_start` and `verbose` have no effect; pass `start` and `callback`.
+    best point is returned).  With `warm_start`, CVXPY's default, a problem that is solved again by the same
+    instance starts from the rows it had, unless `start` or `rank` is given; `verbose` shows what is decided.
 
     Examples
     --------
@@ -130,7 +131,8 @@ class LowRankSolver:
         with shown(verbose):
             solution = low_rank(form.problem, **options)
         if solver_cache is not None:
-            solver_cache[self.name()] = solution.factor
+            # a copy, since the user has the other one, as `extra_stats.factor`
+            solver_cache[self.name()] = solution.factor.copy()
         equality_dual, cone_dual = form.dual(solution)
         return {
             "solution": solution,

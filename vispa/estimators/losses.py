@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
 from solvers.problems.problem import BinaryQuadratic
 
 LossFunction = Callable[[Tensor], Tensor]
+_RELAXED = ". BinaryQuadratic(problem.relaxation().cost) is its form in signs, to be minimised"
 
 
 class Loss(Protocol):
@@ -47,7 +49,7 @@ class CallableLoss:
         if not callable(function):
             raise TypeError(
                 "loss must be a BinaryQuadratic or a function of a (B, n) tensor; "
-                f"found {type(function).__name__}"
+                f"found {type(function).__name__}{_RELAXED if hasattr(function, 'relaxation') else ''}"
             )
         self._function = function
         self._has_moved = False
@@ -55,7 +57,8 @@ class CallableLoss:
     def values(self, points: Tensor) -> Tensor:
         """Losses of the rows of ``points``, without a graph."""
         with torch.no_grad():
-            return self._checked(self._function(points.clone()), points)
+            # a copy, since the function may answer in the same memory at its next call
+            return self._checked(self._function(points.clone()), points).clone()
 
     def gradients(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Losses and gradients.
@@ -65,14 +68,14 @@ class CallableLoss:
         ValueError
             If the loss has no gradient with respect to its points, or one that is zero although it varies.
         """
-        points = points.detach().clone().requires_grad_(True)
-        with torch.enable_grad():
-            answer = self._function(points)
-            losses = self._checked(answer, points)
+        with torch.inference_mode(False), torch.enable_grad():
+            points = points.detach().clone().requires_grad_(True)
+            # a copy, which the function may change in place, as where no gradient is asked for
+            losses = self._checked(self._function(points.clone()), points)
             gradient = None
             if losses.requires_grad:
                 (gradient,) = torch.autograd.grad(losses.sum(), points, allow_unused=True)
-        losses = losses.detach()
+        losses = losses.detach().clone()
         if gradient is None:
             raise ValueError(
                 'loss gives no gradient with respect to its points: pass estimator="score", which needs none'
@@ -132,6 +135,19 @@ class QuadraticLoss:
             self._matrix = self._matrix.to(device)
         else:
             self._matrix = torch.as_tensor(A - np.diag(diagonal), dtype=dtype, device=device)
+        self._check_range(A, problem.b, dtype)
+
+    @staticmethod
+    def _check_range(A: Any, b: NDArray[np.float64], dtype: torch.dtype) -> None:
+        """Refuse what a narrower type turns into infinities, or into zeros altogether."""
+        entries = A.data if sp.issparse(A) else A
+        largest = max(float(np.abs(entries).max(initial=0.0)), float(np.abs(b).max(initial=0.0)))
+        limits = torch.finfo(dtype)
+        if largest and not limits.tiny <= largest <= limits.max / (A.shape[0] + 1) ** 2:
+            raise ValueError(
+                f"loss must have entries within the range of {dtype}; found entries of size {largest:.3g}. "
+                "Pass dtype=torch.float64, or rescale the problem"
+            )
 
     def values(self, points: Tensor) -> Tensor:
         """Losses of the rows of ``points``."""

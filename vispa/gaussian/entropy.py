@@ -11,6 +11,7 @@ where d_i = 0.  Hence, with h the binary entropy,
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,8 @@ Array = NDArray[np.float64]
 _LARGEST_ARGUMENT = 36.0
 # Doubles in the largest working array of the Monte Carlo loops.
 _WORKING_SET = 1 << 21
+# Numbers below 2^400 are summed with their squares as they are.
+_SUMMED = 400
 
 
 class Estimate(NamedTuple):
@@ -45,9 +48,13 @@ class Estimate(NamedTuple):
     @classmethod
     def of_mean(cls, samples: NDArray[np.floating]) -> Estimate:
         """Average independent samples; one sample has an infinite standard error."""
+        # sums and squares of large numbers overflow
+        exponent = max(0, math.frexp(float(np.abs(samples).max(initial=0.0)))[1] - _SUMMED)
+        scaled = np.ldexp(samples, -exponent)
+        mean = math.ldexp(float(np.mean(scaled)), exponent)
         if samples.size < 2:
-            return cls(float(np.mean(samples)), float("inf"))
-        return cls(float(np.mean(samples)), float(np.std(samples, ddof=1) / np.sqrt(samples.size)))
+            return cls(mean, float("inf"))
+        return cls(mean, math.ldexp(float(np.std(scaled, ddof=1) / np.sqrt(samples.size)), exponent))
 
 
 def log_binary_entropy(argument: Array) -> Array:

@@ -48,7 +48,7 @@ def minimize_by_sdp(
     TypeError
         If ``problem`` is no BinaryQuadratic: other losses have no relaxation here; see `vispa.minimize`.
     ValueError
-        If ``max_seconds`` is not positive.
+        If ``max_seconds`` is not positive, or ``rng`` no seed.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def minimize_by_sdp(
             f"problem must be a BinaryQuadratic; found {type(problem).__name__}: vispa.minimize takes any loss"
         )
     limit = None if max_seconds is None else checks.scalar("max_seconds", max_seconds, positive=True)
-    rng = np.random.default_rng(rng)
+    rng = checks.generator("rng", rng)
     solution = low_rank(problem, max_seconds=limit, rng=rng)
     posterior = SignGaussian.from_solution(solution)
     rounding = round_homogeneous(solution, rng=rng)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from solvers import checks
 from solvers.problems.problem import BinaryQuadratic
+from solvers.stop import Stop, tell
 from vispa.estimators.latent import Estimator
 from vispa.estimators.losses import LossFunction
 from vispa.gaussian.sign_gaussian import SignGaussian
@@ -202,12 +203,12 @@ def _descend(
             energy = float(sample.values.mean())
             step = InferenceStep(iteration, energy, sample.free_energy, record.best_value, record.seconds())
             record.history.append(step)
-            if budget.callback is not None:
-                budget.callback(step)
+            try:
+                tell(budget.callback, step, InferenceStatus.STOPPED)
+            except Stop as stop:
+                return InferenceStatus(stop.status)
             if budget.seconds is not None and step.seconds >= budget.seconds:
                 return InferenceStatus.TIME_LIMIT
-    except StopIteration:
-        return InferenceStatus.STOPPED
     except KeyboardInterrupt:
         return InferenceStatus.INTERRUPTED
     return InferenceStatus.COMPLETED

@@ -118,6 +118,11 @@ class SphereDescent:
         self.rows.grad = gradient - radial * self.rows
         self._optimizer.step()
         self._schedule.step()
+        if not torch.isfinite(self.rows).all():
+            raise ValueError(
+                "loss must have gradients for which the rows stay finite; found steps that overflow. Rescale it, "
+                'pass a smaller learning_rate, or optimizer="adam"'
+            )
         self._retract()
 
     def posterior(self) -> SignGaussian:
@@ -136,6 +141,8 @@ class SphereDescent:
             self._normalise()
 
     def _normalise(self) -> None:
+        # by the largest entry first: squares of large ones overflow
+        self.rows /= self.rows.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(self.rows.dtype).tiny)
         norms = torch.linalg.vector_norm(self.rows, dim=1, keepdim=True)
         # A row is zero only if a step ended exactly at the centre: any unit row will do.
         self.rows /= norms.clamp_min(math.sqrt(torch.finfo(self.rows.dtype).tiny))
