@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+__all__ = ["whole_file", "write_whole"]
+
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: str | Path, *, one_writer: bool = False) -> Iterator[Path]:
     """A path to write to, which takes the name ``path`` once all is written; the file there stays until then.
 
-    Where the name is that of a device or a pipe, which nothing can replace, it is the path itself.
+    What was written has reached the disk (fsync) before it takes the name. Where the name is that of a device or a
+    pipe, which nothing can replace, it is the path itself. With ``one_writer`` nobody else writes the same
+    file, and what a killed process left beside it is taken over; otherwise that stays, and others may write too.
 
     Raises
     ------
@@ -32,7 +36,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     '42'
     """
     # a link keeps pointing to what it points to
-    path = path.resolve()
+    path = Path(path).resolve()
     if path.is_dir():
         raise IsADirectoryError(f"a file cannot be written in the place of the folder {path}")
     if not path.parent.is_dir():
@@ -40,13 +44,21 @@ def whole_file(path: Path) -> Iterator[Path]:
     if path.exists() and not path.is_file():
         yield path
         return
-    # no other process or thread that writes the same file has this name
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    apart = "" if one_writer else f".{os.getpid()}.{os.urandom(4).hex()}"
+    beside = path.with_name(f".{path.name}{apart}.tmp")
     try:
         yield beside
         if path.exists():
             shutil.copymode(path, beside)
+        with beside.open("rb+") as written:
+            os.fsync(written.fileno())
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file of one writer: after a crash it holds what it held, or this content; OSError if that fails."""
+    with whole_file(path, one_writer=True) as beside:
+        beside.write_bytes(content)

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from solvers.whole_file import whole_file
 from vispa.deploy.architecture import build, describe
-from vispa.deploy.replacing import replacing
 from vispa.deploy.signs import binary_weights, pack_signs, unpack_signs
 from vispa.nn.conversion.harden import harden
 from vispa.nn.conversion.refusals import refuse_sharded, refuse_wrapped
@@ -99,7 +99,7 @@ def save_packed(model: nn.Module, path: str | Path) -> int:
     metadata = {name: json.dumps(value, sort_keys=name != "graph") for name, value in fields.items()}
     metadata |= {"format": FORMAT, "version": VERSION}
     metadata["digest"] = _digest(tensors, metadata)
-    with replacing(path) as beside:
+    with whole_file(path) as beside:
         _safetensors().save_file(tensors, str(beside), metadata=metadata)
     return Path(path).stat().st_size
 

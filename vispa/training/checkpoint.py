@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vispa.training.whole_file import write_whole
+from solvers.whole_file import write_whole
 
 MAGIC = b"vispa checkpoint 1\n"
 HEADER_BYTES = len(MAGIC) + hashlib.sha256().digest_size

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from solvers import checks
+from solvers.whole_file import write_whole
 from vispa.training.compare import Job, in_processes, run_job
 from vispa.training.data.labelled_images import LabelledImages
 from vispa.training.divergence import NonFiniteError
@@ -22,7 +23,6 @@ from vispa.training.recipes import METHODS
 from vispa.training.report import as_plain
 from vispa.training.run import Result
 from vispa.training.tuning import RATES, TUNING_SEED, best_settings, judge, trial_settings, tuned_recipe
-from vispa.training.whole_file import write_whole
 
 
 @dataclass(frozen=True)

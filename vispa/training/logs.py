@@ -7,8 +7,8 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from solvers.whole_file import write_whole
 from vispa.training.loop import Epoch
-from vispa.training.whole_file import write_whole
 
 Log = Callable[[Sequence[Epoch]], None]
 

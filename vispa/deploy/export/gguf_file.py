@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from solvers.optional import require
+from solvers.whole_file import whole_file
 from vispa.deploy.export.llama import Architecture, architecture_of
 from vispa.deploy.export.q1_0 import objection, to_blocks
-from vispa.deploy.replacing import replacing
 from vispa.nn.conversion.harden import harden
 from vispa.nn.conversion.refusals import refuse_sharded, refuse_wrapped
 from vispa.nn.conversion.selection import find_binary_layers
@@ -102,7 +102,7 @@ def export_gguf(
     if factors is not None:
         tensors.append(("rope_freqs.weight", factors, "F32"))
     fields = {} if tokenizer is None else _tokenizer_fields(Path(tokenizer), _tokens(model))
-    with replacing(path) as beside:
+    with whole_file(path) as beside:
         _write(beside, architecture, _tokens(model), fields, tensors)
     return records
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from solvers.optional import require
+from solvers.whole_file import whole_file
 from vispa.deploy.export.packed_initializers import pack_initializers
-from vispa.deploy.replacing import replacing
 from vispa.nn.conversion.harden import harden
 from vispa.nn.conversion.refusals import refuse_sharded, refuse_wrapped
 from vispa.nn.conversion.selection import find_binary_layers
@@ -70,7 +70,7 @@ def export_onnx(model: nn.Module, path: str | Path, example: Tensor | tuple[Tens
             "model must have a weight whose channels have one absolute value each; found none. Pass a binarized "
             "or hardened model, or write a real one by torch.onnx.export"
         )
-    with replacing(path) as beside:
+    with whole_file(path) as beside:
         return beside.write_bytes(proto.SerializeToString())
 
 
