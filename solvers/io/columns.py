@@ -13,6 +13,8 @@ from solvers.io.text import Lines, is_integer, refuse, shown
 
 # More digits than any index or count of 64 bits has; Python refuses to convert thousands of them.
 _DIGITS = 30
+# As most files write it.
+_ZERO = frozenset({"0", "0.0", "-0", "-0.0"})
 
 
 class Field(NamedTuple):
@@ -145,6 +147,10 @@ def _value_column(name: str, column: tuple[str, ...], numbers: list[int]) -> NDA
     except ValueError:
         values = None
     if values is not None and np.isfinite(values).all() and "_" not in "".join(column):
+        # what float64 may not hold: large integers, and what comes out as zero
+        for k in np.flatnonzero((np.abs(values) >= 2.0**53) | (values == 0)).tolist():
+            if column[k] not in _ZERO:
+                _refuse_unless_held(name, numbers[k], column[k], float(values[k]))
         return values
     return np.array([real(name, n, token) for n, token in zip(numbers, column, strict=True)])
 
@@ -157,7 +163,26 @@ def real(name: str, line: int, token: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         refuse(name, line, f"expected a finite number; found {shown(token)}")
+    _refuse_unless_held(name, line, token, value)
     return value
+
+
+def _refuse_unless_held(name: str, line: int, token: str, value: float) -> None:
+    """Refuse integers that would be rounded, and numbers other than zero that would become it."""
+    if is_integer(token) and int(token) != value:
+        refuse(
+            name,
+            line,
+            f"expected a number that float64 can represent; found the integer {shown(token)}: write {value!r} "
+            "if it may be rounded",
+        )
+    digits = token.lower().replace("d", "e").split("e")[0]
+    if value == 0 and digits.strip("+-0."):
+        refuse(
+            name,
+            line,
+            f"expected a number within the range of float64; found {shown(token)}, which is below it",
+        )
 
 
 def header(name: str, line: int, tokens: list[str], labels: tuple[str, ...]) -> list[int]:

@@ -76,9 +76,9 @@ def _read_or_library(lines: Lines) -> BinaryQuadratic:
     wanted = lines.problem
     if wanted is None and count > 1:
         refuse(lines.name, start, f"the file holds {count} problems: name one of them, as in {lines.name}:1")
-    wanted = wanted or 1
+    wanted = 1 if wanted is None else wanted
     if not 1 <= wanted <= count:
-        refuse(lines.name, start, f"problem {wanted} is asked for; the file holds {count}")
+        refuse(lines.name, start, f"problem {wanted} is asked for; the file holds {count}, counted from 1")
     for _ in range(wanted - 1):
         _one_list(lines, last=False)
     return _problem(lines, _one_list(lines, last=wanted == count), maximise=True)

@@ -184,6 +184,15 @@ def test_parameters_are_read_anew():
         assert value == pytest.approx(problem.solve(solver=cp.CLARABEL), rel=1e-5)
 
 
+def test_a_problem_starts_anew_from_its_rows_whatever_became_of_those_handed_out():
+    X, unit = _unit(4)
+    problem, solver = cp.Problem(cp.Minimize(cp.trace(_cost(4, 0) @ X)), [unit]), vispa.LowRankSolver()
+    value = problem.solve(solver=solver, rng=0)
+    for fill in (7.0, 0.0, np.nan):
+        problem.solver_stats.extra_stats.factor[:] = fill
+        assert problem.solve(solver=solver, rng=0) == pytest.approx(value, rel=1e-6)
+
+
 def test_statistics_carry_the_solution_for_rounding():
     graph = np.roll(np.eye(5), 1, axis=1)
     graph += graph.T
