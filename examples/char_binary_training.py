@@ -24,9 +24,9 @@ from vispa.optim.groups import OptimizerGroup, Stepping
 
 # What is tried: Adam's learning rate, or the rate of bop's running mean beside Adam at the float network's.  The
 # third of vispa has rows on a sphere four times as large, which is as if steps were a quarter as long for binary
-# weights alone, and noise that moves slowly: 0.088 is Xavier's standard deviation for 128 inputs and outputs.
+# weights alone: 0.088 is Xavier's standard deviation for 128 inputs and outputs.
 TRIALS: dict[str, tuple[dict[str, float], ...]] = {
-    "vispa": ({"rate": 1e-3}, {"rate": 3e-3}, {"rate": 3e-3, "radius": 0.088, "scale": 1e4}),
+    "vispa": ({"rate": 1e-3}, {"rate": 3e-3}, {"rate": 3e-3, "radius": 0.088}),
     "ste": ({"rate": 1e-3}, {"rate": 3e-3}, {"rate": 1e-2}),
     "bop": ({"rate": 1e-3}, {"rate": 1e-2}, {"rate": 1e-1}),
 }

@@ -12,6 +12,7 @@ from vispa.training.statistics import paired_difference
 TEXT = {
     "sweep": "Validation images of 1,000 digits, the last of 15 epochs: what the default was chosen by.",
     "report": "Paired seeds, test images; the last of 15 epochs on 1,000 digits.",
+    "scale": "Paired seeds that no other table has, test images; the last of 15 epochs on 1,000 digits.",
     "cifar": "Paired seeds, test images of CIFAR-10 (JPEG); the last of 4 epochs on 10,000 images, three "
     "convolutions of 16, 32 and 32 channels, and BatchNorm after the real last layer.",
 }

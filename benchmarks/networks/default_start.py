@@ -3,13 +3,14 @@
     python -m benchmarks.networks.default_start sweep --date 2026-11-28    # validation images, to choose by
     python -m benchmarks.networks.default_start report --date 2026-11-28   # test images, the default beside others
     python -m benchmarks.networks.default_start cifar --data cifar10-jpeg.tar.xz --date 2026-11-28
+    python -m benchmarks.networks.default_start scale --date 2026-11-28    # S = 1e4 and 100, twenty seeds more
 
 Every run is a network, an optimizer at a constant rate (AdamW at its own 1e-3, SGD 0.1 with momentum 0.9), a
 method and a seed; the last epoch counts.  Batches, split and initial network follow the seed.  `frozen` is `ste`
 whose signs stay what was drawn, while BatchNorm, alpha and the real ends train: what does not beat it has not
 trained its signs.  `vispa, noise off` is straight-through training on vispa's sphere, with a factor of zero: what
-does not beat it owes nothing to the noise.  Runs that the output holds are kept, so a stopped command goes on.
-Writes JSON after every run, then a table.
+does not beat it owes nothing to the noise.  `vispa, S = 100` has the published S and the same start.  Runs that
+the output holds are kept, so a stopped command goes on.  Writes JSON after every run, then a table.
 """
 
 from __future__ import annotations
@@ -43,18 +44,21 @@ OPTIMIZERS: dict[str, Callable[[list[Tensor]], Optimizer]] = {
     "AdamW 1e-3": lambda values: AdamW(values, lr=1e-3),
     "SGD 0.1": lambda values: SGD(values, lr=0.1, momentum=0.9),
 }
-DEFAULT = "vispa"
+DEFAULT, PUBLISHED = "vispa", "vispa, S = 100"
 METHODS: dict[str, dict[str, Any]] = {
     "float": {"method": "float"},
     "frozen": {"method": "frozen"},
     "ste": {"method": "ste"},
     DEFAULT: {},
+    PUBLISHED: {"scale": 100},
     "vispa, noise off": {"noise": False},
+}
+PROJECTIONS: dict[str, dict[str, Any]] = {
     "vispa, paper": {"projection": "paper"},
     "vispa, published": {"projection": "published"},
 }
-# Of the sweep alone; "radius" is in units of the default one.
-VARIANTS: dict[str, dict[str, Any]] = {
+# Of the sweep alone, from when S was 100 by default; "radius" is in units of the default one.
+AT_PUBLISHED_SCALE: dict[str, dict[str, Any]] = {
     **{f"radius x {ratio:g}": {"radius": ratio} for ratio in (4, 2, 0.4)},
     **{f"noise {ratio:g}": {"noise_ratio": ratio} for ratio in (0.1, 0.2, 0.4, 1)},
     **{f"noise 0.2, S = {scale:g}": {"noise_ratio": 0.2, "scale": scale} for scale in (1, 10, 1000)},
@@ -62,6 +66,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "noise 0.2, a draw a channel": {"noise_ratio": 0.2, "covariance": "channel"},
     "rows on a sphere, noise 0.5": {"projection": "paper", "radius": 1, "noise_ratio": 0.5},
 }
+VARIANTS = {name: {"scale": 100, **options} for name, options in AT_PUBLISHED_SCALE.items()}
 EPOCHS = {"mlp": 15, "convolutional": 15, "cifar": 4}
 IMAGES = {"mlp": 1000, "convolutional": 1000, "cifar": 10_000}
 
@@ -153,12 +158,15 @@ def _measured(outputs: Sequence[Tensor], labels: Tensor) -> dict[str, float]:
 
 def jobs(mode: str) -> tuple[list[tuple[int, str, str, str]], dict[str, dict[str, Any]]]:
     """Seed, network, optimizer and method of every run, seeds outermost, and the methods' options."""
-    methods = {name: METHODS[name] for name in ("float", "frozen", "ste", "vispa, noise off", DEFAULT)}
+    methods = METHODS
     seeds, networks = range(10), ["mlp", "convolutional"]
     if mode == "sweep":
-        methods, seeds = METHODS | VARIANTS, range(100, 102)
+        methods, seeds = METHODS | PROJECTIONS | VARIANTS, range(100, 102)
     if mode == "cifar":
         seeds, networks = range(5), ["cifar"]
+    if mode == "scale":
+        methods = {name: METHODS[name] for name in (DEFAULT, PUBLISHED)}
+        seeds, networks = range(10, 30), ["convolutional"]
     listed = [
         (seed, network, steps, name)
         for seed in seeds
@@ -174,7 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("mode", choices=("sweep", "report", "cifar"))
+    parser.add_argument("mode", choices=("sweep", "report", "cifar", "scale"))
     parser.add_argument(
         "--data", type=Path, help="of cifar: a folder or tar with train/CLASS/ and test/CLASS/"
     )

@@ -3,9 +3,9 @@
     python -m benchmarks.networks.rank_study --date 2026-11-28 --minutes 20
 
 One setting changes at a time, all else fixed: 1,000 images, 8 epochs, Adam at 0.003, noise of 0.28 times the mean
-at the start, projection "channel". Rank 0 is independent noise (bernoulli, its latent weights at a hundred times
-the rate, the best of four ratios on validation) and no noise at all (ste). The epoch is the last. Everything found
-is kept: run it again to go on.
+at the start, projection "channel", S = 100. Rank 0 is independent noise (bernoulli, its latent weights at a
+hundred times the rate, the best of four ratios on validation) and no noise at all (ste). The epoch is the last.
+Everything found is kept: run it again to go on.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from vispa.training.statistics import paired_difference, summarise
 
 IMAGES, EPOCHS, BATCH, RATE, NOISE = 1000, 8, 64, 0.003, 0.28
 BERNOULLI_RATE = 100.0
+# Of the published code, and the default when this was measured.
+SCALE = 100
 SIZES = (1, 2, 4, 8, 16, 40)
 REFERENCE = "rank 4"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -71,7 +73,7 @@ def build(parts: Split, options: dict[str, Any]) -> tuple[nn.Module, torch.optim
     model = convolutional(parts.train.shape, parts.train.classes, vispa.SignActivation)
     options = {"method": "vispa", **options}
     if options["method"] == "vispa":
-        options = {"rank": 4, "noise_ratio": NOISE, **options}
+        options = {"rank": 4, "scale": SCALE, "noise_ratio": NOISE, **options}
     vispa.binarize(model, **options)
     means = {id(found.mean) for found in binary_layers(model)}
     rate = RATE * (BERNOULLI_RATE if options["method"] == "bernoulli" else 1.0)
@@ -126,7 +128,7 @@ def report(results: dict[str, Any]) -> str:
     finished = [name for name in VARIANTS if by_name[name]]
     confidence = 1 - 0.05 / max(1, len(finished) - 1)
     lines = [
-        f"# What correlation buys on digits: {IMAGES} images, {EPOCHS} epochs, Adam {RATE}", "",
+        f"# What correlation buys on digits: {IMAGES} images, {EPOCHS} epochs, Adam {RATE}, S = {SCALE}", "",
         f"Test accuracy in %, mean over seeds (± deviation); negative log-likelihood and calibration error of the "
         f"one network and of 40 drawn. Difference of one network from {REFERENCE}, seed by seed, Student's "
         f"interval at {100 * confidence:.2f} % (Bonferroni's correction of 95 % for {len(finished) - 1}).", "",

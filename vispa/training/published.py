@@ -26,8 +26,8 @@ class Published(NamedTuple):
 
 def _settings(rank: int, learning_rate: float, weight_decay: float, epochs: int, **others: Any) -> Recipe:
     common: dict[str, Any] = {
-        "projection": "published", "warmup_epochs": 5, "samples": 40, "batch_size": 256, "crop_padding": 4,
-        "flip": True,
+        "projection": "published", "scale": 100.0, "warmup_epochs": 5, "samples": 40, "batch_size": 256,
+        "crop_padding": 4, "flip": True,
     }  # fmt: skip
     return Recipe(
         "vispa", learning_rate, weight_decay=weight_decay, rank=rank, epochs=epochs, **common | others

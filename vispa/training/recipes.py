@@ -15,7 +15,7 @@ from vispa.nn.methods.registry import METHODS as BINARY_METHODS
 from vispa.nn.methods.registry import as_method
 
 # What `vispa.binarize` trains, and variants that differ in more than its layers.
-VARIANTS = {"slow-vispa": "vispa", "bop2nd": "bop", "frozen": "ste"}
+VARIANTS = {"vispa-s100": "vispa", "bop2nd": "bop", "frozen": "ste"}
 REAL_METHODS = ("real-weights", "float")
 METHODS: tuple[str, ...] = (*BINARY_METHODS, *VARIANTS, *REAL_METHODS)
 LATENT_FREE_METHODS = ("bop", "bop2nd")
@@ -32,10 +32,10 @@ class Recipe:
     Attributes
     ----------
     method : str
-        A method of `vispa.binarize`; ``slow-vispa``, ``vispa`` whose noise an optimizer moves a tenth as far
-        (``scale=1e4``); ``bop2nd``, ``bop`` by `vispa.Bop2ndOrder` (biased); ``frozen``, ``ste`` whose
-        signs stay as they were drawn, what a method must beat to have trained any; ``real-weights``: activations
-        alone are binary; ``float``: nothing is.
+        A method of `vispa.binarize`; ``vispa-s100``, ``vispa`` at the published ``scale=100``, where an optimizer
+        moves the noise ten times as far; ``bop2nd``, ``bop`` by `vispa.Bop2ndOrder` (biased); ``frozen``,
+        ``ste`` whose signs stay as they were drawn, what a method must beat to have trained any;
+        ``real-weights``: activations alone are binary; ``float``: nothing is.
     learning_rate : float
         Of the optimizer.
     latent_rate : float
@@ -50,8 +50,8 @@ class Recipe:
         How the rate falls.
     rank : int
         K, the columns of the factor; read by ``vispa`` alone.
-    scale : float
-        S, which preconditions the factor; read by ``vispa`` alone.
+    scale : float, optional
+        S, which preconditions the factor, by default that of `vispa.binarize`; read by ``vispa`` alone.
     projection : {"channel", "paper", "published"}
         Where steps keep mean and factor, as in `vispa.binarize`; read by ``vispa`` alone.
     initial_mean : float
@@ -81,7 +81,7 @@ class Recipe:
     weight_decay: float = 1e-3
     schedule: str = "cosine"
     rank: int = 4
-    scale: float = 100.0
+    scale: float | None = None
     projection: str = "channel"
     initial_mean: float = 1.0
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -115,7 +115,8 @@ class Recipe:
         checks.integer("batch_size", self.batch_size, minimum=2)
         checks.integer("warmup_epochs", self.warmup_epochs, minimum=0)
         checks.integer("crop_padding", self.crop_padding, minimum=0)
-        checks.scalar("scale", self.scale, positive=True)
+        if self.scale is not None:
+            checks.scalar("scale", self.scale, positive=True)
         checks.boolean("flip", self.flip)
         if checks.boolean("resized_crops", self.resized_crops) and self.crop_padding:
             raise ValueError(f"crop_padding must be 0 beside resized_crops; found {self.crop_padding}")
@@ -166,7 +167,7 @@ UNIT_NOISE_METHODS = ("bernoulli", "bayesbinn")
 # chose in the same way before; float and frozen have a usual rate, untuned.  Length, batch and width are common.
 TUNED: dict[str, dict[str, Any]] = {
     "vispa": {"learning_rate": 0.003, "optimizer": "adam"},
-    "slow-vispa": {"learning_rate": 0.003, "optimizer": "adam", "scale": 1e4},
+    "vispa-s100": {"learning_rate": 0.003, "optimizer": "adam", "scale": 100.0},
     "ste": {"learning_rate": 0.03, "optimizer": "adam"},
     "bernoulli": {"learning_rate": 0.01, "optimizer": "adam", "latent_rate": UNIT_NOISE},
     "bayesbinn": {"learning_rate": 0.01, "optimizer": "adam", "latent_rate": UNIT_NOISE},

@@ -80,6 +80,30 @@ def test_the_published_start():
     )
 
 
+@pytest.mark.parametrize(("projection", "scale"), [("channel", 1e4), ("paper", 100.0), ("published", 100.0)])
+def test_the_published_scale_stays_with_the_published_projections(projection, scale):
+    layer = vispa.binarize(nn.Linear(6, 5), keep=(), projection=projection)
+    assert [found.weight.scale for found in binary_layers(layer)] == [scale]
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_the_default_start_has_the_noise_of_the_published_scale_whatever_the_scale(residual):
+    """Only steps know S: means, and factors in the coordinates of the noise, start the same."""
+    starts = []
+    for scale in ({}, {"scale": 100.0}, {"scale": 7.0}):
+        torch.manual_seed(0)
+        layer = vispa.binarize(nn.Linear(30, 20), rank=3, keep=(), residual=residual, **scale)
+        (found,) = binary_layers(layer)
+        root = torch.tensor(found.weight.scale).sqrt()
+        own = [found.weight.root_residual.detach() / root] if residual else []
+        starts.append([found.mean.detach(), found.weight.factor.detach() / root, *own])
+    for start in starts[1:]:
+        torch.testing.assert_close(start, starts[0])
+    variances = starts[0][1].square().sum(1) + (starts[0][2].square() if residual else 0)
+    stated = (3 + residual) * (30 + 20) / (100 * 30 * (20 + 3))
+    assert float(variances.mean() / starts[0][0].square().mean()) == pytest.approx(stated, rel=0.1)
+
+
 @pytest.mark.parametrize("projection", ["channel", "paper", "published"])
 def test_noise_ratio_is_what_the_latents_show(projection):
     torch.manual_seed(0)
