@@ -43,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="METHOD",
         help=f"all by default: {', '.join(METHODS)}",
     )
-    parser.add_argument("--reference", default="ste", metavar="METHOD", help="differences are taken from it")
+    parser.add_argument(
+        "--reference",
+        metavar="METHOD",
+        help="differences are taken from it (default: ste, or the first of the methods where that is none of them)",
+    )
     parser.add_argument(
         "--epochs", type=int, nargs="+", default=[8], metavar="N", help="the budgets, each tuned for itself"
     )
@@ -78,7 +82,10 @@ def run(arguments: argparse.Namespace) -> int:
         tuple(arguments.method), tuple(arguments.epochs), arguments.seeds, arguments.trials,
         arguments.train_size, arguments.model, arguments.samples, arguments.tuning_seeds,
     )  # fmt: skip
-    checks.choice("reference", arguments.reference, plan.methods)
+    reference = arguments.reference or ("ste" if "ste" in plan.methods else plan.methods[0])
+    checks.choice("reference", reference, plan.methods)
+    if arguments.curves is not None:
+        _check_curves(arguments.curves)
     comparison = Comparison(plan, arguments.output)
     with tqdm(unit="run", file=sys.stderr, leave=False, disable=None) as bar:
 
@@ -92,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
             workers=arguments.workers,
             callback=after,
         )
-    _report(comparison, arguments)
+    _report(comparison, reference, arguments)
     if not finished:
         sys.stderr.write(
             f"vispa compare: {comparison.count_missing()} trials and runs are left; run it again to go on\n"
@@ -100,13 +107,23 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if finished else 1
 
 
-def _report(comparison: Comparison, arguments: argparse.Namespace) -> None:
-    from vispa.training.comparison_report import comparison_tables, save_curves
+def _check_curves(path: Path) -> None:
+    """Refuse before hours of work what would fail after them."""
+    from solvers.optional import require
 
-    tables = comparison_tables(comparison, arguments.reference)
+    require("matplotlib", "plots", "the picture of learning curves")
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f"curves must be a file in a folder that exists; found {path}")
+
+
+def _report(comparison: Comparison, reference: str, arguments: argparse.Namespace) -> None:
+    from vispa.training.comparison_report import comparison_tables, save_curves
+    from vispa.training.whole_file import write_whole
+
+    tables = comparison_tables(comparison, reference)
     title = f"# {', '.join(comparison.plan.methods)}: {Path(arguments.dataset).name}, {arguments.model}\n\n"
-    arguments.output.with_suffix(".md").write_text(title + tables)
+    write_whole(arguments.output.with_suffix(".md"), (title + tables).encode())
     text = json.dumps(comparison.found, allow_nan=False) + "\n" if arguments.json else tables
     sys.stdout.write(text)
     if arguments.curves is not None:
-        save_curves(comparison, arguments.reference, arguments.curves)
+        save_curves(comparison, reference, arguments.curves)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 try:
@@ -36,6 +35,21 @@ class VispaCallback(Callback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Tell the model how much of training is done; a resumed run knows its step."""
-        total = trainer.estimated_stepping_batches
-        if math.isfinite(total):
-            anneal(pl_module, min(1.0, trainer.global_step / max(1, total)))
+        done = _share_done(trainer, batch_idx)
+        if done is not None:
+            anneal(pl_module, min(1.0, done))
+
+
+def _share_done(trainer: Any, batch: int) -> float | None:
+    """The share of training that is done by the nearer of its limits; None without a limit.
+
+    Batches are counted, since a step of each of several optimizers counts for Lightning's ``max_steps`` alone.
+    """
+    shares = []
+    if trainer.max_epochs is not None and trainer.max_epochs > 0:
+        shares.append(
+            (trainer.current_epoch + batch / max(1, trainer.num_training_batches)) / trainer.max_epochs
+        )
+    if trainer.max_steps > 0:
+        shares.append(trainer.global_step / trainer.max_steps)
+    return max(shares, default=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,8 @@ from typing import Any, NamedTuple
 from solvers import checks
 from solvers.whole_file import write_whole
 from vispa.training.compare import Job, in_processes, run_job
-from vispa.training.data.labelled_images import LabelledImages
+from vispa.training.comparison_file import checked_path, read_comparison, write_comparison
+from vispa.training.data.labelled_images import LabelledImages, fingerprint
 from vispa.training.divergence import NonFiniteError
 from vispa.training.execution import Execution
 from vispa.training.loop import Stop
@@ -102,18 +102,19 @@ class Comparison:
     Raises
     ------
     ValueError
-        If the file is none of this library's comparisons, or of other settings that may not grow.
+        If the file is none of this library's comparisons, damaged, or of other settings that may not grow, or if
+        none can lie there; in `run`, if it is of other data.
     """
 
     def __init__(self, plan: Plan, path: str | Path | None = None) -> None:
         self.plan = plan
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else checked_path(path)
         self._fixed = {
             name: getattr(plan, name) for name in ("train_size", "model", "samples", "tuning_seeds")
         }
         self.found: dict[str, Any] = {"plan": self._fixed, "trials": {}, "runs": {}}
         if self.path is not None and self.path.exists():
-            self.found = self._load(self.path)
+            self.found = read_comparison(self.path, self._fixed)
 
     def run(
         self,
@@ -143,6 +144,9 @@ class Comparison:
         workers = checks.integer("workers", workers, minimum=1)
         if workers > 1 and execution is not None:
             raise ValueError(f"workers must be 1 where execution is given; found {workers}")
+        known = self.found.setdefault("data", fingerprint(data))
+        if known != fingerprint(data):
+            raise ValueError(f"data must be those of {self.path}, which holds a comparison on others")
         do = partial(perform, data, plan=self.plan, deadline=time.monotonic() + limit)
         total = len(self.plan.methods) * len(self.plan.epochs) * (2 * self.plan.trials + self.plan.seeds)
         # Trials first: the settings of the runs are those that won them.
@@ -207,26 +211,12 @@ class Comparison:
 
     def save(self) -> None:
         """Write the file: after a crash it holds the state before or this one."""
-        if self.path is None:
-            return
-        write_whole(self.path, (json.dumps(self.found, indent=0, allow_nan=False) + "\n").encode())
+        if self.path is not None:
+            write_comparison(self.path, self.found)
 
     def _settings_run(self, task: Task) -> dict[str, Any] | None:
         record = self.found["runs"].get(task.key)
         return None if record is None else record["settings"]
-
-    def _load(self, path: Path) -> dict[str, Any]:
-        try:
-            found = json.loads(path.read_text())
-        except ValueError as error:
-            raise ValueError(f"{path} is no comparison of this library: {error}") from error
-        if not isinstance(found, dict) or not {"plan", "trials", "runs"} <= found.keys():
-            raise ValueError(f"{path} is no comparison of this library; name another file")
-        if found["plan"] != self._fixed:
-            raise ValueError(
-                f"{path} holds a comparison of {found['plan']}, not of {self._fixed}: name another file"
-            )
-        return found
 
 
 def perform(

@@ -180,11 +180,15 @@ def fit(
             if settings.is_binary:
                 anneal(state.model, min(1.0, (number - 1 + step / steps) / settings.epochs))
             if teacher is not None:
-                batch = batch._replace(labels=soft_labels(teacher, batch.inputs))
+                batch = batch._replace(labels=soft_labels(teacher, batch.inputs, parts.train.classes))
             losses.append(_step(state, forward, batch, number, execution))
         processes.share_buffers(state.model)
         _check_network(state.model, number)
         validation_accuracy, validation_loss = accuracy_and_loss(state.model, parts.validation, processes)
+        if not math.isfinite(validation_loss):
+            raise NonFiniteError(
+                f"the validation loss became {validation_loss} in epoch {number}; lower the learning rate"
+            )
         turned, moved = state.signs.update().total, 1.0 - state.signs.agreement().total
         loss = sum(losses) / len(losses)
         state.record(Epoch(number, loss, validation_accuracy, validation_loss, turned, moved))
@@ -196,13 +200,27 @@ def fit(
     return Stop.FINISHED
 
 
-def soft_labels(teacher: nn.Module, inputs: Tensor) -> Tensor:
-    """Return a network's probabilities in evaluation mode: cross-entropy with them is the loss of distillation."""
+def soft_labels(teacher: nn.Module, inputs: Tensor, classes: int | None = None) -> Tensor:
+    """Return a network's probabilities in evaluation mode: cross-entropy with them is the loss of distillation.
+
+    Raises
+    ------
+    ValueError
+        If it does not put out one number a class, of so many where that is said.
+    """
     with evaluating(teacher):
-        scores: Tensor = teacher(inputs)
+        scores = teacher(inputs)
+        if (
+            not isinstance(scores, Tensor)
+            or scores.ndim != 2
+            or scores.shape[1] != (classes or scores.shape[1])
+        ):
+            found = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise ValueError(f"teacher must put out a number for each of {classes} classes; found {found}")
         return scores.softmax(1)
 
 
+@torch.enable_grad()
 def _step(state: TrainingState, forward: nn.Module, batch: Batch, epoch: int, execution: Execution) -> float:
     state.model.train()
     before = generators.capture(state.device)

@@ -30,10 +30,23 @@ PROBABILITIES = (
 
 
 def methods(results: Sequence[Result]) -> dict[str, list[Result]]:
-    """Finished results by method, in order of appearance, each sorted by seed."""
+    """Finished results by method, in order of appearance, each sorted by seed.
+
+    Raises
+    ------
+    ValueError
+        If a method has two results under one seed: rows are named by methods, and would mix two recipes.
+    """
     groups: dict[str, list[Result]] = {}
+    known: set[tuple[str, int]] = set()
     for result in results:
         group = groups.setdefault(result.recipe.method, [])
+        if (result.recipe.method, result.seed) in known:
+            raise ValueError(
+                f"results must hold a method once under each seed; found {result.recipe.method!r} twice under seed "
+                f"{result.seed}: report recipes of one method apart"
+            )
+        known.add((result.recipe.method, result.seed))
         if result.evaluation is not None:
             group.append(result)
     return {method: sorted(group, key=lambda result: result.seed) for method, group in groups.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import sys
@@ -13,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from solvers import checks
 from vispa.nn import Accuracies, binarize
 from vispa.optim.flip_tracker import FlipTracker
 from vispa.training import checkpoint as checkpoints
+from vispa.training.data.labelled_images import fingerprint
 from vispa.training.data.split import Split
 from vispa.training.evaluation import Probabilities, evaluate, probabilities
 from vispa.training.execution import Execution
@@ -208,7 +208,12 @@ def prepare(
     if start is None:
         apply_method(network, recipe, keep=kept_real(model))
     else:
-        network.load_state_dict(start.state_dict())
+        try:
+            network.load_state_dict(start.state_dict())
+        except RuntimeError as error:
+            raise ValueError(
+                f"start must be a network of the model {model!r} with real weights; found another: {error}"
+            ) from error
         if recipe.is_binary:
             binarize(
                 network,
@@ -264,15 +269,8 @@ def _stamp(
     parts: Split, recipe: Recipe, model: str, seed: int, execution: Execution, **networks: nn.Module | None
 ) -> dict[str, Any]:  # fmt: skip
     """Describe what makes two runs the same run; where they are computed does not."""
-    digest = hashlib.sha256()
-    for part in (parts.train, parts.validation):
-        if isinstance(part.images, Tensor):
-            digest.update(part.images.contiguous().numpy().tobytes())
-        else:
-            digest.update(part.images.fingerprint())
-        digest.update(part.labels.numpy().tobytes())
     return {
         **asdict(recipe), "model": model, "seed": seed, "precision": execution.precision,
-        "data": digest.hexdigest(),
+        "data": fingerprint(parts.train, parts.validation),
         **{name: checkpoints.digest(network) for name, network in networks.items() if network is not None},
     }  # fmt: skip

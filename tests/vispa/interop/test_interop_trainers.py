@@ -104,6 +104,52 @@ def test_lightning_anneals_by_itself_where_training_has_an_end(tmp_path, epochs)
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("limit", [{"max_epochs": 2}, {"max_epochs": 99, "max_steps": 12}])
+def test_lightning_anneals_in_time_where_two_optimizers_step(tmp_path, limit):
+    lightning = pytest.importorskip("pytorch_lightning")
+    from vispa.interop.lightning import VispaCallback
+    from vispa.nn.methods.irnet import ede_sharpness
+
+    seen = []
+
+    class Module(lightning.LightningModule):
+        automatic_optimization = False
+
+        def __init__(self):
+            super().__init__()
+            layers = nn.Sequential(nn.Linear(6, 12), nn.Linear(12, 12), nn.Linear(12, 2))
+            self.network = vispa.binarize(layers, method="irnet", t_start=0.1, t_end=10.0)
+
+        def training_step(self, batch, index):
+            seen.append(float(binary_layers(self)[0].weight.sharpness))
+            for optimizer in self.optimizers():
+                optimizer.zero_grad()
+            self.manual_backward(nn.functional.cross_entropy(self.network(batch[0]), batch[1]))
+            for optimizer in self.optimizers():
+                optimizer.step()
+
+        def configure_optimizers(self):
+            middle = {id(values) for values in self.network[1].parameters()}
+            parts = [
+                [each for each in self.parameters() if (id(each) in middle) is own] for own in (True, False)
+            ]
+            return [torch.optim.SGD(part, lr=0.1) for part in parts]
+
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        callbacks=[VispaCallback()],
+        default_root_dir=tmp_path,
+        **limit,
+    )
+    trainer.fit(Module(), torch.utils.data.DataLoader(batches(), batch_size=None))
+    assert seen == pytest.approx([ede_sharpness(step / 6, 0.1, 10.0) for step in range(6)], rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_accelerate_may_prepare_before_or_after_attach():
     accelerate = pytest.importorskip("accelerate")
     results = []

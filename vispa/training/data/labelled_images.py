@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,6 +98,20 @@ class LabelledImages:
     def inputs(self, chosen: Tensor | slice = slice(None)) -> Tensor:
         """Inputs of a network for the chosen images, without augmentation."""
         return self.standardise(self.pixels(chosen))
+
+
+def fingerprint(*parts: LabelledImages) -> str:
+    """Return a digest that tells data apart by images and labels; files, which are not read, by names and sizes."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part.images, Tensor):
+            digest.update(part.images.cpu().contiguous().numpy().tobytes())
+        else:
+            digest.update(part.images.fingerprint())
+        digest.update(part.labels.cpu().numpy().tobytes())
+        if part.test_from is not None:
+            digest.update(str(part.test_from).encode())
+    return digest.hexdigest()
 
 
 def digits() -> LabelledImages:
