@@ -117,8 +117,8 @@ def _check_curves(path: Path) -> None:
 
 
 def _report(comparison: Comparison, reference: str, arguments: argparse.Namespace) -> None:
+    from solvers.whole_file import write_whole
     from vispa.training.comparison_report import comparison_tables, save_curves
-    from vispa.training.whole_file import write_whole
 
     tables = comparison_tables(comparison, reference)
     title = f"# {', '.join(comparison.plan.methods)}: {Path(arguments.dataset).name}, {arguments.model}\n\n"

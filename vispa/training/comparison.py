@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from solvers import checks
-from solvers.whole_file import write_whole
 from vispa.training.compare import Job, in_processes, run_job
 from vispa.training.comparison_file import checked_path, read_comparison, write_comparison
 from vispa.training.data.labelled_images import LabelledImages, fingerprint

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vispa.training.whole_file import write_whole
+from solvers.whole_file import write_whole
 
 # What a record must have to be gone on from.
 OF_A_TRIAL = {"settings", "validation"}
