@@ -62,17 +62,25 @@ def mean_loss(
     Raises
     ------
     ValueError
-        If there is no batch, or a batch is no pair.
+        If there is no batch, a batch is no pair, or the loss is more than one number.
     """
     total, count = 0.0, 0
     with evaluating(network):
         for inputs, targets in pairs(calibration, network):
             size = len(targets) if isinstance(targets, Tensor) and targets.ndim else 1
-            total += size * float(loss(answer_of(network, inputs, forward), targets))
+            total += size * _number(loss(answer_of(network, inputs, forward), targets))
             count += size
     if count == 0:
         raise ValueError("calibration must hold at least one batch; found none")
     return total / count
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise ValueError(
+            f"loss must return one number, averaged over the batch; found a tensor of shape {tuple(value.shape)}"
+        )
+    return float(value)
 
 
 def reestimate_batch_norm(network: nn.Module, calibration: Batches, forward: Forward | None = None) -> None:

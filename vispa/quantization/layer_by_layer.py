@@ -60,7 +60,7 @@ class LayerByLayer:
         chosen: list[str],
         settings: Settings,
     ) -> None:
-        self.model, self.binary = model, deepcopy(model)
+        self.model, self.binary = model, _copied(model)
         self._calibration, self._forward, self._settings = calibration, forward, settings
         sites = find_sites(self.binary)
         self._calls = call_counts(self.binary, {name: sites[name] for name in chosen}, calibration, forward)
@@ -126,6 +126,17 @@ class LayerByLayer:
             seconds=seconds,
             finished=len(self._done) == len(self.order),
         )
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            "model must be one that copy.deepcopy copies, which those with hooks of torch.nn.utils.weight_norm and "
+            "spectral_norm are not after a forward: remove these with remove_weight_norm or remove_spectral_norm, "
+            f"or take those of torch.nn.utils.parametrizations. It says: {error}"
+        ) from error
 
 
 def _bits(model: nn.Module) -> int:

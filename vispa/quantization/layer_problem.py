@@ -16,6 +16,8 @@ Matrix = NDArray[np.float64]
 # Of the trace: by so much a Gram matrix summed in single precision may miss symmetry or semidefiniteness.
 SINGLE_PRECISION = 1e-6
 SYMMETRY = 1e-4
+# Of sums of squared outputs: what leaves room for the products that a search and its bounds form.
+LARGEST = 1e300
 
 
 class LayerProblem(NamedTuple):
@@ -40,8 +42,20 @@ class LayerProblem(NamedTuple):
 
     @classmethod
     def of(cls, weights: Matrix, gram: Matrix) -> LayerProblem:
-        """The layer that is to keep its outputs on its own inputs."""
-        linear = weights @ gram
+        """The layer that is to keep its outputs on its own inputs.
+
+        Raises
+        ------
+        ValueError
+            If the squares of inputs or outputs overflow.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            linear = weights @ gram
+            sizes = np.einsum("ij,ij->i", np.abs(weights) @ np.abs(gram), np.abs(weights))
+        if not (np.all(sizes <= LARGEST) and np.abs(gram).max() <= LARGEST / len(gram)):
+            raise ValueError(
+                "weights and inputs must be small enough for sums of squared inputs and outputs to be below 1e300"
+            )
         return cls(weights, gram, linear, np.maximum(np.einsum("ij,ij->i", linear, weights), 0.0))
 
     def rows(self, chosen: slice) -> LayerProblem:
@@ -106,15 +120,15 @@ def checked_gram(gram: Any, width: int) -> Matrix:
     matrix = checks.real_array("gram", as_array("gram", gram), dimensions=2)
     if matrix.shape != (width, width):
         raise ValueError(f"gram must have shape ({width}, {width}); found {matrix.shape}")
-    difference, largest = float(np.abs(matrix - matrix.T).max()), float(np.abs(matrix).max())
-    if difference > SYMMETRY * largest:
+    difference, largest = float(np.abs(0.5 * matrix - 0.5 * matrix.T).max()), float(np.abs(matrix).max())
+    if difference > 0.5 * SYMMETRY * largest:
         raise ValueError(
-            f"gram must be symmetric; entries differ from their mirror image by {difference:.3g}"
+            f"gram must be symmetric; entries differ from their mirror image by {2.0 * difference:.3g}"
         )
-    matrix = 0.5 * (matrix + matrix.T)
-    trace = float(np.trace(matrix))
+    matrix = 0.5 * matrix + 0.5 * matrix.T
     shifted = matrix / largest if largest > 0.0 else matrix.copy()
-    np.einsum("ii->i", shifted)[:] += SINGLE_PRECISION * (trace / largest if largest > 0.0 else 1.0)
+    trace = float(np.trace(shifted))
+    np.einsum("ii->i", shifted)[:] += SINGLE_PRECISION * (trace if largest > 0.0 else 1.0)
     if trace < 0.0 or la.lapack.dpotrf(shifted, overwrite_a=1)[1] != 0:
         raise ValueError("gram must be positive semidefinite, as X^T X is; it has a negative eigenvalue")
     return matrix

@@ -1,7 +1,9 @@
 """Networks as users have them: routes, noise, counters, own layers, broken-off runs; each kind of them once."""
 
 import json
+import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -281,3 +283,31 @@ def test_a_report_is_json_whatever_the_loss_was():
     text = report.to_json()
     assert "NaN" not in text
     assert json.loads(text)["loss_before"] is None
+
+
+def test_models_that_cannot_be_copied_and_losses_of_many_numbers_are_refused():
+    with pytest.warns(FutureWarning):
+        normed = nn.Sequential(torch.nn.utils.weight_norm(nn.Linear(4, 4)), nn.Linear(4, 2))
+    normed(torch.randn(2, 4))
+    with pytest.raises(ValueError, match=r"model must be one that copy\.deepcopy copies"):
+        made(normed, [torch.randn(8, 4)], layers=["1"])
+    pairs = [(torch.randn(8, 4), torch.zeros(8, 2))]
+    with pytest.raises(ValueError, match=r"loss must return one number.* found a tensor of shape \(8,\)"):
+        made(pair(), pairs, loss=lambda outputs, targets: (outputs - targets).square().mean(1))
+
+
+@pytest.mark.parametrize(
+    ("size", "of_gram"),
+    [(1e200, 1.0), (1e155, 1.0), (1.0, 1e308), (1e100, 1e110), (1e-160, 1e308), (1e90, 1e110)],
+)
+def test_layers_whose_squares_overflow_are_refused_and_others_exact(size, of_gram):
+    weights, gram = size * np.array([[1.0, -1.0]]), of_gram * np.array([[1.0, 0.5], [0.5, 1.0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if of_gram > 1e299 or size * size * of_gram > 1e299:
+            with pytest.raises(
+                ValueError, match="must be small enough for sums of squared inputs and outputs"
+            ):
+                vispa.binary_layer(weights, gram=gram, bounds=True)
+        else:
+            assert vispa.binary_layer(weights, gram=gram, bounds=True).relative_error < 1e-15
