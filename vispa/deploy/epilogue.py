@@ -142,8 +142,9 @@ def _line(norm: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def _rounds_once(norm: nn.Module, factor: Tensor, offset: Tensor) -> bool:
-    # numbers with full mantissas, of which a product rounded before the sum differs often
+    # numbers with full mantissas, of which a product rounded before the sum differs often, where both are as large
+    even = (offset / factor).abs().nan_to_num(1.0, posinf=1.0)
     values = torch.linspace(-3.3, 3.7, 257, dtype=factor.dtype, device=factor.device)[:, None]
-    values = values * (1.0 + factor.abs())
+    values = values * torch.where(even > 0, even, 1.0)
     expected = _normalised(values, norm)
     return not torch.equal(expected.nan_to_num(), (values * factor + offset).nan_to_num())

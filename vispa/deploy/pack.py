@@ -155,7 +155,7 @@ def _in_channels_last(model: nn.Module) -> None:
     """Put what has four axes, and only that, into the order of memory in which images go through."""
     for values in (*model.parameters(), *model.buffers()):
         if values.ndim == 4 and not values.is_meta and values.is_floating_point():
-            values.data = values.data.contiguous(memory_format=torch.channels_last)
+            values.data = values.data.to(memory_format=torch.channels_last)
 
 
 def _device(model: nn.Module) -> torch.device:

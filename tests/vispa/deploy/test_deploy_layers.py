@@ -316,3 +316,18 @@ def test_loops_compiled_for_any_processor_are_right(tmp_path):
         [sys.executable, "-c", PLAIN_PROCESSOR], env=environment, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("factor", "offset"), [(2.8e10, 0.6), (-3e-9, 0.3), (0.0, 1.0), (1.7, 0.0), (1e15, 1e-9)]
+)
+def test_torchs_rounding_of_a_normalisation_is_seen_whatever_its_size(factor, offset):
+    norm = nn.BatchNorm1d(1).eval().requires_grad_(False)
+    norm.weight[:], norm.running_mean[:] = factor, offset
+    layer = nn.Linear(4096, 1)
+    layer.weight.data = torch.full((1, 4096), 0.00037)
+    inputs = torch.ones(2048, 4096)
+    for row in range(len(inputs)):
+        inputs[row, : 2 * row] = -1.0
+    packed = PackedLinear(layer, norm=norm)
+    assert torch.equal(packed(inputs), packed.reference(inputs))
