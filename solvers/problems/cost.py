@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 from solvers import checks
 from solvers.problems.foreign import as_plain
 from solvers.problems.gram import Gram
+from solvers.problems.operators import ForeignOperator, GuardedOperator
 
 # An ndarray, csr_array or LinearOperator, all float64; SciPy carries no types to say it with.
 Cost: TypeAlias = Any
@@ -24,7 +25,7 @@ def as_cost(name: str, values: Any) -> Cost:
             raise ValueError(f"{name} must be square and not empty; found shape {values.shape}")
         if np.issubdtype(values.dtype, np.complexfloating):
             raise TypeError(f"{name} must hold real numbers; found dtype {values.dtype}")
-        return values
+        return values if isinstance(values, _OURS) else ForeignOperator(values)
     values = as_plain(name, values)
     if sp.issparse(values):
         return checks.symmetric_sparse(name, values)
@@ -138,3 +139,7 @@ class _ScaledOperator(LinearOperator):
 
     def _adjoint(self) -> LinearOperator:
         return self
+
+
+# Operators that neither change what they are applied to nor overwrite what they returned.
+_OURS = (ForeignOperator, GuardedOperator, Gram, _HomogenisedOperator, _ScaledOperator)

@@ -13,6 +13,23 @@ ADJOINT_TOLERANCE = 1e-8
 ROUNDINGS = 64.0
 
 
+class ForeignOperator(LinearOperator):
+    """A user's operator, which may change what it is applied to and answer in the same memory at every call."""
+
+    def __init__(self, operator: LinearOperator) -> None:
+        super().__init__(operator.dtype, operator.shape)
+        self._inner = operator
+
+    def _matmat(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array(self._inner.matmat(np.array(X)))
+
+    def _matvec(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array(self._inner.matvec(np.array(x)))
+
+    def _adjoint(self) -> LinearOperator:
+        return self
+
+
 class GuardedOperator(LinearOperator):
     """An operator times 2^exponent, in float64, that refuses to hand on NaN or infinity.
 
@@ -54,8 +71,8 @@ def probe_operator(name: str, operator: LinearOperator) -> None:
     ValueError
         Naming the argument and what its products were.
     """
-    left, right = _fixed_vectors(operator)
-    images = [np.asarray(operator @ vector) for vector in (left, right)]
+    left, right = vectors = _fixed_vectors(operator)
+    images = [np.asarray(operator @ vector) for vector in vectors]
     if not all(np.isfinite(image).all() for image in images):
         raise ValueError(f"{name} must be finite; its products hold NaN or infinite entries")
     largest = max(float(np.abs(image).max(initial=0.0)) for image in images)
@@ -63,10 +80,17 @@ def probe_operator(name: str, operator: LinearOperator) -> None:
         return
     # divided first, so that nothing over- or underflows
     image_left, image_right = (np.asarray(image, dtype=np.float64) / largest for image in images)
+    tolerance = adjoint_tolerance(operator, *images)
+    together = np.asarray(operator @ vectors.T, dtype=np.float64) / largest
+    if not np.allclose(together, np.column_stack([image_left, image_right]), rtol=tolerance, atol=tolerance):
+        raise ValueError(
+            f"{name} must multiply several vectors at once as it does each; found other products. An operator that "
+            "is made of a matvec must return a new array every time"
+        )
     size = float(np.linalg.norm(left) * np.linalg.norm(image_right))
     size = max(size, float(np.linalg.norm(right) * np.linalg.norm(image_left)))
     difference = abs(float(left @ image_right) - float(right @ image_left))
-    if difference > adjoint_tolerance(operator, *images) * size:
+    if difference > tolerance * size:
         raise ValueError(
             f"{name} must be symmetric; x^T C z and z^T C x differ by {difference / size:.2g} relatively"
         )

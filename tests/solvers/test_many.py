@@ -218,3 +218,12 @@ def test_solutions_can_be_pickled(solver):
     assert isinstance(again, Solution)
     assert_certified(again)
     assert again.report() == solution.report()
+
+
+def test_what_goes_wrong_in_a_generator_of_problems_is_raised_as_it_is():
+    def broken():
+        yield MaxCut(np.ones((2, 2)))
+        raise TypeError("the user's own")
+
+    with pytest.raises(TypeError, match="the user's own"):
+        solve_many(broken())

@@ -84,3 +84,55 @@ def test_exact_forms_a_float32_operator():
     assert exact(Elliptope(rounding_to_float32(matrix))).value == pytest.approx(
         exact(Elliptope(matrix)).value, rel=1e-5
     )
+
+
+class InPlace(LinearOperator):
+    """An operator that writes the product over what it is applied to."""
+
+    def __init__(self, matrix):
+        super().__init__(np.float64, matrix.shape)
+        self.matrix = matrix
+
+    def _matmat(self, X):
+        X[:] = self.matrix @ X
+        return X
+
+
+class InOneBuffer(InPlace):
+    """An operator that answers in the same memory at every call of one shape."""
+
+    def __init__(self, matrix):
+        super().__init__(matrix)
+        self.buffers = {}
+
+    def _matmat(self, X):
+        buffer = self.buffers.setdefault(X.shape, np.empty(X.shape))
+        buffer[:] = self.matrix @ X
+        return buffer
+
+
+@pytest.mark.parametrize("kind", [InPlace, InOneBuffer])
+@pytest.mark.parametrize("linear", [False, True])
+def test_an_operator_may_write_over_its_argument_and_over_its_last_answer(kind, linear):
+    matrix, b = glass(12), np.arange(12.0) if linear else None
+    right = low_rank(BinaryQuadratic(aslinearoperator(matrix), b), rng=0)
+    found = low_rank(BinaryQuadratic(kind(matrix), b), rng=0)
+    assert (found.value, found.lower_bound) == (right.value, right.lower_bound)
+    signs = np.random.default_rng(0).choice([-1, 1], (3, 12))
+    np.testing.assert_allclose(
+        BinaryQuadratic(kind(matrix), b).evaluate(signs), BinaryQuadratic(matrix, b).evaluate(signs)
+    )
+    diagonal = np.arange(1.0, 13.0)
+    right = low_rank(Elliptope(aslinearoperator(matrix), diagonal=diagonal), rng=0)
+    assert low_rank(Elliptope(kind(matrix), diagonal=diagonal), rng=0).value == right.value
+
+
+def test_a_matvec_in_one_buffer_is_refused_since_its_products_of_several_vectors_are_wrong():
+    matrix, buffer = glass(8), np.empty((8, 1))
+
+    def matvec(x):
+        buffer[:] = (matrix @ x).reshape(-1, 1)
+        return buffer
+
+    with pytest.raises(ValueError, match=r"several vectors at once.*new array"):
+        low_rank(BinaryQuadratic(LinearOperator(matrix.shape, matvec=matvec, dtype=float)), rng=0)
