@@ -17,6 +17,7 @@ from torch.nn import functional
 from vispa.deploy.epilogue import is_activation, is_norm
 from vispa.deploy.in_place import InPlaceProxy, read_results
 from vispa.deploy.signs import sign_padding
+from vispa.deploy.unchanged import CONSTANTS, Attributes
 from vispa.networks.layers import PadChannels
 
 __all__ = [
@@ -76,14 +77,17 @@ class _Tracer(Tracer):
 def trace(model: nn.Module) -> GraphModule | None:
     """The graph of a model in evaluation mode.
 
-    None where its code depends on values, on whether inputs are left out, or on what shares memory.
+    None where its code depends on values, on whether inputs are left out, on what shares memory, or on what it kept
+    of earlier calls.
     """
-    tracer = _Tracer()
+    tracer, before = _Tracer(), Attributes(model)
     try:
         graph: Graph = tracer.trace(model)
+        same = _is_the_same_without(model, graph)
     except Exception:  # whatever a user's code says to a symbol instead of a tensor
+        before.put_back()
         return None
-    if not _is_the_same_without(model, graph):
+    if before.put_back() or not same:
         return None
     traced = GraphModule(tracer.root, graph)
     _by_position(traced)
@@ -120,7 +124,8 @@ def _steps(graph: Graph, left_out: set[str]) -> list[Any]:
         elif getattr(node.target, "__name__", "") != "_assert_is_none":
             numbers[node] = ("step", len(found))
             arguments = map_arg((node.args, node.kwargs), numbers.__getitem__)
-            found.append((node.op, node.target, arguments))
+            constant = str(node.target).startswith(CONSTANTS)
+            found.append((node.op, CONSTANTS if constant else node.target, arguments))
     return found
 
 

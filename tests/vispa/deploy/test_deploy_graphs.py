@@ -514,3 +514,36 @@ def test_modules_that_read_the_weights_of_others():
     model = vispa.harden(vispa.binarize(rows, rank=1, layers=["rows"])).eval()
     for real in (False, True):
         torch.testing.assert_close(vispa.pack(model, real_inputs=real)(inputs), model(inputs))
+
+
+class Remembering(nn.Module):
+    """Adds what it computed before, and counts its calls."""
+
+    def __init__(self, kept):
+        super().__init__()
+        self.block = nn.Sequential(vispa.SignActivation(), nn.Conv2d(32, 32, 1), nn.BatchNorm2d(32))
+        self.kept, self.calls, self.before = kept, 0, None
+        self.register_buffer("total", torch.zeros(1))
+
+    def forward(self, inputs):
+        outputs = self.block(inputs)
+        if self.kept == "tensor":
+            outputs = outputs if self.before is None else outputs + self.before
+            self.before = outputs.detach()
+        elif self.kept == "number":
+            self.calls += 1
+            outputs = outputs * self.calls
+        else:
+            self.total = self.total + outputs.mean()
+            outputs = outputs + self.total
+        return outputs
+
+
+@pytest.mark.parametrize("kept", ["tensor", "number", "buffer"])
+def test_what_a_model_keeps_between_calls_goes_on(kept):
+    torch.manual_seed(0)
+    model = vispa.harden(vispa.binarize(Remembering(kept), rank=1, keep=())).eval()
+    packed = vispa.pack(model)
+    for inputs in inputs_and_others():
+        with torch.no_grad():
+            torch.testing.assert_close(packed(inputs), model(inputs), rtol=1e-4, atol=1e-4)
