@@ -252,7 +252,9 @@ class _Search:
         value = tree.form.objective(tree.best) if exact else _minimised(self.problem, signs)
         bound = min(tree.objective_bound(), value)
         constant = _constant(self.problem)
-        gap = 0.0 if bound == value else relative_gap(value - constant, bound - constant, self.norm)
+        # value and bound are a rounding apart where the optimum is not a float64
+        proved = bound == value or (exact and tree.lower_bound == tree.best)
+        gap = 0.0 if proved else relative_gap(value - constant, bound - constant, self.norm)
         return ProvedSolution(
             self.problem,
             signs,

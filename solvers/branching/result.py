@@ -51,7 +51,8 @@ class ProvedSolution(SciPyNames):
     value : float
         Its objective.
     lower_bound : float
-        No point is below it; equal to ``value`` where the optimum is proved and data are whole numbers.
+        No point is below it; equal to ``value`` where the optimum is proved, data are whole numbers and the
+        optimum is a float64.
     gap : float
         (value - lower_bound) / max(\|value - constant\|, \|C\|_F), as for `solvers.Solution`.
     certificate : {"rigorous", "none"}

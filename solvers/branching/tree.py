@@ -150,11 +150,7 @@ class Tree:
     def objective_bound(self) -> float:
         """The bound on the objective, -inf where there is none."""
         bound = self.lower_bound
-        if not math.isfinite(bound):
-            return bound
-        if self.form.exact and bound == self.best:
-            return self.form.objective(self.best)
-        return math.nextafter(self.form.objective(bound - self.form.error), -math.inf)
+        return self.form.bound(bound) if math.isfinite(bound) else bound
 
     def _push_once(self, nodes: list[Node]) -> None:
         known = {number for _, number, _ in self.open}

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -135,7 +136,7 @@ def strengthen(
     form = integer_form(problem)
     if not np.any(form.weights):
         empty, factor = np.zeros(0), start_factor(form.order, generator)
-        bound = form.objective(0)
+        bound = form.bound(0)
         return Strengthened(problem, factor, bound, no_cuts(), empty, np.zeros(form.order), 0, 0.0)
     cost, unit = scaled_cost(form.weights)
     tightener, shor = _started(cost, largest_clique, seconds, generator)
@@ -147,8 +148,7 @@ def strengthen(
     if shor is not None and shor.bound >= proof.bound:
         proof, cuts = shor, no_cuts()
     # in units of energy the scaling is exact, and what rounding the weights has cost is taken off
-    energy = math.nextafter(proof.bound * unit - form.error, -math.inf)
-    bound = math.nextafter(form.objective(energy), -math.inf)
+    bound = form.bound(Fraction(proof.bound) * Fraction(unit))
     return Strengthened(
         problem,
         tightener.factor,

@@ -69,6 +69,12 @@ class IntegerForm:
         """The objective of an energy."""
         return float(self.constant + self.unit * Fraction(energy))
 
+    def bound(self, energy: float | int | Fraction) -> float:
+        """The largest float64 that no objective of this energy, or of one above it, is below."""
+        lowest = self.constant + self.unit * (Fraction(energy) - Fraction(self.error))
+        nearest = float(lowest)
+        return nearest if Fraction(nearest) <= lowest else math.nextafter(nearest, -math.inf)
+
     def signs_of(self, point: NDArray[np.int64]) -> NDArray[np.int8]:
         """The problem's own signs at a point (N,)."""
         if self.homogenised:
