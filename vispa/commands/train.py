@@ -110,7 +110,10 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, then print the table or the JSON object; 1 if a run diverged or the time limit stopped one."""
+    """Train, then print the table or the JSON object; 1 if a run diverged or the time limit stopped one.
+
+    After a run that diverged, and after an interrupt, what was finished before is printed.
+    """
     from vispa.training.compare import compare, paired_jobs
     from vispa.training.divergence import NonFiniteError
     from vispa.training.execution import Execution
@@ -119,8 +122,9 @@ def run(arguments: argparse.Namespace) -> int:
     seeds, (model, recipes) = _seeds(arguments), _recipes(arguments)
     execution = Execution(from_environment(arguments.device), arguments.precision, arguments.compile)
     first = execution.processes.rank == 0
+    results: list[Result] = []
     try:
-        results = compare(
+        compare(
             _data(arguments, model, recipes, progress=first),
             paired_jobs(
                 recipes, seeds, arguments.train_size, arguments.checkpoint,
@@ -131,8 +135,13 @@ def run(arguments: argparse.Namespace) -> int:
             execution=execution,
             checkpoint_every=arguments.checkpoint_every,
             progress=True,
+            callback=results.append,
         )  # fmt: skip
-    except NonFiniteError as error:
+    except (NonFiniteError, KeyboardInterrupt) as error:
+        if results:
+            _report(results, arguments, speaks=first)
+        if isinstance(error, KeyboardInterrupt):
+            raise
         sys.stderr.write(f"vispa train: {error}\n")
         return 1
     return _report(results, arguments, speaks=first)
@@ -184,7 +193,7 @@ def _report(results: list[Result], arguments: argparse.Namespace, *, speaks: boo
         sys.stdout.write(json.dumps(content, allow_nan=False) + "\n")
     else:
         sys.stdout.write(
-            f"{report.table(results)}\n\n{report.EXPLANATION.format(first=arguments.method[0])}\n\n"
+            f"{report.table(results)}\n\n{report.EXPLANATION.format(first=results[0].recipe.method)}\n\n"
             f"{report.probability_table(results)}\n\n{report.PROBABILITIES}\n"
         )
     if unfinished:

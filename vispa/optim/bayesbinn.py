@@ -23,6 +23,13 @@ def _share(value: Any) -> float:
     return share
 
 
+def _loss_of(closure: Callable[[], Any]) -> Tensor:
+    loss = closure()
+    if loss is None:
+        raise TypeError("closure must return the loss, whose mean over samples is returned; found None")
+    return torch.as_tensor(loss).detach()
+
+
 def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:
     return second if first is None else first if second is None else first + second
 
@@ -121,7 +128,7 @@ class BayesBiNN(CheckedOptimizer):
         Raises
         ------
         TypeError
-            If a gradient is sparse; nothing has moved then.
+            If a gradient is sparse or the closure returns no loss; nothing has moved then.
         """
         loss = None
         if closure is not None:
@@ -146,7 +153,7 @@ class BayesBiNN(CheckedOptimizer):
         for _ in range(self.samples):
             self.zero_grad()  # a closure may do so too, as torch's own optimizers ask it to
             with torch.enable_grad():
-                losses.append(torch.as_tensor(closure()).detach())
+                losses.append(_loss_of(closure))
             sums = [_sum(total, values.grad) for total, values in zip(sums, parameters, strict=True)]
         for values, total in zip(parameters, sums, strict=True):
             values.grad = total

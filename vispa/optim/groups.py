@@ -91,6 +91,11 @@ class OptimizerGroup:
             raise ValueError("members must not be empty")
         self.members = members
 
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of all optimizers, which gradient scalers and gradient clipping look through."""
+        return [group for member in self.members for group in member.param_groups]  # type: ignore[attr-defined]
+
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Step each, in order.
 

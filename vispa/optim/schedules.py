@@ -9,6 +9,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from solvers import checks
+from vispa.optim.checked import CheckedOptimizer
 from vispa.optim.sign_optimizer import SignOptimizer
 
 __all__ = ["LinearSchedule", "OptionSchedule", "StepSchedule"]
@@ -110,9 +111,15 @@ class OptionSchedule:
         ]
 
     def step(self) -> None:
-        """Count one step and set the options to their values after it."""
+        """Count one step and set the options to their values after it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a value is out of the option's range; nothing is set then.
+        """
+        self._apply(self.steps + 1)
         self.steps += 1
-        self._apply()
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and containers."""
@@ -134,18 +141,32 @@ class OptionSchedule:
             )
         self.initial = [dict(values) for values in initial]
         self.steps = int(state_dict["steps"])
-        self._apply()
+        self._apply(self.steps)
 
-    def _apply(self) -> None:
+    def _apply(self, steps: int) -> None:
         groups = self.optimizer.param_groups
         # A group that was added since starts its schedule from the values that it has now.
         self.initial += [
             {name: self._initial_value(group, name) for name in self.schedules}
             for group in groups[len(self.initial) :]
         ]
-        for group, initial in zip(groups, self.initial, strict=True):
-            for name, schedule in self.schedules.items():
-                group[name] = schedule(initial[name], self.steps)
+        values = [
+            {
+                name: self._checked(name, schedule(initial[name], steps))
+                for name, schedule in self.schedules.items()
+            }
+            for initial in self.initial
+        ]
+        for group, found in zip(groups, values, strict=True):
+            group.update(found)
+
+    def _checked(self, name: str, value: float) -> float:
+        """A value within the range of an option of an optimizer of this library; others have none that is known."""
+        if isinstance(self.optimizer, (SignOptimizer, CheckedOptimizer)):
+            check = self.optimizer.option_checks.get(name)
+            if check is not None:
+                check(value)
+        return value
 
     def _initial_value(self, group: dict[str, Any], name: str) -> float:
         schedule = self.schedules[name]

@@ -47,6 +47,7 @@ def compare(
     execution: Execution | None = None,
     checkpoint_every: int = 1,
     progress: bool = False,
+    callback: Callable[[Result], None] | None = None,
 ) -> list[Result]:
     """Run all jobs and return their results in the order of the jobs.
 
@@ -68,6 +69,8 @@ def compare(
         Epochs between the checkpoints of a run.
     progress : bool, optional
         Show bars on standard error, if that is a terminal.
+    callback : callable, optional
+        Called with each result as it comes, which outlives an error or an interrupt of a later run.
 
     Raises
     ------
@@ -97,6 +100,8 @@ def compare(
         for index, result in finished:
             results[index] = result
             bar.update()
+            if callback is not None:
+                callback(result)
     return [results[index] for index in range(len(jobs))]
 
 

@@ -197,3 +197,45 @@ def test_histograms_name_the_layer_that_is_not_finite():
     model[0].parametrizations.weight.original.data[0, 0] = float("nan")
     with pytest.raises(ValueError, match=r"those of '0\.weight' are NaN or infinite"):
         vispa.latent_histograms(model)
+
+
+def test_a_scaler_steps_a_group():
+    signs, real = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    group = OptimizerGroup(vispa.Bop([signs], gamma=1.0), torch.optim.SGD([real], lr=0.5))
+    scaler = torch.amp.GradScaler("cpu")
+    for factor, expected in ((float("inf"), [1.0, 1.0]), (1.0, [0.5, 0.5])):
+        group.zero_grad()
+        scaler.scale(factor * (signs * real).sum()).backward()
+        scaler.step(group)
+        scaler.update()
+        assert real.tolist() == expected
+    assert signs.tolist() == [-1.0, -1.0]
+
+
+def test_a_closure_without_a_loss_is_named():
+    values = fresh("BayesBiNN")
+    before = values.detach().clone()
+    with pytest.raises(TypeError, match="closure must return the loss"):
+        vispa.BayesBiNN([values]).step(lambda: values.sum().backward())
+    assert torch.equal(values, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "bad"),
+    [
+        ("Bop", "gamma", -1.0),
+        ("Bop2ndOrder", "sigma", 2.0),
+        ("BayesBiNN", "lr", -1.0),
+        ("MirrorDescent", "beta", 0.0),
+    ],
+)
+def test_schedules_stay_within_the_range_of_the_option(name, option, bad):
+    optimizer = MADE[name]([{"params": [fresh(name)]}, {"params": [fresh(name, 1)]}])
+    before = [group[option] for group in optimizer.param_groups]
+    schedule = vispa.OptionSchedule(optimizer, **{option: lambda initial, step: initial if step < 2 else bad})
+    schedule.step()
+    for _ in range(2):
+        with pytest.raises(ValueError, match=option):
+            schedule.step()
+    assert [group[option] for group in optimizer.param_groups] == before
+    assert schedule.steps == 1

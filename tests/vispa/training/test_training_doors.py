@@ -163,3 +163,25 @@ def test_a_validation_loss_that_is_not_finite_ends_a_run_in_words(parts, monkeyp
     monkeypatch.setattr("vispa.training.loop.accuracy_and_loss", lambda *_: (0.5, float("inf")))
     with pytest.raises(NonFiniteError, match="the validation loss became inf in epoch 1"):
         train(parts, recipe("ste", epochs=1), model="multilayer")
+
+
+@pytest.mark.parametrize("error", [NonFiniteError("it diverged"), KeyboardInterrupt()])
+def test_what_was_finished_is_printed_when_a_later_run_ends_badly(capsys, tmp_path, monkeypatch, error):
+    path = tmp_path / "stripes.npz"
+    data = stripes()
+    np.savez(path, images=data.images.numpy(), labels=data.labels.numpy())
+
+    def failing(parts, settings, **options):
+        if settings.method == "float":
+            raise error
+        return train(parts, settings, **options)
+
+    monkeypatch.setattr("vispa.training.compare.train", failing)
+    words = ["train", "--dataset", str(path), "--model", "multilayer", "--epochs", "1", "--method"]
+    status = 130 if isinstance(error, KeyboardInterrupt) else 1
+    assert main([*words, "ste", "float", "--json"]) == status
+    captured = capsys.readouterr()
+    assert [run["recipe"]["method"] for run in json.loads(captured.out)["runs"]] == ["ste"]
+    assert ("interrupted" if status == 130 else "it diverged") in captured.err
+    assert main([*words, "float", "ste"]) == status
+    assert capsys.readouterr().out == ""
