@@ -209,9 +209,17 @@ class Comparison:
         ]
 
     def save(self) -> None:
-        """Write the file: after a crash it holds the state before or this one."""
-        if self.path is not None:
-            write_comparison(self.path, self.found)
+        """Write the file: after a crash it holds the state before or this one.
+
+        What another process has added to it since is kept, and taken up here.
+        """
+        if self.path is None:
+            return
+        if self.path.exists():
+            there = read_comparison(self.path, self._fixed)
+            for kind in ("trials", "runs"):
+                self.found[kind] = {**there[kind], **self.found[kind]}
+        write_comparison(self.path, self.found)
 
     def _settings_run(self, task: Task) -> dict[str, Any] | None:
         record = self.found["runs"].get(task.key)

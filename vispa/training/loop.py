@@ -186,9 +186,9 @@ def fit(
         _check_network(state.model, number)
         validation_accuracy, validation_loss = accuracy_and_loss(state.model, parts.validation, processes)
         if not math.isfinite(validation_loss):
-            raise NonFiniteError(
-                f"the validation loss became {validation_loss} in epoch {number}; lower the learning rate"
-            )
+            with evaluating(state.model):
+                where = locate(state.model, parts.validation.inputs(slice(0, settings.batch_size)))
+            raise NonFiniteError(_message("validation loss", validation_loss, number, where))
         turned, moved = state.signs.update().total, 1.0 - state.signs.agreement().total
         loss = sum(losses) / len(losses)
         state.record(Epoch(number, loss, validation_accuracy, validation_loss, turned, moved))
@@ -234,15 +234,19 @@ def _step(state: TrainingState, forward: nn.Module, batch: Batch, epoch: int, ex
             generators.restore(before, state.device)  # the same noise again, to see the same fault
             with execution.autocast():
                 where = locate(state.model, batch.inputs)
-        raise NonFiniteError(
-            f"the loss became {value} in epoch {epoch}; first not finite: {where}. "
-            "Lower the learning rate, or look at the data"
-        )
+        raise NonFiniteError(_message("loss", value, epoch, where))
     state.optimizer.zero_grad()
     execution.processes.backward(loss)
     state.optimizer.step()
     state.scheduler.step()
     return value
+
+
+def _message(loss: str, value: float, epoch: int, where: str) -> str:
+    return (
+        f"the {loss} became {value} in epoch {epoch}; first not finite: {where}. "
+        "Lower the learning rate, or look at the data"
+    )
 
 
 def _with_penalty(loss: Tensor, model: nn.Module, batch: Batch) -> Tensor:

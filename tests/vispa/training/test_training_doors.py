@@ -1,6 +1,7 @@
 """What is refused before the work, and in whose words: files of comparisons, data, starts, teachers, tables."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -185,3 +186,15 @@ def test_what_was_finished_is_printed_when_a_later_run_ends_badly(capsys, tmp_pa
     assert ("interrupted" if status == 130 else "it diverged") in captured.err
     assert main([*words, "float", "ste"]) == status
     assert capsys.readouterr().out == ""
+
+
+def test_two_processes_add_to_one_file(tmp_path):
+    path = tmp_path / "found.json"
+    first, second = Comparison(plan(), path), Comparison(replace(plan(), methods=("frozen",)), path)
+    assert first.run(stripes())
+    assert second.run(stripes())
+    assert first.found["trials"].items() <= second.found["trials"].items()
+    both = Comparison(replace(plan(), methods=("ste", "frozen")), path)
+    assert both.count_missing() == 0
+    first.save()
+    assert Comparison(both.plan, path).found == both.found
