@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -27,7 +28,7 @@ def check_batches(
     """Refuse what cannot be iterated, only once where it must be repeatable, or is a batch itself."""
     if batches is None:
         raise ValueError(f"{name} must be given for {needed_by}: a loader of batches")
-    if isinstance(batches, (Tensor, Mapping, str)):
+    if isinstance(batches, (Tensor, np.ndarray, Mapping, str)):
         raise TypeError(
             f"{name} must be a loader or a list of batches; found a {type(batches).__name__}: put a single batch "
             "in a list"

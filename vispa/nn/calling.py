@@ -69,7 +69,15 @@ def split_batch(batch: Any, *, name: str) -> tuple[Any, Any]:
 
 
 def inputs_of(batch: Any) -> Any:
-    """Return the inputs of a batch with or without targets."""
+    """Return the inputs of a batch with or without targets.
+
+    Raises
+    ------
+    ValueError
+        If it is an empty tuple or list.
+    """
+    if isinstance(batch, (tuple, list)) and not batch:
+        raise ValueError(f"batches must hold inputs; found an empty {type(batch).__name__}")
     if isinstance(batch, Mapping):
         return {key: values for key, values in batch.items() if key != "labels"}
     return batch[0] if isinstance(batch, (tuple, list)) else batch

@@ -143,7 +143,7 @@ def binarize_trained(
         ),
     )
     limit = np.inf if max_seconds is None else checks.scalar("max_seconds", max_seconds, positive=True)
-    saved = SavedSteps(None if checkpoint is None else Path(checkpoint), work.signature)
+    saved = SavedSteps(None) if checkpoint is None else SavedSteps(Path(checkpoint), work.signature)
     with buffers_kept(model), buffers_kept(work.binary):
         before = None if loss is None else mean_loss(model, calibration, loss, forward)
         began = time.perf_counter()

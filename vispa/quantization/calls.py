@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -118,10 +119,14 @@ def check_inputs(model: nn.Module, inputs: Any, forward: Forward | None) -> None
     Raises
     ------
     TypeError
-        If floating-point inputs differ from the parameters and no ``forward`` converts them.
+        If inputs are no tensors, or of another dtype than the parameters, and no ``forward`` converts them.
     ValueError
         If a tensor is on the meta device.
     """
+    if forward is None and isinstance(inputs, np.ndarray):
+        raise TypeError(
+            "calibration must hold tensors; found a NumPy array: torch.from_numpy makes a tensor of it"
+        )
     wanted = next(model.parameters()).dtype
     for values in tensors_of(inputs):
         if values.is_meta:
@@ -201,7 +206,9 @@ def buffers_kept(model: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for module, name, values, content in before:
                 module._buffers[name] = values
-                values.copy_(content)
+                # untouched ones may be wanted by a backward that is still to come
+                if not torch.equal(values, content):
+                    values.copy_(content)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ class SavedSteps:
     Parameters
     ----------
     path : Path or None
-    signature : dict
+    signature : dict, optional
         Of the work; a file of other work is refused.
 
     Raises
@@ -26,15 +26,15 @@ class SavedSteps:
         If the file is of another network, method or setting, is damaged, or has no folder to lie in.
     """
 
-    def __init__(self, path: Path | None, signature: dict[str, Any]) -> None:
-        self._path, self._signature = path, signature
+    def __init__(self, path: Path | None, signature: dict[str, Any] | None = None) -> None:
+        self._path, self._signature = path, signature or {}
         self._steps: dict[str, Any] = {}
         if path is None:
             return
         checkpoint.check_path(path)
         if path.exists():
             try:
-                self._steps = checkpoint.load(path, signature)
+                self._steps = checkpoint.load(path, self._signature)
             except ValueError as error:
                 raise ValueError(f"checkpoint must be of this network and these settings: {error}") from error
 

@@ -196,7 +196,9 @@ def test_statistics_survive_single_samples_and_errors():
     assert norm.training
 
 
-@pytest.mark.parametrize("calibration", [torch.randn(8, 4), {"inputs": torch.randn(8, 4)}, "digits"])
+@pytest.mark.parametrize(
+    "calibration", [torch.randn(8, 4), {"inputs": torch.randn(8, 4)}, "digits", np.zeros((8, 4))]
+)
 def test_a_single_batch_is_not_taken_for_many(calibration):
     with pytest.raises(TypeError, match="calibration must be a loader or a list of batches"):
         made(pair(), calibration)
@@ -311,3 +313,34 @@ def test_layers_whose_squares_overflow_are_refused_and_others_exact(size, of_gra
                 vispa.binary_layer(weights, gram=gram, bounds=True)
         else:
             assert vispa.binary_layer(weights, gram=gram, bounds=True).relative_error < 1e-15
+
+
+def test_batches_without_tensors_are_refused():
+    with pytest.raises(TypeError, match="calibration must hold tensors; found a NumPy array"):
+        made(pair(), [np.zeros((8, 4), dtype=np.float32)])
+    read = lambda model, inputs: model(torch.from_numpy(inputs))  # noqa: E731
+    assert made(pair(), [np.zeros((8, 4), dtype=np.float32)], forward=read).report.finished
+    with pytest.raises(ValueError, match="batches must hold inputs; found an empty tuple"):
+        made(pair(), [()])
+
+
+def test_gradients_and_graphs_of_the_caller_outlive_the_call():
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)).eval()
+    model(torch.randn(3, 4)).sum().backward()
+    before = [values.grad.clone() for values in model.parameters()]
+    held = model(torch.randn(3, 4)).sum()
+    binary = made(model, [torch.randn(8, 4)]).model
+    assert all(torch.equal(values.grad, old) for values, old in zip(model.parameters(), before, strict=True))
+    assert all(values.grad is None and values.requires_grad for values in binary.parameters())
+    held.backward()
+
+
+def test_a_loader_that_shuffles_anew_and_ends_on_one_sample():
+    torch.manual_seed(0)
+    data = torch.utils.data.TensorDataset(torch.randn(37, 4), torch.zeros(37, 2))
+    loader = torch.utils.data.DataLoader(data, batch_size=6, shuffle=True)
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2))
+    shuffled = made(model, loader, loss=F.mse_loss).report
+    whole = made(model, [(data.tensors[0], data.tensors[1])], loss=F.mse_loss).report
+    assert shuffled.layers[0].relative_error == pytest.approx(whole.layers[0].relative_error, rel=1e-5)
+    assert shuffled.loss_before == pytest.approx(whole.loss_before, rel=1e-5)
