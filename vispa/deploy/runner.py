@@ -161,6 +161,7 @@ class Program:
         self.steps.append(step)
         source = node.args[0] if node.args else None
         fixed = isinstance(source, Node) and source in self.fixed
+        bits = fixed and getattr(self.values[source], "dtype", None) == torch.int32  # type: ignore[index]
         if isinstance(module, PackSigns) and not module.rows and source in self.signs:
             assert isinstance(source, Node)
             self.values[node] = self.signs[source].copy_(self.values[node])
@@ -168,17 +169,17 @@ class Program:
         elif isinstance(module, PackSigns):
             assert isinstance(source, Node)
             self.steps[-1] = _packing(source, self.values[node], module.rows, self.values[source].shape)
-        elif fixed and isinstance(module, PoolBits):
+        elif bits and isinstance(module, PoolBits):
             assert isinstance(source, Node)
             pooled = pool_bits(self.values[source], module.flips, module.window, self.values[node])
             self.steps[-1] = _works([pooled])
-        elif fixed and isinstance(module, PackedConv2d) and self._adds(node, module):
+        elif bits and isinstance(module, PackedConv2d) and self._adds(node, module):
             assert isinstance(source, Node)
             self.steps[-1] = self._layer(node, module, self.values[source])
             if self._is_fresh(node, module):
                 self.fresh.add(node)
                 return
-        elif fixed and isinstance(module, PackedLinear) and self.values[source].ndim == 2:  # type: ignore[index]
+        elif bits and isinstance(module, PackedLinear) and self.values[source].ndim == 2:  # type: ignore[index]
             assert isinstance(source, Node)
             self.steps[-1] = self._rows(node, module, self.values[source])
         elif fixed and (type(module) in (nn.Identity, nn.Flatten) or is_item(node)) and self._stays(node):
