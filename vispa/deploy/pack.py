@@ -90,8 +90,10 @@ def pack(
     torch on unpacked +1 and -1; :func:`vispa.packing` says which. Integers and thresholds are the same, and so are
     the bits. Triton's kernels were tested in its interpreter and compiled for CUDA, but have never run there.
 
-    A model whose code depends on values is not seen through by torch.fx; then its children are packed one by
-    one, each of which is called as before.
+    A model whose code depends on values, on inputs that may be left out, or on what it kept of earlier calls is not
+    seen through by torch.fx; then its children are packed one by one, each of which is called as before. Hooks go
+    on being called; layers that have some stay torch's. Images that a packed model returns have their channels
+    last in memory, so that rows are made of them by ``reshape`` or ``flatten`` rather than ``view``.
 
     Examples
     --------
