@@ -75,6 +75,11 @@ class Stepping(Protocol):
 class OptimizerGroup:
     """Several optimizers, or several schedules, that step, save and load as one.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If there is no member, or one that is neither.
+
     Examples
     --------
     >>> import torch
@@ -89,6 +94,11 @@ class OptimizerGroup:
     def __init__(self, *members: Stepping) -> None:
         if not members:
             raise ValueError("members must not be empty")
+        for member in members:
+            if not all(
+                callable(getattr(member, name, None)) for name in ("step", "state_dict", "load_state_dict")
+            ):
+                raise TypeError(f"members must be optimizers or schedules; found {type(member).__name__}")
         self.members = members
 
     @property

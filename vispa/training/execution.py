@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -12,6 +13,17 @@ from solvers import checks
 from vispa.training.processes import Processes
 
 PRECISIONS = ("float32", "bfloat16")
+
+
+@contextmanager
+def single_precision() -> Iterator[None]:
+    """Make new parameters float32, as images are, whatever torch's default is outside."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @dataclass(frozen=True, eq=False)

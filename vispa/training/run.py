@@ -22,7 +22,7 @@ from vispa.training import checkpoint as checkpoints
 from vispa.training.data.labelled_images import fingerprint
 from vispa.training.data.split import Split
 from vispa.training.evaluation import Probabilities, evaluate, probabilities
-from vispa.training.execution import Execution
+from vispa.training.execution import Execution, single_precision
 from vispa.training.generators import own_devices
 from vispa.training.logs import Log
 from vispa.training.loop import Epoch, Stop, TrainingState, fit
@@ -202,9 +202,10 @@ def prepare(
 ) -> TrainingState:
     """Build the state before the first epoch; seeds torch's default generator, for the noise that follows."""
     torch.manual_seed(seed)
-    network = build(
-        model, parts.train.shape, parts.train.classes, binary_activations=recipe.method != "float"
-    )
+    with single_precision():
+        network = build(
+            model, parts.train.shape, parts.train.classes, binary_activations=recipe.method != "float"
+        )
     if start is None:
         apply_method(network, recipe, keep=kept_real(model))
     else:

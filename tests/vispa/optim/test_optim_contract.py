@@ -239,3 +239,11 @@ def test_schedules_stay_within_the_range_of_the_option(name, option, bad):
             schedule.step()
     assert [group[option] for group in optimizer.param_groups] == before
     assert schedule.steps == 1
+
+
+@pytest.mark.parametrize(
+    "member", [3, None, nn.Linear(2, 2), [torch.optim.SGD([nn.Parameter(torch.ones(1))])]]
+)
+def test_a_group_takes_optimizers_and_schedules_alone(member):
+    with pytest.raises(TypeError, match="members must be optimizers or schedules"):
+        OptimizerGroup(torch.optim.SGD([nn.Parameter(torch.ones(1))]), member)

@@ -198,3 +198,16 @@ def test_two_processes_add_to_one_file(tmp_path):
     assert both.count_missing() == 0
     first.save()
     assert Comparison(both.plan, path).found == both.found
+
+
+@pytest.mark.parametrize("method", ["vispa", "bop", "float"])
+def test_training_is_the_same_under_another_default_dtype(parts, method):
+    one = train(parts, recipe(method, epochs=1, samples=1), model="multilayer").result
+    torch.set_default_dtype(torch.float64)
+    try:
+        two = train(parts, recipe(method, epochs=1, samples=1), model="multilayer").result
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert one.history == two.history
+    assert one.evaluation == two.evaluation
