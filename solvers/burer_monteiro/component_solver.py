@@ -53,8 +53,6 @@ class ComponentSolver:
         Of the component's objective at the present factor; the bound never falls.
     dual : (n,) ndarray
         The multipliers behind the bound.
-    rank : int
-        Columns of the factor, but for those that only fill registers.
     """
 
     def __init__(
@@ -71,8 +69,7 @@ class ComponentSolver:
         self.order = int(cost.shape[0])
         self._matvec = Matvec(cost, workers if self.order >= PARALLEL_ORDER else 1)
         self._method = first_method(cost, self._matvec)
-        self.rank = factor.shape[1]
-        self.factor = self._matvec.arrange(factor)
+        self._take(factor)
         self.value = self._objective()
         self._certificate = ComponentCertificate(cost, self._matvec, generator)
         self.dual, self.bound = self._certificate.first_bound()
@@ -85,6 +82,24 @@ class ComponentSolver:
         if from_random_start and begins_in_single_precision(self._method):
             # it sees enough until the first evaluation
             self.factor = self.factor.astype(np.float32)
+
+    @property
+    def factor(self) -> Factor:
+        """The rows, in the arrangement of the products."""
+        return self._held[0]
+
+    @factor.setter
+    def factor(self, arranged: Factor) -> None:
+        self._held = arranged, self.rank
+
+    @property
+    def rank(self) -> int:
+        """Columns of the factor, but for those that only fill registers."""
+        return self._held[1]
+
+    def _take(self, factor: Factor) -> None:
+        """Go on from other rows; an interrupt finds both them and their width, or neither."""
+        self._held = self._matvec.arrange(factor), int(factor.shape[1])
 
     @property
     def point(self) -> Factor:
@@ -182,8 +197,8 @@ class ComponentSolver:
         found = escape(self._matvec, self.point, self.value, direction)
         if found is None:
             return False
-        self.rank = found.factor.shape[1]
-        self.factor, self.value = self._matvec.arrange(found.factor), found.value
+        self._take(found.factor)
+        self.value = found.value
         _log.debug("component of %d rows escapes: value %.9g, %d columns", self.order, self.value, self.rank)
         self._from_random_start = False
         self._method.restart()
@@ -203,8 +218,7 @@ class ComponentSolver:
         self._path_is_left = False
         found = follow_central_path(self.cost, monitor, allowed)
         if found.value < self.value:
-            self.rank = found.factor.shape[1]
-            self.factor = self._matvec.arrange(np.ascontiguousarray(found.factor))
+            self._take(np.ascontiguousarray(found.factor))
             self.value, self._moved, self._from_random_start = self._objective(), False, False
             self._method.restart()
         if found.bound > self.bound:

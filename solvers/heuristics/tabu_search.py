@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,6 +17,7 @@ from solvers.heuristics.local_search import explicit_form, pair_search
 from solvers.heuristics.pool import Pool
 from solvers.heuristics.result import SearchEnd, SearchMoment, SearchResult
 from solvers.heuristics.tabu_walk import TabuWalk
+from solvers.interrupts import HeldInterrupts
 from solvers.problems.binary_form import BinaryForm, binary_form, frobenius_norm
 from solvers.problems.problem import Elliptope, Problem, as_points, as_problem
 from solvers.problems.solution import Certificate, Solution, relative_gap
@@ -66,7 +69,8 @@ def tabu_search(
     -------
     SearchResult
         Never worse than the best of ``signs``.  The same seed and ``max_iterations`` give the same result where no
-        other limit comes first.  KeyboardInterrupt returns the best point so far.
+        other limit comes first.  KeyboardInterrupt returns the best point so far, also while the search is set
+        up or its result made; a second one then is raised.
 
     Raises
     ------
@@ -98,9 +102,12 @@ def tabu_search(
         max_iterations = max(10_000, 200 * form.n)
     checks.function("callback", callback)
     _check_solution(solution, problem)
-    search = _Search(form, points, solution, checks.generator("rng", rng))
-    status = search.run(max_seconds or math.inf, max_iterations, callback)
-    return search.result(problem, status)
+    generator = checks.generator("rng", rng)
+    with HeldInterrupts() as interrupts:
+        search = _Search(form, points, solution, generator)
+        status = search.run(max_seconds or math.inf, max_iterations, callback, interrupts)
+        found = search.result(problem, status)
+        return replace(found, status=SearchEnd.INTERRUPTED) if interrupts.asked else found
 
 
 class _Search:
@@ -131,22 +138,13 @@ class _Search:
         max_seconds: float,
         max_iterations: int | None,
         callback: Callable[[SearchMoment], None] | None,
+        interrupts: HeldInterrupts,
     ) -> SearchEnd:
         patience = 20 + PATIENCE * self.form.n
         chunk = max(1, _CHUNK // (64 + self.walk.mean_degree))
         try:
-            while True:
-                self._check(self.pool.best_value, max_seconds, max_iterations, callback)
-                self.walk.start(self._next_start())
-                self.walks += 1
-                stalled = False
-                while not stalled:
-                    left = chunk if max_iterations is None else max_iterations - self.walk.steps
-                    stalled = self.walk.advance(min(chunk, left), patience)
-                    if not stalled:
-                        value = min(self.pool.best_value, self.walk.best_value)
-                        self._check(value, max_seconds, max_iterations, callback)
-                self.pool.add(self.pool.refine(self.walk.best))
+            with interrupts.released():
+                self._walk(max_seconds, max_iterations, callback, patience, chunk)
         except Stop as stop:
             status = stop.status
         except KeyboardInterrupt:
@@ -154,6 +152,28 @@ class _Search:
         if self.walks:
             self.pool.add(self.walk.best)
         return status
+
+    def _walk(
+        self,
+        max_seconds: float,
+        max_iterations: int | None,
+        callback: Callable[[SearchMoment], None] | None,
+        patience: int,
+        chunk: int,
+    ) -> NoReturn:
+        """Walk from one start after the other, until something raises `Stop`."""
+        while True:
+            self._check(self.pool.best_value, max_seconds, max_iterations, callback)
+            self.walk.start(self._next_start())
+            self.walks += 1
+            stalled = False
+            while not stalled:
+                left = chunk if max_iterations is None else max_iterations - self.walk.steps
+                stalled = self.walk.advance(min(chunk, left), patience)
+                if not stalled:
+                    value = min(self.pool.best_value, self.walk.best_value)
+                    self._check(value, max_seconds, max_iterations, callback)
+            self.pool.add(self.pool.refine(self.walk.best))
 
     def result(self, problem: Problem, status: SearchEnd) -> SearchResult:
         best = self.pool.best.copy()[None, :]

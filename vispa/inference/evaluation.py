@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from solvers.interrupts import HeldInterrupts
 from solvers.problems.problem import BinaryQuadratic
 from vispa.estimators.losses import QuadraticLoss
 from vispa.gaussian.entropy import Estimate, sample_log_marginal
@@ -55,14 +58,23 @@ def free_energy_bound(
 
 
 def quadratic_bound(
-    problem: BinaryQuadratic, points: NDArray[np.int8], max_seconds: float | None, rng: np.random.Generator
+    problem: BinaryQuadratic,
+    points: NDArray[np.int8],
+    max_seconds: float | None,
+    rng: np.random.Generator,
+    interrupts: HeldInterrupts,
 ) -> tuple[NDArray[np.int8], float, float]:
-    """Best one-flip minimum reached from the points (m, n), its value, and the relaxation's lower bound."""
+    """Best one-flip minimum reached from the points (m, n), its value, and the relaxation's lower bound.
+
+    An interrupt ends the relaxation, which returns the bound that it has by then; -inf where it has not begun.
+    """
     from solvers.heuristics.rounding import one_flip
     from solvers.low_rank import low_rank
 
     polished = one_flip(problem, points)
     values = np.asarray(problem.evaluate(polished))
     best = int(values.argmin())
-    solution = low_rank(problem, max_seconds=max_seconds, rng=rng)
-    return polished[best], float(values[best]), solution.lower_bound
+    lower_bound = -float("inf")
+    with contextlib.suppress(KeyboardInterrupt), interrupts.released():
+        lower_bound = low_rank(problem, max_seconds=max_seconds, rng=rng).lower_bound
+    return polished[best], float(values[best]), lower_bound

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from solvers import checks
+from solvers.interrupts import HeldInterrupts
 from solvers.problems.problem import BinaryQuadratic
 from solvers.stop import Stop, tell
 from vispa.estimators.latent import Estimator
@@ -108,7 +109,8 @@ def minimize(
     Returns
     -------
     InferenceResult
-        Ctrl-C, a callback's StopIteration and the time limit return what there is by then.
+        Ctrl-C, a callback's StopIteration and the time limit return what there is by then; a second Ctrl-C, while
+        that is evaluated, raises KeyboardInterrupt.
 
     Raises
     ------
@@ -160,8 +162,12 @@ def minimize(
         least_root_residual=LEAST_ROOT_RESIDUAL if divides else 0.0,
     )
     record = _Record(began)
-    status = _descend(objective, descent, record, budget)
-    return _conclude(loss, objective, descent.posterior(), record, status, budget, rng, options)
+    with HeldInterrupts() as interrupts:
+        status = _descend(objective, descent, record, budget, interrupts)
+        found = _conclude(
+            loss, objective, descent.posterior(), record, status, budget, rng, options, interrupts
+        )
+        return replace(found, status=InferenceStatus.INTERRUPTED) if interrupts.asked else found
 
 
 @dataclass
@@ -193,22 +199,28 @@ def _signs_array(signs: Tensor) -> NDArray[np.int8]:
 
 
 def _descend(
-    objective: Objective, descent: SphereDescent, record: _Record, budget: Budget
+    objective: Objective,
+    descent: SphereDescent,
+    record: _Record,
+    budget: Budget,
+    interrupts: HeldInterrupts,
 ) -> InferenceStatus:
     try:
-        for iteration in tqdm(range(budget.iterations), desc="minimize", leave=False, disable=None):
-            sample = objective.sample(descent.rows)
-            record.observe(sample.signs, sample.values)
-            descent.move(sample.gradient)
-            energy = float(sample.values.mean())
-            step = InferenceStep(iteration, energy, sample.free_energy, record.best_value, record.seconds())
-            record.history.append(step)
-            try:
+        with interrupts.released():
+            for iteration in tqdm(range(budget.iterations), desc="minimize", leave=False, disable=None):
+                sample = objective.sample(descent.rows)
+                record.observe(sample.signs, sample.values)
+                descent.move(sample.gradient)
+                energy = float(sample.values.mean())
+                step = InferenceStep(
+                    iteration, energy, sample.free_energy, record.best_value, record.seconds()
+                )
+                record.history.append(step)
                 tell(budget.callback, step, InferenceStatus.STOPPED)
-            except Stop as stop:
-                return InferenceStatus(stop.status)
-            if budget.seconds is not None and step.seconds >= budget.seconds:
-                return InferenceStatus.TIME_LIMIT
+                if budget.seconds is not None and step.seconds >= budget.seconds:
+                    return InferenceStatus.TIME_LIMIT
+    except Stop as stop:
+        return InferenceStatus(stop.status)
     except KeyboardInterrupt:
         return InferenceStatus.INTERRUPTED
     return InferenceStatus.COMPLETED
@@ -223,6 +235,7 @@ def _conclude(
     budget: Budget,
     rng: np.random.Generator,
     options: dict[str, object],
+    interrupts: HeldInterrupts,
 ) -> InferenceResult:
     """Evaluate the posterior on fresh samples, polish the best point, and bound a quadratic from below."""
     bound, signs, values = free_energy_bound(objective, posterior, budget.evaluation_samples, rng, options)
@@ -234,7 +247,7 @@ def _conclude(
     if isinstance(loss, BinaryQuadratic):
         fresh = _signs_array(signs[:_POLISHED])
         points = np.vstack([best, fresh, *record.spread_out(_POLISHED)])
-        best, value, lower_bound = quadratic_bound(loss, points, budget.seconds, rng)
+        best, value, lower_bound = quadratic_bound(loss, points, budget.seconds, rng, interrupts)
     _log.info("%s after %d iterations: value %.9g", status.name.lower(), len(record.history), value)
     return InferenceResult(
         posterior, best, value, bound.value, bound.standard_error, lower_bound, tuple(record.history), status,
