@@ -10,7 +10,9 @@ import torch
 
 import solvers
 import vispa
-from solvers import BinaryQuadratic, brute_force, low_rank, tabu_search
+from solvers import BinaryQuadratic, Status, brute_force, low_rank, tabu_search
+from solvers.burer_monteiro import component_solver
+from solvers.linalg.matvec import Matvec
 
 ROOT = str(Path(solvers.__file__).parents[1])
 N = 10
@@ -83,10 +85,25 @@ def test_an_interrupt_at_any_line_returns_something_true(work):
     assert lost <= len(moments) // 4, f"{lost} of {len(moments)}"
 
 
-def test_the_width_of_a_factor_changes_with_it():
-    """An interrupt between the two would cut rows of the interior point's narrower factor off."""
-    _, lines = pressed(solve, -1)
-    for moment in range(lines - 260, lines - 60, 4):
-        found, _ = pressed(solve, moment)
-        if found is not None:
-            judge(found)
+def test_the_width_of_a_factor_changes_with_it(monkeypatch):
+    """An interrupt between the two would cut rows of the factor off, where the interior point's is narrower."""
+    found, pressed = [], []
+    follow, arrange = component_solver.follow_central_path, Matvec.arrange
+
+    def followed(*arguments):
+        found.append(follow(*arguments))
+        return found[-1]
+
+    def interrupted(self, factor):
+        if found and not pressed:
+            pressed.append(factor.shape)
+            signal.raise_signal(signal.SIGINT)
+        return arrange(self, factor)
+
+    monkeypatch.setattr(component_solver, "follow_central_path", followed)
+    monkeypatch.setattr(Matvec, "arrange", interrupted)
+    solution = low_rank(PROBLEM, rng=0, method="interior-point", rank=N)
+    assert pressed
+    assert pressed[0][1] < N
+    assert solution.status is Status.INTERRUPTED
+    judge(solution)

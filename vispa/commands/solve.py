@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
         metavar="FILE",
-        help="a graph, a quadratic form or an SDP; bqp50.txt:3 is the third of several",
+        help="a graph, a quadratic form or an SDP; bqp50.txt:3 is the third of several, - is standard input",
     )
     parser.add_argument(
         "--format",
@@ -69,7 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Solve and report; 0 when certified, 1 when not."""
     _check(arguments)
-    problem, file_format = read_with_format(arguments.file, format=arguments.format)
+    file = "/dev/stdin" if arguments.file == "-" else arguments.file
+    problem, file_format = read_with_format(file, format=arguments.format)
     if arguments.prove:
         return prove.run(problem, file_format, arguments)
     solution = _solve(problem, arguments)

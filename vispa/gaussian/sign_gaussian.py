@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -74,6 +75,10 @@ class SignGaussian:
         for name, values in (("mean", mean), ("factor", factor), ("residual", residual)):
             values.flags.writeable = False
             object.__setattr__(self, name, values)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By the constructor, so that a copy's arrays are read-only too."""
+        return type(self), (self.mean, self.factor, self.residual)
 
     def __repr__(self) -> str:
         return f"<SignGaussian of {self.n} weights, rank {self.rank}>"

@@ -161,12 +161,24 @@ def minimize(
         has_root_residual=has_root_residual,
         least_root_residual=LEAST_ROOT_RESIDUAL if divides else 0.0,
     )
+    return _fit(loss, objective, descent, budget, began, rng, options)
+
+
+def _fit(
+    loss: LossFunction | BinaryQuadratic,
+    objective: Objective,
+    descent: SphereDescent,
+    budget: Budget,
+    began: float,
+    rng: np.random.Generator,
+    options: dict[str, object],
+) -> InferenceResult:
+    """Descend, then evaluate; Ctrl-C ends the descent, and is held back while what there is is evaluated."""
     record = _Record(began)
     with HeldInterrupts() as interrupts:
         status = _descend(objective, descent, record, budget, interrupts)
-        found = _conclude(
-            loss, objective, descent.posterior(), record, status, budget, rng, options, interrupts
-        )
+        posterior = descent.posterior()
+        found = _conclude(loss, objective, posterior, record, status, budget, rng, options, interrupts)
         return replace(found, status=InferenceStatus.INTERRUPTED) if interrupts.asked else found
 
 

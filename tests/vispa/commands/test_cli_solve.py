@@ -1,10 +1,13 @@
 """`vispa solve`: output, JSON, exit status, refusals."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import vispa
 from vispa.cli import main
 
 PENTAGON = "5 5\n1 2 1\n2 3 1\n3 4 1\n4 5 1\n1 5 1\n"
@@ -163,3 +166,13 @@ def test_running_out_of_memory_is_one_clear_line(graph: str, capsys, monkeypatch
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "vispa solve: not enough memory (Unable to allocate 24.4 GiB)\n"
+
+
+def test_a_dash_is_standard_input(graph: str) -> None:
+    command = [sys.executable, "-m", "vispa", "solve", "-", "--json"]
+    text = Path(graph).read_bytes()
+    found = subprocess.run(
+        command, input=text, capture_output=True, check=True, cwd=Path(vispa.__file__).parents[1]
+    )
+    assert json.loads(found.stdout)["file"] == "-"
+    assert json.loads(found.stdout)["certified"]

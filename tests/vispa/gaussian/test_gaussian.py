@@ -1,5 +1,8 @@
 """SignGaussian against enumeration, quadrature and 30-digit arithmetic."""
 
+import copy
+import pickle
+
 import mpmath
 import numpy as np
 import pytest
@@ -274,3 +277,13 @@ def test_log_concave_integrals_of_every_shape() -> None:
     narrow = integrate_log_concave(lambda x: -((x - 0.7) ** 2) * 1e12, np.zeros(1), np.ones(1))
     np.testing.assert_allclose(narrow, np.sqrt(np.pi) * 1e-6, rtol=1e-8)  # rounding of x - 0.7 at 1e-16/1e-6
     assert integrate_log_concave(lambda x: -x, np.ones(1), np.ones(1)) == 0
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_copies_are_the_same_law_and_read_only(copied):
+    posterior = SignGaussian([0.5, 0.0], [[0.5], [1.0]], [0.5, 0.0])
+    again = copied(posterior)
+    for name in ("mean", "factor", "residual"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(posterior, name))
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(again, name)[...] = 1.0
