@@ -172,6 +172,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     try:
         seeds = checks.integer("seeds", arguments.seeds, minimum=1)
+        if len(set(arguments.train_size)) < len(arguments.train_size):
+            raise ValueError(f"train_size must not name one twice; found {arguments.train_size}")
         if arguments.plot is not None:
             _prepare_plot(arguments.plot)
         show_sdp()

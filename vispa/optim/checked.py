@@ -45,7 +45,15 @@ class CheckedOptimizer(Optimizer):
             raise
 
     def check_values(self, values: Tensor) -> None:
-        """Refuse a parameter that cannot be moved."""
+        """Refuse a parameter that cannot be moved.
+
+        Raises
+        ------
+        TypeError
+            If it holds no real floating-point numbers.
+        """
+        if not values.is_floating_point():
+            raise TypeError(f"params must be floating-point; found a parameter of dtype {values.dtype}")
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
         for name, check in self.option_checks.items():

@@ -83,6 +83,7 @@ class MirrorDescent(CheckedOptimizer):
 
     def check_values(self, values: Tensor) -> None:
         """Refuse weights outside [-1, 1], of which a step would make NaN; rounding may lead to the ends."""
+        super().check_values(values)
         if not values.is_meta and not bool((values.detach().abs() <= 1.0).all()):
             raise ValueError(
                 "params must hold weights within (-1, 1); found others. Make them so with "

@@ -52,7 +52,12 @@ def test_demonstration_prints_tables_and_saves_a_plot(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [(["--seeds", "0"], "seeds"), (["--plot", "demo.jpg"], "plot"), (["--train-size", "5"], "train_size")],
+    [
+        (["--seeds", "0"], "seeds"),
+        (["--plot", "demo.jpg"], "plot"),
+        (["--train-size", "5"], "train_size"),
+        (["--train-size", "50", "50"], "train_size"),
+    ],
 )
 def test_bad_arguments_exit_with_two_and_are_named(capsys, monkeypatch, arguments, named):
     monkeypatch.setattr("vispa.demo.__main__.show_sdp", lambda: None)

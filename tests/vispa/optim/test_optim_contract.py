@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -247,3 +248,27 @@ def test_schedules_stay_within_the_range_of_the_option(name, option, bad):
 def test_a_group_takes_optimizers_and_schedules_alone(member):
     with pytest.raises(TypeError, match="members must be optimizers or schedules"):
         OptimizerGroup(torch.optim.SGD([nn.Parameter(torch.ones(1))]), member)
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int64])
+def test_parameters_that_are_no_real_numbers_are_refused(name, dtype):
+    with pytest.raises(TypeError, match=f"found a parameter of dtype {dtype}"):
+        MADE[name]([torch.ones(3, dtype=dtype)])
+
+
+@every
+def test_the_gradient_is_left_as_it_was_and_no_graph_grows(name):
+    if "samples" in name:
+        pytest.skip("takes a closure, whose gradients it sums")
+    values = fresh(name)
+    optimizer = MADE[name]([values])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        (values * torch.arange(6.0)).pow(3).sum().backward(create_graph=True)
+    gradient = values.grad.detach().clone()
+    optimizer.step()
+    assert torch.equal(values.grad, gradient)
+    assert values.is_leaf
+    assert not any(each.requires_grad for each in optimizer.state[values].values() if torch.is_tensor(each))
+    values.grad = None
