@@ -103,14 +103,17 @@ def binarize_trained(
     Raises
     ------
     TypeError, ValueError
-        For an argument that does not fit, naming it, and for inputs of a layer that are not finite.
+        For an argument that does not fit, naming it, and naming the layer where its inputs are not finite, where
+        layers before it decide which samples it is fed, and where it puts out something else than its weight times
+        its inputs.
 
     Notes
     -----
     In the order in which the network calls them, every layer is fed what the already binary network feeds it, and
     its signs and scales bring its outputs nearest to those of the float network's layer: later layers make up for
-    what earlier ones lose.  A bias is set so that mean outputs agree, and BatchNorm statistics are averaged anew at
-    the end.  Each layer takes a forward of both networks up to it, and memory for its moments, 24 n^2 bytes.
+    what earlier ones lose.  Both networks draw the same noise where they draw some.  A bias is set so that mean
+    outputs agree, and BatchNorm statistics are averaged anew at the end, batches weighed by size.
+    Each layer takes a forward of both networks up to it, and memory for its moments, 24 n^2 bytes.
 
     Examples
     --------
