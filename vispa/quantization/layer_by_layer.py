@@ -69,6 +69,7 @@ class LayerByLayer:
         self._sites = {name: sites[name] for name in self._calls}
         self.order = list(self._calls)
         self._done: list[LayerLoss] = []
+        self._averaged = True
 
     @property
     def signature(self) -> dict[str, Any]:
@@ -105,11 +106,14 @@ class LayerByLayer:
         _log.info("layer %s is binary: relative error %.3g", name, step.loss.relative_error)
 
     def finish(self) -> None:
-        """Average BatchNorm statistics anew, where a layer has changed."""
+        """Average BatchNorm statistics anew, where a layer has changed; an interrupt leaves them as they were."""
         if self._done and any(
             isinstance(part, _BatchNorm) and part.track_running_stats for part in self.binary.modules()
         ):
-            reestimate_batch_norm(self.binary, self._calibration, self._forward)
+            try:
+                reestimate_batch_norm(self.binary, self._calibration, self._forward)
+            except KeyboardInterrupt:
+                self._averaged = False
 
     def report(self, before: float | None, after: float | None, seconds: float) -> NetworkReport:
         """What has become of the layers and the network."""
@@ -124,7 +128,7 @@ class LayerByLayer:
             loss_before=before,
             loss_after=after,
             seconds=seconds,
-            finished=len(self._done) == len(self.order),
+            finished=len(self._done) == len(self.order) and self._averaged,
         )
 
 

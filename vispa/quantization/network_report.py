@@ -73,7 +73,7 @@ class NetworkReport:
         Over the calibration data, where a loss was given.
     seconds : float
     finished : bool
-        Whether no layer is left for another call.
+        Whether nothing is left for another call: no layer, and no statistics to be averaged.
     """
 
     method: str

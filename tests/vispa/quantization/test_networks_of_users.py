@@ -344,3 +344,18 @@ def test_a_loader_that_shuffles_anew_and_ends_on_one_sample():
     whole = made(model, [(data.tensors[0], data.tensors[1])], loss=F.mse_loss).report
     assert shuffled.layers[0].relative_error == pytest.approx(whole.layers[0].relative_error, rel=1e-5)
     assert shuffled.loss_before == pytest.approx(whole.loss_before, rel=1e-5)
+
+
+def test_an_interrupt_while_statistics_are_averaged_keeps_the_layers():
+    class Interrupted(nn.BatchNorm1d):
+        def forward(self, inputs):
+            if self.training:
+                raise KeyboardInterrupt
+            return super().forward(inputs)
+
+    model = nn.Sequential(nn.Linear(4, 4), Interrupted(4), nn.Linear(4, 2)).eval()
+    model[1].running_mean.fill_(0.5)
+    binary, report = made(model, [torch.randn(8, 4)])
+    assert [layer.name for layer in report.layers] == ["0", "2"]
+    assert not report.finished
+    assert torch.equal(binary[1].running_mean, model[1].running_mean)
