@@ -37,7 +37,7 @@ def in_int8(model: nn.Module, inputs: Tensor) -> GraphModule:
         # filters that are no layers, such as those of a blurred pool: without a bias torch fails on them
         wanted.set_object_type(functional.conv2d, None)
         try:
-            prepared = quantize_fx.prepare_fx(_without_signs(deepcopy(model)), wanted, (inputs,))
+            prepared = quantize_fx.prepare_fx(_without_signs(deepcopy(model)).eval(), wanted, (inputs,))
             with torch.no_grad():
                 prepared(inputs)
                 found = quantize_fx.convert_fx(prepared)

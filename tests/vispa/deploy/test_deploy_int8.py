@@ -56,3 +56,10 @@ def test_a_network_without_int8_is_timed_and_says_why(monkeypatch):
     assert timing.layers[0].int8 != timing.layers[0].int8
     assert "this torch has no int8" in timing.why_no_int8
     assert _of_int8({"why_no_int8": timing.why_no_int8}) == f"int8: {timing.why_no_int8}"
+
+
+def test_signs_after_a_normalisation_are_quantised_too():
+    layers = [nn.Conv2d(3, 32, 3), vispa.SignActivation(), nn.Conv2d(32, 8, 3), nn.BatchNorm2d(8)]
+    layers += [vispa.SignActivation(one_padding=1), nn.Conv2d(8, 4, 3)]
+    model = vispa.harden(vispa.binarize(nn.Sequential(*layers), rank=1, keep=())).eval()
+    assert in_int8(model, torch.randn(2, 3, 9, 9))(torch.randn(1, 3, 9, 9)).shape == (1, 4, 5, 5)
