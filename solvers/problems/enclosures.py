@@ -49,7 +49,7 @@ def row_sums_above(weights: sp.csr_array) -> Vector:
     """
     sums = np.asarray(weights.sum(axis=1)).ravel()
     sizes = np.asarray(abs(weights).sum(axis=1)).ravel()
-    if _nothing_rounds(float(sizes.max(initial=0.0)), lowest_bit(weights.data)):
+    if nothing_rounds(float(sizes.max(initial=0.0)), lowest_bit(weights.data)):
         return sums
     terms = np.diff(weights.indptr)
     error = _gamma(terms + 2) * sizes
@@ -61,7 +61,7 @@ def product_with_error(matrix: Any, vector: Vector) -> tuple[Vector, Vector]:
     product = np.asarray(matrix @ vector)
     sizes = np.asarray(abs(matrix) @ np.abs(vector))
     entries = matrix.data if sp.issparse(matrix) else matrix
-    if _nothing_rounds(float(sizes.max(initial=0.0)), lowest_bit(entries) + lowest_bit(vector)):
+    if nothing_rounds(float(sizes.max(initial=0.0)), lowest_bit(entries) + lowest_bit(vector)):
         return product, np.zeros_like(product)
     # the sizes round, too, and every product may underflow
     terms = vector.shape[0]
@@ -71,7 +71,7 @@ def product_with_error(matrix: Any, vector: Vector) -> tuple[Vector, Vector]:
 def mean_error(values: NDArray[np.float64], means: NDArray[np.float64]) -> float:
     """How far means of pairs of values, divided by some power of two, may be off by rounding, all together."""
     largest = float(np.abs(values).max(initial=0.0))
-    if _nothing_rounds(largest, lowest_bit(values) - 1):
+    if nothing_rounds(largest, lowest_bit(values) - 1):
         return 0.0
     return 1.01 * UNIT_ROUNDOFF * float(np.abs(means).sum()) + means.size * SMALLEST
 
@@ -108,7 +108,7 @@ def lowered(value: float, error: float) -> float:
     return value if error == 0.0 else math.nextafter(value - 1.01 * error, -math.inf)
 
 
-def _nothing_rounds(largest: float, exponent: int) -> bool:
+def nothing_rounds(largest: float, exponent: int) -> bool:
     """Whether partial sums of at most this size, all multiples of 2^exponent, are float64 numbers."""
     return exponent >= -1074 and math.frexp(largest)[1] <= DIGITS + min(exponent, 1 << 10)
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.problems.binary_form import binary_form, dense_matrix
+from solvers.problems.form_error import form_error
 from solvers.problems.problem import Elliptope, Problem, as_problem
 
 # Order above which dense matrices and all triples are too many.
@@ -117,6 +118,8 @@ def integer_form(problem: Problem) -> IntegerForm:
     diagonal = [Fraction(float(entry)) for entry in np.diagonal(A)]
     constant = sum(diagonal, Fraction(float(form.constant)))
     weights, unit, error = _whole(couplings)
+    if (off := form_error(problem)) > 0.0:
+        error = math.nextafter(error + math.nextafter(float(Fraction(off) / unit), math.inf), math.inf)
     homogenised = extended or (isinstance(problem, Elliptope) and problem.homogenised)
     return IntegerForm(weights, unit, constant, error, homogenised, extended)
 
