@@ -120,11 +120,11 @@ def solve_many(
         progress = checks.boolean("progress", progress)
     _check_options(options)
     try:
-        iterator = iter(problems)
+        listed = list(problems)
     except TypeError as error:
+        if isinstance(problems, Iterator):
+            raise  # what goes wrong in a generator is the user's own
         raise TypeError(f"problems must be a list of problems; found {type(problems).__name__}") from error
-    # what goes wrong in a generator of the user's is raised as it is
-    listed = list(iterator)
     deadline = None if max_seconds is None else time.time() + max_seconds
     generators = checks.generator("rng", rng).spawn(len(listed))
     tasks = [
