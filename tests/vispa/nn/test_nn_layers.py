@@ -153,14 +153,15 @@ def test_gradients_are_those_of_the_estimator(name, covariance):
     (found,) = binary_layers(layer)
     weight = found.weight
     shared, own = draw_by_hand(weight, found.mean, seed=1)
+    size = math.sqrt(weight.scale)
     for channel in range(weight.layout.out_channels):
         expected = weight.alpha[channel].detach() * row_of(plain, plain.weight.grad, channel)
         torch.testing.assert_close(row_of(layer, found.mean.grad, channel), expected)
-        direction = 10.0 * (shared if shared.ndim == 1 else shared[channel])
+        direction = size * (shared if shared.ndim == 1 else shared[channel])
         torch.testing.assert_close(weight.factor.grad[channel], torch.outer(direction, expected.flatten()))
         torch.testing.assert_close(
             row_of(layer, weight.root_residual.grad, channel).flatten(),
-            10.0 * own[channel] * expected.flatten(),
+            size * own[channel] * expected.flatten(),
         )
 
 
