@@ -170,6 +170,15 @@ def file_path(name: str, value: Any) -> Path:
     return Path(value)
 
 
+def file_to_write(name: str, path: Path) -> Path:
+    """Return a path, if a file can lie there: known before the work, not after it."""
+    if path.is_dir():
+        raise ValueError(f"{name} must be a file; {path} is a folder")
+    if not path.parent.is_dir():
+        raise ValueError(f"{name} must lie in a folder that exists; {path.parent} does not")
+    return path
+
+
 def generator(name: str, seed: Any) -> np.random.Generator:
     """Return ``np.random.default_rng(seed)``, naming the argument where NumPy refuses."""
     try:

@@ -71,15 +71,19 @@ class RealProducts(PerThread):
 
 def _here(kernel: str) -> str:
     """The kernel, or the fastest of as many bits where a layer was made on a processor that could do more."""
-    found = real_kernels(13 if kernel.startswith("short ") else 24)
+    found = real_kernels(_bits_of(kernel))
     return kernel if kernel in found else found[0]
+
+
+def _bits_of(kernel: str) -> int:
+    return 13 if kernel.startswith("short ") else 24
 
 
 def _by_tables(kernel: str, words: int, together: int) -> tuple[Callable[..., None], tuple[Any, ...]]:
     """The loop that looks up sums for some rows at a time, and its memory."""
     from vispa.deploy.kernels import real_shuffles, real_tables
 
-    (kind,) = (kind for kind, before in _BITS.values() if kernel.startswith("short ") == bool(before))
+    kind, _ = _BITS[_bits_of(kernel)]
     whole = np.zeros(32 * words, np.int32)
     if kernel.endswith("tables"):
         planes = real_tables.PLANES[kind]

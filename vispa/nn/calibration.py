@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vispa.nn.calling import Forward, answer_of, inputs_of, moved, split_batch
+from vispa.nn.calling import Forward, answer_of, first_argument, inputs_of, moved, split_batch
 
 __all__ = ["Batches", "check_batches", "evaluating", "mean_loss", "pairs", "reestimate_batch_norm"]
 
@@ -127,7 +127,7 @@ def _averaging(norms: list[_BatchNorm]) -> Iterator[dict[_BatchNorm, int]]:
 
     def weigh(norm: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         assert isinstance(norm, _BatchNorm)
-        values = arguments[0] if arguments else next(iter(keywords.values()))
+        values = first_argument(arguments, keywords)
         size = values.numel() // max(norm.num_features, 1)
         norm.training = size > 1
         if norm.training:

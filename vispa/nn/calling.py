@@ -8,7 +8,16 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Forward", "answer_of", "inputs_of", "moved", "outputs_of", "split_batch", "tensors_of"]
+__all__ = [
+    "Forward",
+    "answer_of",
+    "first_argument",
+    "inputs_of",
+    "moved",
+    "outputs_of",
+    "split_batch",
+    "tensors_of",
+]
 
 Forward: TypeAlias = Callable[[nn.Module, Any], Tensor]
 
@@ -92,6 +101,11 @@ def moved(values: Any, device: torch.device) -> Any:
     if type(values) in (tuple, list):
         return type(values)(moved(each, device) for each in values)
     return values
+
+
+def first_argument(arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
+    """Return what a hook of a layer is told of the layer's input, by its place or by its name."""
+    return arguments[0] if arguments else next(iter(keywords.values()))
 
 
 def tensors_of(values: Any) -> Iterator[Tensor]:

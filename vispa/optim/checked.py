@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-__all__ = ["Check", "CheckedOptimizer", "Parameters", "with_gradients"]
+__all__ = ["ByParameter", "Check", "CheckedOptimizer", "Parameters", "with_gradients"]
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 Check = Callable[[Any], Any]
@@ -59,6 +59,37 @@ class CheckedOptimizer(Optimizer):
         for name, check in self.option_checks.items():
             if name in options:
                 check(options[name])
+
+
+class ByParameter(Optimizer):
+    """An optimizer that moves every parameter by its own gradient, in a method ``update``."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Go one step; parameters without a gradient stay.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Evaluates the loss again and returns it.
+
+        Raises
+        ------
+        TypeError
+            If a gradient is sparse; nothing has moved then.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for values, group in with_gradients(self):
+            assert values.grad is not None
+            self.update(values, values.grad, group)
+        return loss
+
+    def update(self, values: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        """Move one parameter, in place, and its state."""
+        raise NotImplementedError
 
 
 def with_gradients(optimizer: Optimizer) -> list[tuple[Tensor, dict[str, Any]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from solvers import checks
 from vispa.nn.methods.mirror import mirror_step
-from vispa.optim.checked import Check, CheckedOptimizer, Parameters, with_gradients
+from vispa.optim.checked import ByParameter, Check, CheckedOptimizer, Parameters
 
 __all__ = ["MirrorDescent"]
 
@@ -25,7 +25,7 @@ def _betas(values: Any) -> None:
             raise ValueError(f"betas must lie within [0, 1); found {values}")
 
 
-class MirrorDescent(CheckedOptimizer):
+class MirrorDescent(CheckedOptimizer, ByParameter):
     r"""MD-tanh: mirror descent with the entropy of two levels, :math:`\tanh(\mathrm{artanh}\, w - \eta \beta d)`.
 
     d is the direction of Adam, its root shifted by eps before the correction of its start, as published.
@@ -90,39 +90,17 @@ class MirrorDescent(CheckedOptimizer):
                 'vispa.binarize(model, method="mirror", stable=False), or give them to another optimizer'
             )
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Go one step; parameters without a gradient stay.
-
-        Parameters
-        ----------
-        closure : callable, optional
-            Evaluates the loss again and returns it.
-
-        Raises
-        ------
-        TypeError
-            If a gradient is sparse; nothing has moved then.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for values, group in with_gradients(self):
-            assert values.grad is not None
-            self._move(values, values.grad, group)
-        return loss
-
-    def _move(self, weights: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[weights]
+    def update(self, values: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        """Move one parameter, in place, and its state."""
+        state = self.state[values]
         if not state:
             state["step"] = 0
             for name in ("mean", "square"):
-                state[name] = torch.zeros_like(weights, memory_format=torch.preserve_format)
+                state[name] = torch.zeros_like(values, memory_format=torch.preserve_format)
         state["step"] += 1
         first, second = group["betas"]
         state["mean"].lerp_(gradient, 1.0 - first)
         state["square"].mul_(second).addcmul_(gradient, gradient, value=1.0 - second)
         direction = state["mean"] / (state["square"].sqrt() + group["eps"])
         rate = group["lr"] * math.sqrt(1.0 - second ** state["step"]) / (1.0 - first ** state["step"])
-        weights.copy_(mirror_step(weights, direction, rate, group["beta"]))
+        values.copy_(mirror_step(values, direction, rate, group["beta"]))

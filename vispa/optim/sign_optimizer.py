@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from solvers import checks
-from vispa.optim.checked import Check, Parameters, with_gradients
+from vispa.optim.checked import ByParameter, Check, Parameters
 from vispa.optim.update import RunningMean
 
 __all__ = ["Check", "Parameters", "SignOptimizer", "rate"]
@@ -43,7 +42,7 @@ class OptionsOfSigns(dict[str, Any]):
         raise KeyError(name)
 
 
-class SignOptimizer(Optimizer):
+class SignOptimizer(ByParameter):
     """What the optimizers here share: parameters of +1 and -1, checked options, one update a parameter.
 
     A subclass declares ``option_checks``: for every option a function that returns its value or raises.
@@ -95,33 +94,6 @@ class SignOptimizer(Optimizer):
         for group in self.param_groups:
             for name in self.option_checks:
                 group.setdefault(name, self.defaults[name])
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Flip what the gradients say should flip; parameters without a gradient stay.
-
-        Parameters
-        ----------
-        closure : callable, optional
-            Evaluates the loss again and returns it.
-
-        Raises
-        ------
-        TypeError
-            If a gradient is sparse; nothing has moved then.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for values, group in with_gradients(self):
-            assert values.grad is not None
-            self.update(values, values.grad, group)
-        return loss
-
-    def update(self, signs: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        """Move one parameter, in place, and its state."""
-        raise NotImplementedError
 
     def running_mean(self, signs: Tensor, name: str) -> RunningMean:
         """Return a running mean of a parameter's state, zero at its first use."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vispa.nn.calibration import Batches, evaluating
-from vispa.nn.calling import Forward, answer_of, inputs_of, moved, tensors_of
+from vispa.nn.calling import Forward, answer_of, first_argument, inputs_of, moved, tensors_of
 from vispa.nn.conversion.layer_kinds import Site
 from vispa.quantization.layer_inputs import Moments, check_outputs, group_count, input_rows, is_plain
 from vispa.training import generators
@@ -175,7 +175,7 @@ def _called(
     seen: list[tuple[Tensor, Any]] = []
 
     def keep(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
-        seen.append((_first(arguments, keywords).detach().clone(), output))
+        seen.append((first_argument(arguments, keywords).detach().clone(), output))
         raise _Reached
 
     handle = layer.register_forward_hook(keep, with_kwargs=True, prepend=True)
@@ -185,10 +185,6 @@ def _called(
     finally:
         handle.remove()
     return seen
-
-
-def _first(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    return arguments[0] if arguments else next(iter(keywords.values()))
 
 
 @contextmanager
@@ -216,7 +212,7 @@ def _watching(watchers: dict[nn.Module, Callable[[Tensor], None]]) -> Iterator[N
     """Show each module's first argument to its watcher before it is called."""
     handles = [
         module.register_forward_pre_hook(
-            lambda _, arguments, keywords, watch=watch: watch(_first(arguments, keywords)),
+            lambda _, arguments, keywords, watch=watch: watch(first_argument(arguments, keywords)),
             with_kwargs=True,
         )
         for module, watch in watchers.items()

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from solvers import checks
 from vispa.quantization.layer_step import Step
 from vispa.quantization.network_report import LayerLoss
 from vispa.training import checkpoint
@@ -31,7 +32,7 @@ class SavedSteps:
         self._steps: dict[str, Any] = {}
         if path is None:
             return
-        checkpoint.check_path(path)
+        checks.file_to_write("checkpoint", path)
         if path.exists():
             try:
                 self._steps = checkpoint.load(path, self._signature)

@@ -75,21 +75,6 @@ def load(path: str | Path, settings: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def check_path(path: Path) -> Path:
-    """Return the path of a checkpoint, if a file can lie there.
-
-    Raises
-    ------
-    ValueError
-        If it is a folder, or its folder is missing.
-    """
-    if path.is_dir():
-        raise ValueError(f"checkpoint must be a file; {path} is a folder")
-    if not path.parent.is_dir():
-        raise ValueError(f"checkpoint must lie in a folder that exists; {path.parent} does not")
-    return path
-
-
 def digest(network: nn.Module) -> str:
     """Describe what a network computes, by the bytes of its state."""
     found = hashlib.sha256()

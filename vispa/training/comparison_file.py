@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from solvers import checks
 from solvers.whole_file import write_whole
 
 # What a record must have to be gone on from.
@@ -22,11 +23,7 @@ def checked_path(path: str | Path) -> Path:
     ValueError
         If it is a folder, has no folder to lie in, or has the name of the tables.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"output must be a file; {path} is a folder")
-    if not path.parent.is_dir():
-        raise ValueError(f"output must lie in a folder that exists; {path.parent} does not")
+    path = checks.file_to_write("output", Path(path))
     if path.suffix == ".md":
         raise ValueError(
             f"output must not end in .md, where the tables go; found {path}: name it {path.stem}.json"

@@ -156,7 +156,7 @@ def train(
     execution = execution or Execution()
     processes = execution.processes
     checks.integer("batch_size", recipe.batch_size, minimum=2 * processes.count)
-    path = None if checkpoint is None else checkpoints.check_path(Path(checkpoint))
+    path = None if checkpoint is None else checks.file_to_write("checkpoint", Path(checkpoint))
     stamp = _stamp(parts, recipe, model, seed, execution, start=start, teacher=teacher) if path else {}
     teacher = None if teacher is None else teacher.to(execution.device)
     parts = parts.to(execution.device)

@@ -75,6 +75,11 @@ def test_lightning_trains_and_resumes_bit_for_bit(tmp_path):
     assert_projected(straight)
 
 
+def annealed_network():
+    layers = nn.Sequential(nn.Linear(6, 12), nn.Linear(12, 12), nn.Linear(12, 2))
+    return vispa.binarize(layers, method="irnet", t_start=0.1, t_end=10.0)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("epochs", [2, -1])
 def test_lightning_anneals_by_itself_where_training_has_an_end(tmp_path, epochs):
@@ -86,8 +91,7 @@ def test_lightning_anneals_by_itself_where_training_has_an_end(tmp_path, epochs)
     class Module(lightning.LightningModule):
         def __init__(self):
             super().__init__()
-            layers = nn.Sequential(nn.Linear(6, 12), nn.Linear(12, 12), nn.Linear(12, 2))
-            self.network = vispa.binarize(layers, method="irnet", t_start=0.1, t_end=10.0)
+            self.network = annealed_network()
 
         def training_step(self, batch, index):
             seen.append(float(binary_layers(self)[0].weight.sharpness))
@@ -117,8 +121,7 @@ def test_lightning_anneals_in_time_where_two_optimizers_step(tmp_path, limit):
 
         def __init__(self):
             super().__init__()
-            layers = nn.Sequential(nn.Linear(6, 12), nn.Linear(12, 12), nn.Linear(12, 2))
-            self.network = vispa.binarize(layers, method="irnet", t_start=0.1, t_end=10.0)
+            self.network = annealed_network()
 
         def training_step(self, batch, index):
             seen.append(float(binary_layers(self)[0].weight.sharpness))

@@ -80,6 +80,22 @@ def real_by_signs(inputs, weights, scale, bias, outputs):
             outputs[row, channel] = sums[channel] * scale[channel] + bias[channel]
 
 
+def kind_of(tables):
+    """The dtype of tables, whose type in numba is given, which says how many bits they keep: a key of BITS."""
+    return np.int8 if tables.dtype == types.int8 else np.uint8
+
+
+def sums_of_four(builder, whole, first, start):
+    """Sixteen sums of four numbers and a start: bit k of a sum's place makes the k-th number negative."""
+    total, kind = vec.constant(WORDS, start), ir.VectorType(ir.IntType(1), 16)
+    for bit in range(4):
+        number = builder.load(builder.gep(whole, [vec.further(builder, first, bit)]))
+        negative = ir.Constant(kind, [entry >> bit & 1 for entry in range(16)])
+        plus, minus = (vec.splat(builder, each, 16) for each in (number, builder.neg(number)))
+        total = builder.add(total, builder.select(negative, minus, plus))
+    return total
+
+
 @kernel()
 def round_row(row, bits, whole):
     """Fill whole with a row times a power of two, which is returned: 0 unless all are finite.

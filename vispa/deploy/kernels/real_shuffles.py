@@ -14,7 +14,16 @@ from numba.extending import intrinsic
 
 from solvers.kernels.compile import kernel
 from vispa.deploy.kernels import instructions as vec
-from vispa.deploy.kernels.real import AHEAD, LANES, WORDS, real_by_signs, round_row, scale_sums
+from vispa.deploy.kernels.real import (
+    AHEAD,
+    LANES,
+    WORDS,
+    kind_of,
+    real_by_signs,
+    round_row,
+    scale_sums,
+    sums_of_four,
+)
 
 # Sums of four activations that a word of signs chooses.
 GROUPS = 8
@@ -67,7 +76,7 @@ def _shuffle_tile(typing, tables, weights, block, sums):
 
     tables is (words, groups, planes, 16).
     """
-    kind = _kind(tables)
+    kind = kind_of(tables)
 
     def generate(context, builder, signature, arguments):
         tile = _Tile(context, builder, signature, arguments, kind)
@@ -151,21 +160,15 @@ class _Tile:
 @intrinsic
 def _fill_tables(typing, whole, tables, word):
     """Fill tables[word] with sums of four of whole[32 word : 32 word + 32], with all their signs, by digits."""
-    planes, size = PLANES[_kind(tables)], DIGIT[_kind(tables)]
+    planes, size = PLANES[kind_of(tables)], DIGIT[kind_of(tables)]
 
     def generate(context, builder, signature, arguments):
         whole, tables = vec.data_pointers(context, builder, signature, arguments, (0, 1))
         word = arguments[2]
-        kind = ir.VectorType(ir.IntType(1), 16)
         for group in range(GROUPS):
+            first = vec.further(builder, builder.mul(word, vec.integer(32)), 4 * group)
             # as large as what is subtracted in the end
-            total = vec.constant(WORDS, 1 << size * planes - 1)
-            for bit in range(4):
-                place = vec.further(builder, builder.mul(word, vec.integer(32)), 4 * group + bit)
-                number = builder.load(builder.gep(whole, [place]))
-                negative = ir.Constant(kind, [entry >> bit & 1 for entry in range(16)])
-                plus, minus = (vec.splat(builder, each, 16) for each in (number, builder.neg(number)))
-                total = builder.add(total, builder.select(negative, minus, plus))
+            total = sums_of_four(builder, whole, first, 1 << size * planes - 1)
             for plane in range(planes):
                 digit = builder.lshr(total, vec.constant(WORDS, size * plane))
                 digit = builder.and_(digit, vec.constant(WORDS, (1 << size) - 1))
@@ -177,11 +180,6 @@ def _fill_tables(typing, whole, tables, word):
         return context.get_dummy_value()
 
     return types.void(whole, tables, word), generate
-
-
-def _kind(tables):
-    """The dtype of tables, a type of numba, as a key."""
-    return np.int8 if tables.dtype == types.int8 else np.uint8
 
 
 @kernel()

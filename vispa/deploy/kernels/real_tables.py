@@ -15,7 +15,16 @@ from numba.extending import intrinsic
 
 from solvers.kernels.compile import kernel
 from vispa.deploy.kernels import instructions as vec
-from vispa.deploy.kernels.real import AHEAD, LANES, WORDS, real_by_signs, round_row, scale_sums
+from vispa.deploy.kernels.real import (
+    AHEAD,
+    LANES,
+    WORDS,
+    kind_of,
+    real_by_signs,
+    round_row,
+    scale_sums,
+    sums_of_four,
+)
 
 BYTES = ir.VectorType(vec.INT8, 64)
 # By the dtype of tables: planes of a sum of four activations, and bits of each of these below the largest of a row.
@@ -32,7 +41,7 @@ def _table_tile(typing, tables, weights, block, other, sums):
     nibbles from the first, the odd from the second, 16 entries for each of four bytes. Four bytes are added at once
     to a sum of 32 bits, signed in the last plane alone.
     """
-    planes = _planes(tables)
+    planes = PLANES[kind_of(tables)]
 
     def generate(context, builder, signature, arguments):
         tables, weights, sums = vec.data_pointers(context, builder, signature, arguments, (0, 1, 4))
@@ -66,20 +75,14 @@ def _table_tile(typing, tables, weights, block, other, sums):
 @intrinsic
 def _fill_tables(typing, whole, tables, word):
     """Fill tables[word] with sums of four of whole[32 word : 32 word + 32], with all their signs, by bytes."""
-    planes = _planes(tables)
+    planes = PLANES[kind_of(tables)]
 
     def generate(context, builder, signature, arguments):
         whole, tables = vec.data_pointers(context, builder, signature, arguments, (0, 1))
         word = arguments[2]
         for odd, byte in ((odd, byte) for odd in (0, 1) for byte in range(4)):
-            total = vec.constant(WORDS, 0)
-            for bit in range(4):
-                place = vec.further(builder, builder.mul(word, vec.integer(32)), 8 * byte + 4 * odd + bit)
-                number = builder.load(builder.gep(whole, [place]))
-                kind = ir.VectorType(ir.IntType(1), 16)
-                negative = ir.Constant(kind, [entry >> bit & 1 for entry in range(16)])
-                plus, minus = (vec.splat(builder, each, 16) for each in (number, builder.neg(number)))
-                total = builder.add(total, builder.select(negative, minus, plus))
+            first = vec.further(builder, builder.mul(word, vec.integer(32)), 8 * byte + 4 * odd)
+            total = sums_of_four(builder, whole, first, 0)
             for plane in range(planes):
                 shifted = builder.lshr(total, vec.constant(WORDS, 8 * plane))
                 rows = vec.further(builder, builder.mul(word, vec.integer(2 * planes)), odd * planes + plane)
@@ -88,11 +91,6 @@ def _fill_tables(typing, whole, tables, word):
         return context.get_dummy_value()
 
     return types.void(whole, tables, word), generate
-
-
-def _planes(tables):
-    """Number of planes of tables, a type of numba."""
-    return PLANES[np.int8 if tables.dtype == types.int8 else np.uint8]
 
 
 def _choices(builder, signs, odd):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vispa.nn.calling import first_argument
 from vispa.nn.conversion.layer_kinds import Site, find_sites
 
 __all__ = ["count_products"]
@@ -62,7 +63,7 @@ def _products(
         ]
     layout = site.layout("weight")
     if site.kind.transposed_groups(module) and isinstance(module, nn.modules.conv._ConvTransposeNd):
-        entered = inputs[0] if inputs else next(iter(keywords.values()))
+        entered = first_argument(inputs, keywords)
         return [
             (
                 (site.name, "weight"),
